@@ -1,0 +1,2 @@
+//! Ringlog, the broker: wire codec, connections, handlers, metadata and the command line.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Arguments to configuration to run to exit code.
+fn main() {}
