@@ -1,1 +1,7 @@
 //! The log and the ring.
+
+pub mod batch;
+pub mod checkpoint;
+pub mod epochs;
+pub mod index;
+pub mod producers;

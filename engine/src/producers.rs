@@ -1,0 +1,471 @@
+//! Idempotent producers of one partition: what each sent last, so that a batch sent again is not written again.
+//!
+//! A producer numbers its records per partition. Of each producer the last five batches are remembered: one of them
+//! sent again is a duplicate and answered as the first time; any other must begin where the last one ended. A batch
+//! of a higher epoch begins at 0, a lower epoch is an older instance of the same producer and refused. Of a producer
+//! nobody remembers any sequence is accepted, because its state may have expired.
+//!
+//! The state is derived from the log. Snapshots of it make recovery short: Kafka's `.snapshot` files
+//! ([`ProducerStates::encode_snapshot`]), which keep one batch per producer, and an encoding of our own
+//! ([`ProducerStates::encode_window`]), which keeps all five. Transactions are carried, not yet judged.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+
+use crate::batch::{BatchHeader, NO_SEQUENCE};
+
+mod snapshot;
+
+pub use snapshot::SnapshotError;
+
+/// Batches remembered per producer; clients keep at most as many in flight.
+pub const BATCHES_RETAINED: usize = 5;
+
+/// Producers remembered per partition before the longest idle are forgotten, ahead of `producer.id.expiration.ms`.
+///
+/// Kafka has no such limit, and a client that takes a new id for each batch fills its memory. One producer takes about
+/// 200 bytes, so this is some 8 MiB. To be forgotten costs a producer only the recognition of a batch sent twice.
+pub const MAX_PRODUCERS: usize = 32_768;
+
+/// "No transaction open."
+pub const NO_TXN_OFFSET: i64 = -1;
+
+/// One batch of a producer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sent {
+    last_sequence: i32,
+    offset_delta: i32,
+    last_offset: i64,
+    timestamp_ms: i64,
+}
+
+impl Sent {
+    fn base_offset(&self) -> i64 {
+        self.last_offset.wrapping_sub(i64::from(self.offset_delta))
+    }
+
+    fn base_sequence(&self) -> i32 {
+        self.last_sequence.wrapping_sub(self.offset_delta) & i32::MAX
+    }
+}
+
+/// The last batches of a producer, oldest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Window {
+    count: u8,
+    batches: [Sent; BATCHES_RETAINED],
+}
+
+impl Window {
+    fn as_slice(&self) -> &[Sent] {
+        &self.batches[..usize::from(self.count)]
+    }
+
+    fn last(&self) -> Option<&Sent> {
+        self.as_slice().last()
+    }
+
+    fn push(&mut self, sent: Sent) {
+        if usize::from(self.count) == BATCHES_RETAINED {
+            self.batches.rotate_left(1);
+            self.count -= 1;
+        }
+        self.batches[usize::from(self.count)] = sent;
+        self.count += 1;
+    }
+
+    fn truncate_to(&mut self, end_offset: i64) {
+        self.count = self
+            .as_slice()
+            .partition_point(|sent| sent.last_offset < end_offset) as u8;
+    }
+}
+
+/// What is known of one producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Producer {
+    epoch: i16,
+    coordinator_epoch: i32,
+    /// Largest timestamp of its last batch: what Kafka's snapshot keeps.
+    last_timestamp_ms: i64,
+    /// When the last batch came, by the broker's clock: what idleness is measured from.
+    last_append_ms: i64,
+    txn_first_offset: i64,
+    window: Window,
+}
+
+impl Producer {
+    fn new(epoch: i16) -> Producer {
+        Producer {
+            epoch,
+            coordinator_epoch: -1,
+            last_timestamp_ms: -1,
+            last_append_ms: -1,
+            txn_first_offset: NO_TXN_OFFSET,
+            window: Window::default(),
+        }
+    }
+
+    fn last_sequence(&self) -> i32 {
+        self.window.last().map_or(NO_SEQUENCE, |sent| sent.last_sequence)
+    }
+
+    fn duplicate_of(&self, header: &BatchHeader) -> Option<&Sent> {
+        let is_same = |sent: &&Sent| {
+            sent.base_sequence() == header.base_sequence && sent.last_sequence == header.last_sequence()
+        };
+        if header.producer_epoch == self.epoch {
+            self.window.as_slice().iter().find(is_same)
+        } else {
+            None
+        }
+    }
+
+    /// A new epoch begins with an empty window.
+    fn enter_epoch(&mut self, epoch: i16) {
+        if self.epoch != epoch {
+            (self.epoch, self.window) = (epoch, Window::default());
+        }
+    }
+
+    fn has_open_txn(&self) -> bool {
+        self.txn_first_offset != NO_TXN_OFFSET
+    }
+}
+
+/// What to do with a batch that may be appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Append it, and [`ProducerStates::record`] it.
+    Accept,
+    /// It is in the log already. Answer as the first time, once that batch is as durable as promised.
+    Duplicate {
+        /// Offset of its first record.
+        base_offset: i64,
+        /// Offset of its last record.
+        last_offset: i64,
+        /// Its largest timestamp, which Kafka answers as the time of the append.
+        timestamp_ms: i64,
+    },
+}
+
+/// Why a producer's batch may not be appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProducerError {
+    /// The batch does not begin where the last one ended. OUT_OF_ORDER_SEQUENCE_NUMBER.
+    OutOfOrderSequence {
+        /// Id of the producer.
+        producer_id: i64,
+        /// Epoch in the batch.
+        epoch: i16,
+        /// Epoch known so far.
+        current_epoch: i16,
+        /// Sequence number of the batch's first record.
+        sequence: i32,
+        /// Sequence number of the last record known; -1 when the batch's epoch has none.
+        last_sequence: i32,
+    },
+    /// The batch is of an epoch before the one known. INVALID_PRODUCER_EPOCH.
+    InvalidEpoch {
+        /// Id of the producer.
+        producer_id: i64,
+        /// Epoch in the batch.
+        epoch: i16,
+        /// Epoch known so far.
+        current_epoch: i16,
+    },
+    /// The producer has a transaction open here, and the batch is not part of one. INVALID_TXN_STATE.
+    OutsideTransaction {
+        /// Id of the producer.
+        producer_id: i64,
+        /// Offset of the transaction's first record.
+        txn_first_offset: i64,
+    },
+}
+
+impl fmt::Display for ProducerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ProducerError::OutOfOrderSequence {
+                producer_id,
+                epoch,
+                current_epoch,
+                sequence,
+                last_sequence,
+            } => write!(
+                f,
+                "producer {producer_id} sent sequence {sequence} in epoch {epoch}; \
+                 the last one known is {last_sequence} in epoch {current_epoch}"
+            ),
+            ProducerError::InvalidEpoch {
+                producer_id,
+                epoch,
+                current_epoch,
+            } => {
+                write!(
+                    f,
+                    "producer {producer_id} sent epoch {epoch}, but {current_epoch} is known"
+                )
+            }
+            ProducerError::OutsideTransaction {
+                producer_id,
+                txn_first_offset,
+            } => write!(
+                f,
+                "producer {producer_id} sent a batch outside its transaction, open since offset {txn_first_offset}"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ProducerError {}
+
+/// All producers one partition remembers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProducerStates {
+    producers: HashMap<i64, Producer>,
+    max_producers: usize,
+    end_offset: i64,
+}
+
+impl Default for ProducerStates {
+    fn default() -> Self {
+        ProducerStates::new()
+    }
+}
+
+impl ProducerStates {
+    /// No producers, and a limit of [`MAX_PRODUCERS`].
+    pub fn new() -> ProducerStates {
+        ProducerStates::with_limit(MAX_PRODUCERS)
+    }
+
+    /// No producers, and at least one allowed.
+    pub fn with_limit(max_producers: usize) -> ProducerStates {
+        ProducerStates {
+            producers: HashMap::new(),
+            max_producers: max_producers.max(1),
+            end_offset: 0,
+        }
+    }
+
+    /// Number of producers remembered.
+    pub fn len(&self) -> usize {
+        self.producers.len()
+    }
+
+    /// Whether no producer is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.producers.is_empty()
+    }
+
+    /// Bytes of memory the producers take, about.
+    pub fn memory_bytes(&self) -> usize {
+        self.producers.capacity() * (size_of::<(i64, Producer)>() + 1)
+    }
+
+    /// End of the log the state was derived from, exclusive: the number in the name of its snapshot.
+    pub fn end_offset(&self) -> i64 {
+        self.end_offset
+    }
+
+    /// Judges a valid batch from a client against what its producer sent before.
+    pub fn check(&self, header: &BatchHeader) -> Result<Verdict, ProducerError> {
+        let Some(known) = self
+            .producers
+            .get(&header.producer_id)
+            .filter(|_| header.has_producer_id())
+        else {
+            return Ok(Verdict::Accept);
+        };
+        if let Some(sent) = known.duplicate_of(header) {
+            let &Sent {
+                last_offset,
+                timestamp_ms,
+                ..
+            } = sent;
+            return Ok(Verdict::Duplicate {
+                base_offset: sent.base_offset(),
+                last_offset,
+                timestamp_ms,
+            });
+        }
+        check_epoch(known, header)?;
+        check_sequence(known, header)?;
+        if known.has_open_txn() && !header.is_transactional() {
+            let (producer_id, txn_first_offset) = (header.producer_id, known.txn_first_offset);
+            return Err(ProducerError::OutsideTransaction {
+                producer_id,
+                txn_first_offset,
+            });
+        }
+        Ok(Verdict::Accept)
+    }
+
+    /// Notes a batch that was given `base_offset` in the log, whether or not it has a producer. `append_ms` is the
+    /// broker's clock; in recovery the batch's largest timestamp stands in for it.
+    ///
+    /// Nothing is judged: what is in the log counts. The timestamp kept is the header's, so a batch stamped with the
+    /// time of the append is noted with its header after the stamp. Of a marker that ends a transaction the header
+    /// does not tell the coordinator's epoch: see [`ProducerStates::record_marker`].
+    pub fn record(&mut self, header: &BatchHeader, base_offset: i64, append_ms: i64) {
+        let last_offset = base_offset.wrapping_add(i64::from(header.last_offset_delta));
+        self.advance_to(last_offset.saturating_add(1));
+        if !header.has_producer_id() {
+            return;
+        }
+        if header.is_control() {
+            return self.end_txn(
+                header.producer_id,
+                header.producer_epoch,
+                header.max_timestamp_ms,
+                append_ms,
+            );
+        }
+        let known = self.entry(header.producer_id, header.producer_epoch);
+        known.enter_epoch(header.producer_epoch);
+        known.window.push(Sent {
+            last_sequence: header.last_sequence(),
+            offset_delta: header.last_offset_delta,
+            last_offset,
+            timestamp_ms: header.max_timestamp_ms,
+        });
+        (known.last_timestamp_ms, known.last_append_ms) = (header.max_timestamp_ms, append_ms);
+        if header.is_transactional() && !known.has_open_txn() {
+            known.txn_first_offset = base_offset;
+        }
+    }
+
+    /// Notes the epoch of the coordinator that wrote the marker just recorded.
+    pub fn record_marker(&mut self, producer_id: i64, coordinator_epoch: i32) {
+        if let Some(known) = self.producers.get_mut(&producer_id) {
+            known.coordinator_epoch = coordinator_epoch;
+        }
+    }
+
+    /// Moves the end forward over records without producers.
+    pub fn advance_to(&mut self, end_offset: i64) {
+        self.end_offset = self.end_offset.max(end_offset);
+    }
+
+    /// Forgets producers that sent nothing for `expiration_ms` (`producer.id.expiration.ms`), those with an open
+    /// transaction excepted. Returns how many.
+    pub fn expire(&mut self, now_ms: i64, expiration_ms: i64) -> usize {
+        let before = self.producers.len();
+        self.producers
+            .retain(|_, p| p.has_open_txn() || now_ms.saturating_sub(p.last_append_ms) < expiration_ms);
+        self.producers.shrink_to(self.producers.len() * 2);
+        before - self.producers.len()
+    }
+
+    /// Goes back to the state at `end_offset`, the new end of the log, as far as it is remembered.
+    ///
+    /// (Kafka loads its last snapshot and reads the log from there. Here the batches cut off are taken out of the
+    /// windows; a producer of which none remains is forgotten, and may go on with any sequence.)
+    pub fn truncate_to(&mut self, end_offset: i64) {
+        self.producers.retain(|_, producer| {
+            if producer.txn_first_offset >= end_offset {
+                producer.txn_first_offset = NO_TXN_OFFSET;
+            }
+            let had_batches = producer.window.count > 0;
+            producer.window.truncate_to(end_offset);
+            if let Some(last) = producer.window.last() {
+                producer.last_timestamp_ms = last.timestamp_ms;
+            }
+            producer.window.count > 0 || !had_batches || producer.has_open_txn()
+        });
+        self.end_offset = self.end_offset.min(end_offset);
+    }
+
+    /// Follows a log whose first records were deleted. Producers are kept even when all their records are gone: only
+    /// time makes them expire.
+    pub fn remove_before(&mut self, log_start_offset: i64) {
+        self.advance_to(log_start_offset);
+    }
+
+    /// Forgets everything; the log begins anew at `offset`.
+    pub fn reset(&mut self, offset: i64) {
+        self.producers = HashMap::new();
+        self.end_offset = offset;
+    }
+
+    fn end_txn(&mut self, producer_id: i64, epoch: i16, timestamp_ms: i64, append_ms: i64) {
+        let known = self.entry(producer_id, epoch);
+        known.enter_epoch(epoch);
+        known.txn_first_offset = NO_TXN_OFFSET;
+        (known.last_timestamp_ms, known.last_append_ms) = (timestamp_ms, append_ms);
+    }
+
+    fn entry(&mut self, producer_id: i64, epoch: i16) -> &mut Producer {
+        if self.producers.len() >= self.max_producers && !self.producers.contains_key(&producer_id) {
+            self.evict();
+        }
+        match self.producers.entry(producer_id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(Producer::new(epoch)),
+        }
+    }
+
+    /// Makes room for a sixteenth of the limit at once, so that a flood of new ids does not search for the oldest each time.
+    fn evict(&mut self) {
+        let mut idle: Vec<(bool, i64, i64)> = self
+            .producers
+            .iter()
+            .map(|(id, p)| (p.has_open_txn(), p.last_append_ms, *id))
+            .collect();
+        let count = (self.max_producers / 16).max(1).min(idle.len());
+        idle.select_nth_unstable(count - 1);
+        for (_, _, id) in &idle[..count] {
+            self.producers.remove(id);
+        }
+    }
+}
+
+fn check_epoch(known: &Producer, header: &BatchHeader) -> Result<(), ProducerError> {
+    let &BatchHeader {
+        producer_id,
+        producer_epoch: epoch,
+        ..
+    } = header;
+    if epoch < known.epoch {
+        return Err(ProducerError::InvalidEpoch {
+            producer_id,
+            epoch,
+            current_epoch: known.epoch,
+        });
+    }
+    Ok(())
+}
+
+fn check_sequence(known: &Producer, header: &BatchHeader) -> Result<(), ProducerError> {
+    let &BatchHeader {
+        producer_id,
+        producer_epoch: epoch,
+        base_sequence: sequence,
+        ..
+    } = header;
+    let is_same_epoch = epoch == known.epoch;
+    let last_sequence = if is_same_epoch {
+        known.last_sequence()
+    } else {
+        NO_SEQUENCE
+    };
+    let is_next = match last_sequence {
+        i32::MAX => sequence == 0,
+        last => sequence == last + 1,
+    };
+    if is_next || known.epoch == -1 {
+        return Ok(());
+    }
+    Err(ProducerError::OutOfOrderSequence {
+        producer_id,
+        epoch,
+        current_epoch: known.epoch,
+        sequence,
+        last_sequence,
+    })
+}
+
+#[cfg(test)]
+mod tests;
