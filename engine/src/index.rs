@@ -331,6 +331,14 @@ impl SparseIndex {
         self.times.forget(time_entries);
     }
 
+    /// Both files as they are once everything handed out is written: what [`SparseIndex::resume`] goes on from.
+    pub fn files(&self) -> (OffsetIndexFile, TimeIndexFile) {
+        let offsets =
+            OffsetIndexFile { entries: self.offset_count(), last: self.offsets.last, fences: self.offset_fences.clone() };
+        let times = TimeIndexFile { entries: self.time_count(), last: self.times.last, fences: self.time_fences.clone() };
+        (offsets, times)
+    }
+
     /// What stays in memory of a closed segment whose indexes were written: the fences of both files.
     pub fn into_fences(self) -> (OffsetFences, TimeFences) {
         (self.offset_fences, self.time_fences)

@@ -65,6 +65,16 @@ impl<K: Copy + Ord, const ENTRY: usize> Fences<K, ENTRY> {
     const PAGE_BYTES: usize = page_bytes(ENTRY);
     const PAGE_ENTRIES: u32 = (Self::PAGE_BYTES / ENTRY) as u32;
 
+    /// Fences as [`Fences::firsts`] and [`Fences::entries`] gave them; `None` when the numbers do not go together.
+    pub fn from_parts(firsts: Vec<K>, entries: u32) -> Option<Self> {
+        (firsts.len() == entries.div_ceil(Self::PAGE_ENTRIES) as usize).then_some(Fences { firsts, entries })
+    }
+
+    /// The first key of each page.
+    pub fn firsts(&self) -> &[K] {
+        &self.firsts
+    }
+
     /// Notes the key of the next entry of the file.
     pub fn push(&mut self, key: K) {
         if self.entries.is_multiple_of(Self::PAGE_ENTRIES) {

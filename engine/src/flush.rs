@@ -1,0 +1,432 @@
+//! From the tails to the segment files: large aligned writes, few at a time, so that they stay out of the journal's way.
+//!
+//! A partition takes one step at a time: open the file, get space for it, write a piece, sync. A full segment is sealed: its
+//! rest is written, the file cut to its exact length, its indexes completed. Nothing here is on the path of an acknowledgement.
+
+use std::time::Instant;
+
+use crate::background::{FileJob, IndexTail, JobOutput};
+use crate::error::{Error, is_disk_full};
+use crate::io::{ALIGN, Class, Durability, FileId, Io, Open};
+use crate::log::PartitionLog;
+use crate::ops::Op;
+use crate::segment::{Handle, Phase, Segment};
+use crate::shard::{DISK_FULL_RETRY, Shard, ShardEvent, Slot, open_file};
+use crate::tail::Place;
+
+/// A piece written at once; larger ones triple the journal's p99 beside them.
+pub const WRITE_BYTES: usize = 256 << 10;
+/// Steps under way per core.
+const MAX_IN_FLIGHT: usize = 2;
+/// The same while a checkpoint waits for many small partitions.
+const MAX_IN_FLIGHT_CHECKPOINT: usize = 16;
+/// Files kept open per core.
+const MAX_OPEN_FILES: usize = 1024;
+/// The first piece of disk space a segment gets; each next one doubles the file, up to [`MAX_ALLOCATE_BYTES`].
+const MIN_ALLOCATE_BYTES: u64 = 64 << 10;
+/// The largest piece of disk space taken at once.
+const MAX_ALLOCATE_BYTES: u64 = 32 << 20;
+
+/// The next thing to do for a partition.
+enum Step {
+    Nothing,
+    Open(i64),
+    Allocate(i64, FileId, u64, u64),
+    Write(FileId, crate::io::Slice, Place, Place),
+    Seal(i64),
+    Sync(i64, FileId),
+}
+
+impl Shard {
+    /// Puts the partition in the queue if there is something to do for it.
+    pub(crate) fn want_flush(&mut self, slot: Slot) {
+        let Some(log) = self.log_mut(slot) else { return };
+        if log.flush.queued || log.flush.busy || !has_work(log) {
+            return;
+        }
+        log.flush.queued = true;
+        self.flush_queue.push_back(slot);
+    }
+
+    /// Everything before `target` goes to disk, partial pages included, and is synced.
+    pub(crate) fn force_flush(&mut self, slot: Slot, target: Place) {
+        if let Some(log) = self.log_mut(slot)
+            && (log.flush.written < target || log.flush.unsynced)
+        {
+            log.flush.wanted = log.flush.wanted.max(Some(target));
+        }
+        self.want_flush(slot);
+    }
+
+    /// Takes as many steps as may be under way at once.
+    pub(crate) fn run_flushes(&mut self, io: &mut dyn Io) {
+        let most = if self.checkpointer.is_running() { MAX_IN_FLIGHT_CHECKPOINT } else { MAX_IN_FLIGHT };
+        while self.flushes_in_flight < most
+            && let Some(slot) = self.flush_queue.pop_front()
+        {
+            self.step(io, slot);
+        }
+    }
+
+    fn step(&mut self, io: &mut dyn Io, slot: Slot) {
+        let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else { return };
+        log.flush.queued = false;
+        if log.flush.busy {
+            return;
+        }
+        let step = next_step(log);
+        if matches!(step, Step::Nothing) {
+            return;
+        }
+        log.flush.busy = true;
+        self.flushes_in_flight += 1;
+        match step {
+            Step::Nothing => {}
+            Step::Open(base) => self.open_to_flush(io, slot, base),
+            Step::Allocate(base, file, from, to) => {
+                let token = self.ops.start(Op::Allocate(slot, base, to));
+                io.allocate(file, from, to - from, token);
+            }
+            Step::Write(file, slice, from, reached) => {
+                let token = self.ops.start(Op::Flush(slot, reached.segment_base, reached.position));
+                io.write(file, from.position, slice, Durability::Written, token);
+            }
+            Step::Seal(base) => self.seal(io, slot, base),
+            Step::Sync(base, file) => {
+                let token = self.ops.start(Op::Sync(slot, base));
+                io.sync(file, token);
+            }
+        }
+    }
+
+    /// The partition's step ended; on to the next.
+    fn step_done(&mut self, slot: Slot) {
+        self.flushes_in_flight -= 1;
+        if let Some(log) = self.log_mut(slot) {
+            log.flush.busy = false;
+        }
+        self.want_flush(slot);
+    }
+
+    fn open_to_flush(&mut self, io: &mut dyn Io, slot: Slot, base: i64) {
+        let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else { return };
+        let path = log.file(base, ".log");
+        if let Some(segment) = log.state.segment_mut(base) {
+            segment.handle = Handle::Opening;
+        }
+        let token = self.ops.start(Op::OpenToFlush(slot, base));
+        io.open(path, Open::Create, token);
+    }
+
+    pub(crate) fn opened_to_flush(&mut self, io: &mut dyn Io, slot: Slot, base: i64, result: std::io::Result<FileId>) {
+        match result {
+            Ok(file) => self.keep_open(io, slot, base, file),
+            Err(e) => {
+                if let Some(segment) = self.log_mut(slot).and_then(|l| l.state.segment_mut(base)) {
+                    segment.handle = Handle::Closed;
+                }
+                self.flush_failed(io.now(), slot, base, "opened", &e);
+            }
+        }
+        self.step_done(slot);
+    }
+
+    /// Remembers an open file, and closes the one opened longest ago when there are too many.
+    pub(crate) fn keep_open(&mut self, io: &mut dyn Io, slot: Slot, base: i64, file: FileId) {
+        match self.log_mut(slot).and_then(|l| l.state.segment_mut(base)) {
+            Some(segment) => {
+                segment.handle = Handle::Open(file);
+                self.open_files.push_back((slot, base));
+            }
+            None => io.close(file),
+        }
+        let mut tries = self.open_files.len();
+        while self.open_files.len() > MAX_OPEN_FILES && tries > 0 {
+            tries -= 1;
+            let Some((slot, base)) = self.open_files.pop_front() else { break };
+            if !self.close_unused(io, slot, base) {
+                self.open_files.push_back((slot, base));
+            }
+        }
+    }
+
+    /// Closes a segment's file unless it is being flushed. True when it is not open afterwards.
+    fn close_unused(&mut self, io: &mut dyn Io, slot: Slot, base: i64) -> bool {
+        let Some(log) = self.log_mut(slot) else { return true };
+        if log.flush.busy || (log.flush.unsynced && log.flush.written.segment_base == base) {
+            return false;
+        }
+        if let Some(segment) = log.state.segment_mut(base)
+            && let Some(file) = open_file(segment.handle)
+        {
+            segment.handle = Handle::Closed;
+            io.close(file);
+        }
+        true
+    }
+
+    pub(crate) fn allocated(&mut self, io: &mut dyn Io, slot: Slot, base: i64, to: u64, result: std::io::Result<()>) {
+        match result {
+            Ok(()) => {
+                if let Some(segment) = self.log_mut(slot).and_then(|l| l.state.segment_mut(base)) {
+                    segment.allocated_bytes = segment.allocated_bytes.max(to);
+                }
+                if self.disk_full_since.take().is_some() {
+                    self.events.push(ShardEvent::Notice("the disk has room again, producers are served".into()));
+                    self.note_progress();
+                }
+            }
+            Err(e) => self.flush_failed(io.now(), slot, base, "extended", &e),
+        }
+        self.step_done(slot);
+    }
+
+    /// A full disk passes: the partition tries again later. Anything else is final.
+    fn flush_failed(&mut self, now: Instant, slot: Slot, base: i64, what: &str, e: &std::io::Error) {
+        let Some(log) = self.log_mut(slot) else { return };
+        log.flush.starved = true;
+        let path = log.file(base, ".log");
+        if is_disk_full(e) {
+            self.note_disk_full(now, e);
+        } else {
+            let reason = format!("{} cannot be {what}: {e}", path.display());
+            self.journal.fail(reason.clone());
+            self.events.push(ShardEvent::Failed(reason));
+        }
+    }
+
+    /// After a while a full disk is asked again.
+    pub(crate) fn retry_full_disk(&mut self, io: &dyn Io) {
+        let due = self.disk_full_since.is_some_and(|since| io.now() >= since + DISK_FULL_RETRY);
+        if !due {
+            return;
+        }
+        self.disk_full_since = Some(io.now());
+        let starved: Vec<Slot> = (0..self.logs.len() as u32).map(Slot).filter(|s| self.is_starved(*s)).collect();
+        if starved.is_empty() && !self.journal_growing {
+            self.disk_full_since = None;
+            self.note_progress();
+        }
+        for slot in starved {
+            if let Some(log) = self.log_mut(slot) {
+                log.flush.starved = false;
+            }
+            self.want_flush(slot);
+        }
+    }
+
+    fn is_starved(&self, slot: Slot) -> bool {
+        self.log(slot).is_some_and(|l| l.flush.starved)
+    }
+
+    pub(crate) fn flushed(&mut self, slot: Slot, base: i64, reached: u64, result: std::io::Result<()>) {
+        match result {
+            Ok(()) => {
+                if let Some(log) = self.log_mut(slot) {
+                    let place = Place { segment_base: base, position: reached };
+                    log.flush.written = log.flush.written.max(place);
+                    log.flush.unsynced = true;
+                    if !std::mem::replace(&mut log.flush.evictable, true) {
+                        self.evictable.push_back(slot);
+                    }
+                    self.note_progress();
+                }
+            }
+            Err(e) => self.flush_failed(Instant::now(), slot, base, "written", &e),
+        }
+        self.step_done(slot);
+    }
+
+    fn seal(&mut self, io: &mut dyn Io, slot: Slot, base: i64) {
+        let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else { return };
+        let (folder, epochs) = (log.folder.clone(), log.state.epochs.encode());
+        let Some(segment) = log.state.segment_mut(base) else { return };
+        if let Some(file) = open_file(segment.handle) {
+            io.close(file);
+        }
+        segment.handle = Handle::Closed;
+        let job = FileJob::Seal {
+            folder,
+            base_offset: base,
+            size_bytes: segment.size_bytes,
+            index: take_index(segment),
+            snapshot: segment.snapshot.clone().unwrap_or_default(),
+            epochs,
+        };
+        let token = self.ops.start(Op::Seal(slot, base));
+        self.submit_job(io, token, job);
+    }
+
+    pub(crate) fn sealed(&mut self, io: &mut dyn Io, slot: Slot, base: i64, result: Result<JobOutput, Error>) {
+        match result {
+            Ok(_) => {
+                if let Some(log) = self.log_mut(slot) {
+                    finish_seal(log, base);
+                }
+            }
+            Err(Error::Io { source, .. }) => self.flush_failed(io.now(), slot, base, "sealed", &source),
+            Err(other) => self.events.push(ShardEvent::Failed(other.to_string())),
+        }
+        self.step_done(slot);
+        self.checkpoint_step_done(io, slot);
+    }
+
+    pub(crate) fn synced(&mut self, io: &mut dyn Io, slot: Slot, base: i64, result: std::io::Result<()>) {
+        match result {
+            Ok(()) => {
+                if let Some(log) = self.log_mut(slot) {
+                    log.flush.unsynced = false;
+                    if log.flush.wanted.is_some_and(|w| w <= log.flush.written) {
+                        log.flush.wanted = None;
+                    }
+                }
+            }
+            Err(e) => {
+                // Never tried again as if clean: what the file holds is unknown.
+                let path = self.log(slot).map(|l| l.file(base, ".log")).unwrap_or_default();
+                let reason = format!("{} cannot be synced: {e}", path.display());
+                self.journal.fail(reason.clone());
+                self.events.push(ShardEvent::Failed(reason));
+            }
+        }
+        self.step_done(slot);
+        self.checkpoint_step_done(io, slot);
+    }
+
+    /// After a restart: reads the unaligned end of the active segment, which the next aligned write starts with.
+    pub(crate) fn load_prefix(&mut self, io: &mut dyn Io, slot: Slot) {
+        let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else { return };
+        if std::mem::replace(&mut log.loading_prefix, true) {
+            return;
+        }
+        let path = log.file(log.state.active().base_offset, ".log");
+        let token = self.ops.start(Op::Prefix(slot));
+        io.open(path, Open::Create, token);
+    }
+
+    pub(crate) fn prefix_opened(&mut self, io: &mut dyn Io, slot: Slot, result: std::io::Result<FileId>) {
+        let place = self.log(slot).and_then(|l| l.tail.missing_prefix(l.state.end()));
+        match (result, place, io.block(Class::Small)) {
+            (Ok(file), Some(place), Some(block)) => {
+                self.keep_open(io, slot, place.segment_base, file);
+                let token = self.ops.start(Op::Prefix(slot));
+                io.read(file, place.position, ALIGN, block, token);
+            }
+            (result, ..) => {
+                if let Some(log) = self.log_mut(slot) {
+                    log.loading_prefix = false;
+                }
+                self.close_if_open(io, result);
+                self.note_progress();
+            }
+        }
+    }
+
+    pub(crate) fn prefix_read(&mut self, io: &mut dyn Io, slot: Slot, block: &crate::io::Block, result: std::io::Result<()>) {
+        let Some(log) = self.log_mut(slot) else { return };
+        log.loading_prefix = false;
+        let end = log.state.end();
+        if let (Ok(()), Some(start)) = (&result, log.tail.missing_prefix(end)) {
+            let bytes = (end.position - start.position) as usize;
+            match block.bytes().get(..bytes) {
+                Some(prefix) => log.tail.set_remainder(start, prefix),
+                None => {
+                    let e = std::io::Error::other("the file is shorter than the log");
+                    self.flush_failed(io.now(), slot, start.segment_base, "read back", &e);
+                }
+            }
+        } else if let Err(e) = result {
+            self.flush_failed(io.now(), slot, end.segment_base, "read back", &e);
+        }
+        self.note_progress();
+    }
+}
+
+/// Whether a step is due: a full piece waits, a segment waits to be sealed, or somebody waits for the bytes to be on disk.
+fn has_work(log: &PartitionLog) -> bool {
+    if log.flush.starved {
+        return false;
+    }
+    let (written, end) = (log.flush.written, log.state.end());
+    if written.segment_base < end.segment_base {
+        return true;
+    }
+    match log.flush.wanted {
+        Some(wanted) => written < wanted || log.flush.unsynced,
+        None => end.position - written.position >= WRITE_BYTES as u64,
+    }
+}
+
+fn next_step(log: &mut PartitionLog) -> Step {
+    if !has_work(log) {
+        return Step::Nothing;
+    }
+    let written = log.flush.written;
+    let Some(segment) = log.state.segment(written.segment_base) else { return Step::Nothing };
+    let (base, size, handle) = (segment.base_offset, segment.size_bytes, segment.handle);
+    let (sealing, allocated) = (segment.phase == Phase::Sealing, segment.allocated_bytes);
+    if sealing && written.position >= size {
+        return Step::Seal(base);
+    }
+    let wanted = log.flush.wanted.is_some_and(|w| written < w);
+    let more = (sealing && written.position < size) || wanted || size - written.position >= WRITE_BYTES as u64;
+    let file = match handle {
+        Handle::Open(file) => file,
+        Handle::Opening => return Step::Nothing,
+        Handle::Closed if more => return Step::Open(base),
+        Handle::Closed => return Step::Nothing,
+    };
+    if !more {
+        return if log.flush.unsynced { Step::Sync(base, file) } else { Step::Nothing };
+    }
+    if size.next_multiple_of(ALIGN as u64) > allocated {
+        let (from, to) = next_allocation(allocated, size, log.options.segment_bytes);
+        return Step::Allocate(base, file, from, to);
+    }
+    match log.tail.next_write(written, WRITE_BYTES, sealing || wanted) {
+        Some((slice, from, reached)) => Step::Write(file, slice, from, reached),
+        None => Step::Nothing,
+    }
+}
+
+/// The next piece of disk space: the file doubles, within limits, and holds at least what there is.
+fn next_allocation(allocated: u64, size: u64, segment_bytes: u32) -> (u64, u64) {
+    let step = allocated.clamp(MIN_ALLOCATE_BYTES, MAX_ALLOCATE_BYTES);
+    let most = u64::from(segment_bytes).next_multiple_of(ALIGN as u64);
+    let to = (allocated + step).min(most).max(size.next_multiple_of(ALIGN as u64));
+    (allocated, to)
+}
+
+/// Index entries that are not known to be in the files, and where they go. The segment keeps them until
+/// [`Segment::index_written`] says that they are: a full disk may ask for them twice.
+pub(crate) fn take_index(segment: &mut Segment) -> IndexTail {
+    let Some(index) = segment.index.as_mut() else { return IndexTail::default() };
+    let unwritten = index.take_unwritten();
+    let mut tail = segment.index_on_the_way.take().unwrap_or(IndexTail {
+        offset_at: unwritten.offset_position,
+        time_at: unwritten.time_position,
+        ..IndexTail::default()
+    });
+    tail.offset_bytes.extend(unwritten.offset_bytes);
+    tail.time_bytes.extend(unwritten.time_bytes);
+    segment.index_on_the_way = Some(tail.clone());
+    tail
+}
+
+fn finish_seal(log: &mut PartitionLog, base: i64) {
+    let next = log.state.segments.iter().find(|s| s.base_offset > base).map(|s| s.base_offset);
+    if let Some(segment) = log.state.segment_mut(base) {
+        segment.phase = Phase::Sealed;
+        segment.snapshot = None;
+        segment.allocated_bytes = segment.size_bytes;
+        segment.index_written();
+    }
+    if log.flush.written.segment_base == base
+        && let Some(next) = next
+    {
+        log.flush.written = Place { segment_base: next, position: 0 };
+        log.flush.unsynced = false;
+        log.flush.wanted = log.flush.wanted.filter(|w| *w > log.flush.written);
+    }
+    log.dirty = true;
+}

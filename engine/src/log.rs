@@ -1,0 +1,338 @@
+//! One partition's log in memory: its segments, its offsets, what its producers sent last, and its tail.
+//! Decides where a batch goes; does no I/O. The writing to disk is [`crate::flush`]'s, the reading [`crate::read`]'s.
+//!
+//! ```text
+//!   log start ≤ … ≤ high watermark ≤ log end
+//!        │              │               └ next offset to be given out
+//!        │              └ end of what is on stable storage: consumers read below it
+//!        └ oldest offset served
+//! ```
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Instant;
+
+use crate::batch::{self, BatchHeader};
+use crate::epochs::LeaderEpochs;
+use crate::io::{Block, Class, Durability};
+use crate::producers::{ProducerStates, Verdict};
+use crate::segment::{Phase, RollRules, Segment};
+use crate::shard::{AppendError, LogOptions, Ticket};
+use crate::tail::{Place, Tail};
+
+/// What recovery found out about a partition, and what an open one keeps in memory besides its bytes.
+pub struct LogState {
+    /// The folder's name, `<topic>-<index>`.
+    pub name: String,
+    /// The topic's id.
+    pub topic_id: [u8; 16],
+    /// Oldest offset served.
+    pub log_start_offset: i64,
+    /// Next offset to be given out.
+    pub end_offset: i64,
+    /// Oldest first, each with a larger base offset than the one before; the last is active. Never empty.
+    pub segments: VecDeque<Segment>,
+    /// What each producer sent last.
+    pub producers: ProducerStates,
+    /// Where each leader epoch starts.
+    pub epochs: LeaderEpochs,
+}
+
+impl LogState {
+    /// A log without a record.
+    pub fn empty(name: String, topic_id: [u8; 16], interval_bytes: u32, now_ms: i64) -> LogState {
+        LogState {
+            name,
+            topic_id,
+            log_start_offset: 0,
+            end_offset: 0,
+            segments: VecDeque::from([Segment::new(0, interval_bytes, now_ms)]),
+            producers: ProducerStates::default(),
+            epochs: LeaderEpochs::default(),
+        }
+    }
+
+    /// The segment that is appended to.
+    pub fn active(&self) -> &Segment {
+        match self.segments.back() {
+            Some(s) => s,
+            None => unreachable!("a log has a segment"),
+        }
+    }
+
+    /// The same, to change.
+    pub fn active_mut(&mut self) -> &mut Segment {
+        match self.segments.back_mut() {
+            Some(s) => s,
+            None => unreachable!("a log has a segment"),
+        }
+    }
+
+    /// Where the next batch goes.
+    pub fn end(&self) -> Place {
+        let active = self.active();
+        Place { segment_base: active.base_offset, position: active.size_bytes }
+    }
+
+    /// The segment with this base offset.
+    pub fn segment(&self, base_offset: i64) -> Option<&Segment> {
+        let i = self.segments.partition_point(|s| s.base_offset < base_offset);
+        self.segments.get(i).filter(|s| s.base_offset == base_offset)
+    }
+
+    /// The same, to change.
+    pub fn segment_mut(&mut self, base_offset: i64) -> Option<&mut Segment> {
+        let i = self.segments.partition_point(|s| s.base_offset < base_offset);
+        self.segments.get_mut(i).filter(|s| s.base_offset == base_offset)
+    }
+
+    /// The segment that holds an offset at or after the log start.
+    pub fn segment_of(&self, offset: i64) -> &Segment {
+        let i = self.segments.partition_point(|s| s.base_offset <= offset);
+        &self.segments[i.saturating_sub(1)]
+    }
+
+    /// Closes the active segment and opens one that starts at the log's end.
+    pub fn roll(&mut self, interval_bytes: u32, now_ms: i64) {
+        let end_offset = self.end_offset;
+        let snapshot = (end_offset, self.producers.encode_snapshot());
+        let active = self.active_mut();
+        active.phase = Phase::Sealing;
+        active.snapshot = Some(snapshot);
+        if let Some(index) = active.index.as_mut() {
+            index.close();
+        }
+        self.segments.push_back(Segment::new(end_offset, interval_bytes, now_ms));
+    }
+
+    /// Takes a stamped batch's header into account: the batch lies at [`LogState::end`].
+    pub fn note_batch(&mut self, header: &BatchHeader, now_ms: i64) {
+        if header.partition_leader_epoch >= 0 {
+            self.epochs.assign(header.partition_leader_epoch, header.base_offset);
+        }
+        self.producers.record(header, header.base_offset, now_ms);
+        self.active_mut().note_batch(header);
+        self.end_offset = header.last_offset() + 1;
+    }
+
+    /// Bytes of all segments.
+    pub fn size_bytes(&self) -> u64 {
+        self.segments.iter().map(|s| s.size_bytes).sum()
+    }
+}
+
+/// What is being done about a partition's bytes on disk. See [`crate::flush`].
+pub struct FlushState {
+    /// Bytes before this place are in the segment files, synced or not.
+    pub written: Place,
+    /// An operation on the partition's files is under way.
+    pub busy: bool,
+    /// The partition waits in the flush queue.
+    pub queued: bool,
+    /// Bytes before this place must be written even where that takes a partial page.
+    pub wanted: Option<Place>,
+    /// The active segment's file has writes that were not synced.
+    pub unsynced: bool,
+    /// The last attempt to get disk space failed.
+    pub starved: bool,
+    /// The partition is in the list of those whose memory can be given back.
+    pub evictable: bool,
+}
+
+impl FlushState {
+    /// Everything before `end` is on disk.
+    fn at(end: Place) -> FlushState {
+        FlushState {
+            written: end,
+            busy: false,
+            queued: false,
+            wanted: None,
+            unsynced: false,
+            starved: false,
+            evictable: false,
+        }
+    }
+}
+
+/// An open partition.
+pub struct PartitionLog {
+    /// Offsets, segments, producers.
+    pub state: LogState,
+    /// The newest bytes.
+    pub tail: Tail,
+    /// The partition's folder.
+    pub folder: PathBuf,
+    /// Settings.
+    pub options: LogOptions,
+    /// Epoch stamped into batches.
+    pub leader_epoch: i32,
+    /// End of what is on stable storage: the high watermark.
+    pub committed_offset: i64,
+    /// Where that is.
+    pub committed: Place,
+    /// The frame that holds the newest append.
+    pub last_ticket: Ticket,
+    /// On its way to disk.
+    pub flush: FlushState,
+    /// The unaligned end of the active segment is being read, after a restart.
+    pub loading_prefix: bool,
+    /// Changed since the last checkpoint.
+    pub dirty: bool,
+    /// The partition's part of the last checkpoint.
+    pub checkpointed: Option<Rc<[u8]>>,
+    /// When something was appended last.
+    pub last_append: Instant,
+    /// Sequential cold readers: next offset and where it lies. Newest last, few.
+    pub cursors: VecDeque<(i64, Place)>,
+    /// The first stored batch found damaged, and where: told once.
+    pub damaged: Option<(i64, Place)>,
+}
+
+/// A batch that passed every check, ready to be placed.
+pub struct Prepared {
+    /// The batch's header as it will be stored.
+    pub header: BatchHeader,
+    /// Where it goes.
+    pub place: Place,
+    /// The first bytes of the batch as stored; the rest is the producer's.
+    pub prefix: Vec<u8>,
+    /// The broker's time if the topic asks for it, else -1.
+    pub log_append_time_ms: i64,
+}
+
+/// What [`PartitionLog::prepare`] found.
+pub enum Checked {
+    /// To be appended.
+    New(Prepared),
+    /// Appended before: base offset, last offset, timestamp.
+    Duplicate(i64, i64, i64),
+}
+
+impl PartitionLog {
+    /// Opens what recovery found, with settings.
+    pub fn new(state: LogState, folder: PathBuf, options: LogOptions, leader_epoch: i32, now: Instant) -> PartitionLog {
+        let end = state.end();
+        PartitionLog {
+            committed_offset: state.end_offset,
+            committed: end,
+            tail: Tail::default(),
+            folder,
+            options,
+            leader_epoch,
+            last_ticket: 0,
+            flush: FlushState::at(end),
+            loading_prefix: false,
+            dirty: true,
+            checkpointed: None,
+            last_append: now,
+            cursors: VecDeque::new(),
+            damaged: None,
+            state,
+        }
+    }
+
+    /// Checks a producer's batch against the log and its settings. Changes nothing.
+    pub fn prepare(&self, bytes: &[u8], now_ms: i64) -> Result<Checked, AppendError> {
+        let mut header = batch::validate(bytes).map_err(AppendError::Batch)?;
+        let size = bytes.len();
+        if size > self.options.max_message_bytes as usize {
+            return Err(AppendError::BatchTooLarge { bytes: size, most: self.options.max_message_bytes });
+        }
+        if size > self.options.segment_bytes as usize {
+            return Err(AppendError::LargerThanSegment { bytes: size, most: self.options.segment_bytes });
+        }
+        if !self.options.log_append_time {
+            let (before, after) = (self.options.timestamp_before_max_ms, self.options.timestamp_after_max_ms);
+            batch::check_timestamps(&header, now_ms, before, after).map_err(AppendError::Timestamp)?;
+        }
+        if header.has_producer_id() {
+            match self.state.producers.check(&header).map_err(AppendError::Sequence)? {
+                Verdict::Accept => {}
+                Verdict::Duplicate { base_offset, last_offset, timestamp_ms } => {
+                    return Ok(Checked::Duplicate(base_offset, last_offset, timestamp_ms));
+                }
+            }
+        }
+        let (prefix, log_append_time_ms) = self.stamp(bytes, &mut header, now_ms);
+        Ok(Checked::New(Prepared { place: self.state.end(), header, prefix, log_append_time_ms }))
+    }
+
+    /// The stored form of the batch: base offset and leader epoch, and the broker's time where the topic wants it.
+    fn stamp(&self, bytes: &[u8], header: &mut BatchHeader, now_ms: i64) -> (Vec<u8>, i64) {
+        header.base_offset = self.state.end_offset;
+        header.partition_leader_epoch = self.leader_epoch;
+        let time_ms = if self.options.log_append_time { now_ms } else { -1 };
+        let mut prefix = if self.options.log_append_time {
+            bytes.to_vec()
+        } else {
+            bytes[..batch::STAMPED_BYTES].to_vec()
+        };
+        batch::stamp(&mut prefix, header.base_offset, header.partition_leader_epoch);
+        if self.options.log_append_time {
+            batch::stamp_log_append_time(&mut prefix, now_ms);
+            if let Some(stored) = BatchHeader::read(&prefix) {
+                *header = stored;
+            }
+        }
+        (prefix, time_ms)
+    }
+
+    /// Rolls if the batch must start a new segment; gives the place it then has.
+    pub fn roll_for(&mut self, prepared: &mut Prepared, now_ms: i64) {
+        let rules = self.options.roll_rules();
+        let header = &prepared.header;
+        let full = self.state.active().must_roll(
+            header.size_bytes(),
+            header.last_offset(),
+            header.max_timestamp_ms,
+            now_ms,
+            &rules,
+        );
+        if full {
+            self.state.roll(self.options.index_interval_bytes, now_ms);
+            prepared.place = self.state.end();
+        }
+    }
+
+    /// Copies the batch into the tail and counts it. All or nothing.
+    pub fn place(
+        &mut self,
+        prepared: &Prepared,
+        bytes: &[u8],
+        now_ms: i64,
+        take: &mut dyn FnMut(Class) -> Option<Block>,
+    ) -> Result<(), crate::tail::NoMemory> {
+        let rest = &bytes[prepared.prefix.len()..];
+        self.tail.append(prepared.place, &[&prepared.prefix, rest], take)?;
+        self.state.note_batch(&prepared.header, now_ms);
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Whether acknowledgements wait for stable storage.
+    pub fn durability(&self) -> Durability {
+        self.options.durability
+    }
+
+    /// The path of one of a segment's files.
+    pub fn file(&self, base_offset: i64, suffix: &str) -> PathBuf {
+        crate::background::segment_file(&self.folder, base_offset, suffix)
+    }
+
+    /// The folder's path.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+impl LogOptions {
+    /// The settings that decide when a segment is full.
+    pub fn roll_rules(&self) -> RollRules {
+        RollRules {
+            segment_bytes: self.segment_bytes,
+            segment_ms: self.segment_ms.saturating_sub(self.segment_jitter_ms).max(0),
+            index_max_bytes: self.index_max_bytes,
+        }
+    }
+}

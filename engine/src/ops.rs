@@ -1,0 +1,71 @@
+//! What a core has under way on its disk: a token for each, and what to do when it comes back.
+
+use crate::io::Token;
+use crate::shard::Slot;
+
+/// An operation under way.
+#[derive(Debug)]
+pub enum Op {
+    /// The journal's write in flight.
+    JournalWrite,
+    /// The journal's file is being pre-written up to this many bytes.
+    JournalGrow(u64),
+    /// A segment's file is being opened, to be flushed to.
+    OpenToFlush(Slot, i64),
+    /// Space up to this many bytes is being allocated for a segment's file.
+    Allocate(Slot, i64, u64),
+    /// A piece of the tail is being written; the log is in the file up to this position afterwards.
+    Flush(Slot, i64, u64),
+    /// The active segment's file is being synced.
+    Sync(Slot, i64),
+    /// A segment is being sealed by the files thread.
+    Seal(Slot, i64),
+    /// An index is being continued by the files thread, for a checkpoint.
+    ExtendIndex(Slot),
+    /// The checkpoint file is being replaced.
+    Checkpoint,
+    /// Segments below the log start are being removed.
+    RemoveSegments,
+    /// The end of the active segment is opened, or read, so that appends can go on.
+    Prefix(Slot),
+    /// A step of a cold read.
+    Read(usize),
+    /// A search for a timestamp on disk.
+    FindTime(usize),
+}
+
+/// Operations by token. A token is used again only after its operation ended.
+#[derive(Default)]
+pub struct Ops {
+    entries: Vec<Option<Op>>,
+    free: Vec<usize>,
+}
+
+impl Ops {
+    /// A token for the operation.
+    pub fn start(&mut self, op: Op) -> Token {
+        match self.free.pop() {
+            Some(i) => {
+                self.entries[i] = Some(op);
+                i as Token
+            }
+            None => {
+                self.entries.push(Some(op));
+                (self.entries.len() - 1) as Token
+            }
+        }
+    }
+
+    /// The operation that ended. `None` for a token that was never given out.
+    pub fn finish(&mut self, token: Token) -> Option<Op> {
+        let i = usize::try_from(token).ok()?;
+        let op = self.entries.get_mut(i)?.take()?;
+        self.free.push(i);
+        Some(op)
+    }
+
+    /// Whether nothing is under way.
+    pub fn is_empty(&self) -> bool {
+        self.free.len() == self.entries.len()
+    }
+}

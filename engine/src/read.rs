@@ -1,0 +1,515 @@
+//! Reading: from the tail when the bytes are in memory, else from the segment file with one direct read into a pool buffer, from
+//! which the answer is sent.
+//!
+//! A cold lookup costs at most one page of the index file and one read of the log, however large the log is. The indexes of a segment
+//! of an earlier run are loaded when it is first read. Every batch that comes from disk is checked before anybody sees it: its
+//! checksum, and what the checksum does not cover, its offset and its leader epoch, against what must stand there.
+
+use std::collections::VecDeque;
+
+use crate::background::{FileJob, JobOutput};
+use crate::batch::{self, BatchHeader, HEADER_BYTES};
+use crate::error::Error;
+use crate::index::{IndexPage, Lookup, search_page};
+use crate::io::{ALIGN, Block, Class, FileId, Io, Open};
+use crate::log::PartitionLog;
+use crate::ops::Op;
+use crate::segment::Handle;
+use crate::shard::{ReadData, ReadError, ReadOutcome, ReadRequest, Shard, ShardEvent, Slot};
+use crate::tail::Place;
+
+/// Sequential readers remembered per partition.
+const CURSORS: usize = 4;
+/// Bytes of a batch header up to the last offset delta.
+const PEEK_BYTES: usize = 27;
+
+/// What a cold read waits for.
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    LoadIndex,
+    OpenIndex(IndexPage),
+    ReadIndex(FileId, IndexPage),
+    OpenLog,
+    ReadLog { from: u64 },
+}
+
+#[derive(Clone, Copy, Debug)]
+struct ColdRead {
+    slot: Slot,
+    request: ReadRequest,
+    segment_base: i64,
+    /// Where the next read of the log starts, once it is known: the start of a batch.
+    position: u64,
+    /// The offset the batch there must have, where that is known.
+    expected: Option<i64>,
+    /// The batch to be read is larger than usual.
+    batch_bytes: usize,
+    stage: Stage,
+}
+
+/// The cold reads under way.
+#[derive(Default)]
+pub struct ColdReads {
+    reads: Vec<Option<ColdRead>>,
+    free: Vec<usize>,
+}
+
+impl ColdReads {
+    fn insert(&mut self, read: ColdRead) -> usize {
+        match self.free.pop() {
+            Some(i) => {
+                self.reads[i] = Some(read);
+                i
+            }
+            None => {
+                self.reads.push(Some(read));
+                self.reads.len() - 1
+            }
+        }
+    }
+
+    fn take(&mut self, i: usize) -> Option<ColdRead> {
+        let read = self.reads.get_mut(i)?.take()?;
+        self.free.push(i);
+        Some(read)
+    }
+}
+
+/// Where the batch with an offset is.
+enum Found {
+    /// In memory, at the start of a batch at or before it.
+    InMemory(Place),
+    /// On disk: the start of a batch at or before it, and the offset that batch must have, if known.
+    OnDisk(Place, Option<i64>),
+    /// A page of the segment's index file knows.
+    AskPage(IndexPage),
+    /// The segment's indexes are not loaded.
+    AskIndex,
+}
+
+impl Shard {
+    /// Reads batches from the one that holds the offset on, below the high watermark.
+    pub fn read(&mut self, io: &mut dyn Io, slot: Slot, request: ReadRequest) -> ReadOutcome {
+        let Some(log) = self.log(slot) else { return ReadOutcome::Error(ReadError::NoSuchPartition) };
+        let (log_start_offset, high_watermark) = (log.state.log_start_offset, log.committed_offset);
+        if request.offset < log_start_offset || request.offset > high_watermark {
+            return ReadOutcome::Error(ReadError::OutOfRange { log_start_offset, high_watermark });
+        }
+        if request.offset == high_watermark || (request.max_bytes == 0 && !request.at_least_one) {
+            return ReadOutcome::Now(data(log, Vec::new()));
+        }
+        let segment_base = log.state.segment_of(request.offset).base_offset;
+        match find(log, segment_base, request.offset) {
+            Found::InMemory(place) => ReadOutcome::Now(read_tail(log, place, &request)),
+            found => self.begin_cold(io, slot, request, segment_base, found),
+        }
+    }
+
+    fn begin_cold(
+        &mut self,
+        io: &mut dyn Io,
+        slot: Slot,
+        request: ReadRequest,
+        segment_base: i64,
+        found: Found,
+    ) -> ReadOutcome {
+        let mut read = ColdRead {
+            slot,
+            request,
+            segment_base,
+            position: 0,
+            expected: None,
+            batch_bytes: 0,
+            stage: Stage::OpenLog,
+        };
+        match found {
+            Found::InMemory(_) => {}
+            Found::OnDisk(place, expected) => {
+                read.position = place.position;
+                read.expected = expected;
+            }
+            Found::AskPage(page) => read.stage = Stage::OpenIndex(page),
+            Found::AskIndex => read.stage = Stage::LoadIndex,
+        }
+        let failed = match read.stage {
+            Stage::LoadIndex => self.load_index(io, read),
+            Stage::OpenIndex(_) => self.open_index(io, read),
+            _ => self.read_log(io, read),
+        };
+        match failed {
+            Ok(()) => ReadOutcome::Later,
+            Err(error) => ReadOutcome::Error(error),
+        }
+    }
+
+    fn finish_read(&mut self, read: &ColdRead, result: Result<ReadData, ReadError>) {
+        if let Err(ReadError::Corrupt { offset, location }) = &result {
+            self.note_damage(read.slot, *offset, location);
+        }
+        self.events.push(ShardEvent::ReadDone { token: read.request.token, result });
+    }
+
+    /// Reads the log for a read under way; one that cannot go on is answered.
+    fn go_on(&mut self, io: &mut dyn Io, read: ColdRead) {
+        if let Err(error) = self.read_log(io, read) {
+            self.finish_read(&read, Err(error));
+        }
+    }
+
+    fn load_index(&mut self, io: &mut dyn Io, read: ColdRead) -> Result<(), ReadError> {
+        let log = self.log(read.slot).ok_or(ReadError::NoSuchPartition)?;
+        let segment = log.state.segment(read.segment_base).ok_or(ReadError::NoSuchPartition)?;
+        let job = FileJob::LoadIndex {
+            folder: log.folder.clone(),
+            base_offset: read.segment_base,
+            size_bytes: segment.size_bytes,
+            interval_bytes: log.options.index_interval_bytes,
+        };
+        let token = self.ops.start(Op::Read(self.reads.insert(read)));
+        self.submit_job(io, token, job);
+        Ok(())
+    }
+
+    pub(crate) fn index_loaded(&mut self, io: &mut dyn Io, i: usize, result: Result<JobOutput, Error>) {
+        let Some(read) = self.reads.take(i) else { return };
+        let index = match result {
+            Ok(JobOutput::Index(index)) => index,
+            Ok(_) => return,
+            Err(e) => return self.finish_read(&read, Err(ReadError::Io(e.to_string()))),
+        };
+        let Some(log) = self.log_mut(read.slot) else {
+            return self.finish_read(&read, Err(ReadError::NoSuchPartition));
+        };
+        if let Some(segment) = log.state.segment_mut(read.segment_base) {
+            segment.index.get_or_insert(*index);
+        }
+        let (slot, request) = (read.slot, read.request);
+        match self.read(io, slot, request) {
+            ReadOutcome::Later => {}
+            ReadOutcome::Now(data) => self.finish_read(&read, Ok(data)),
+            ReadOutcome::Error(error) => self.finish_read(&read, Err(error)),
+        }
+    }
+
+    fn open_index(&mut self, io: &mut dyn Io, read: ColdRead) -> Result<(), ReadError> {
+        let log = self.log(read.slot).ok_or(ReadError::NoSuchPartition)?;
+        let path = log.file(read.segment_base, ".index");
+        let token = self.ops.start(Op::Read(self.reads.insert(read)));
+        io.open(path, Open::Read, token);
+        Ok(())
+    }
+
+    /// Reads the log at the read's position, opening its file first where necessary.
+    fn read_log(&mut self, io: &mut dyn Io, mut read: ColdRead) -> Result<(), ReadError> {
+        let log = self.log(read.slot).ok_or(ReadError::NoSuchPartition)?;
+        let segment = log.state.segment(read.segment_base).ok_or(ReadError::NoSuchPartition)?;
+        let file = match segment.handle {
+            Handle::Open(file) => file,
+            _ => {
+                let path = log.file(read.segment_base, ".log");
+                read.stage = Stage::OpenLog;
+                let token = self.ops.start(Op::Read(self.reads.insert(read)));
+                io.open(path, Open::Write, token);
+                return Ok(());
+            }
+        };
+        let from = read.position / ALIGN as u64 * ALIGN as u64;
+        let end = readable_end(log, read.segment_base).next_multiple_of(ALIGN as u64);
+        let lead = (read.position - from) as usize;
+        let wanted = (read.request.max_bytes.min(Class::Huge.bytes() - ALIGN) + lead).max(read.batch_bytes + lead);
+        let len = wanted.next_multiple_of(ALIGN).min((end - from) as usize);
+        let block = self.read_block(io, len).ok_or(ReadError::Busy)?;
+        let len = len.min(block.capacity() / ALIGN * ALIGN);
+        read.stage = Stage::ReadLog { from };
+        let token = self.ops.start(Op::Read(self.reads.insert(read)));
+        io.read(file, from, len, block, token);
+        Ok(())
+    }
+
+    /// A buffer for `len` bytes, given up by something older where the budget is spent.
+    fn read_block(&mut self, io: &mut dyn Io, len: usize) -> Option<Block> {
+        loop {
+            let block = match Class::fitting(len) {
+                Some(class) => io.block(class),
+                None => io.large_block(len),
+            };
+            if block.is_some() {
+                return block;
+            }
+            if !self.relieve() {
+                self.was_busy = true;
+                return None;
+            }
+        }
+    }
+
+    pub(crate) fn read_opened(&mut self, io: &mut dyn Io, i: usize, result: std::io::Result<FileId>) {
+        let Some(mut read) = self.reads.take(i) else { return };
+        let file = match result {
+            Ok(file) => file,
+            Err(e) => return self.finish_read(&read, Err(ReadError::Io(e.to_string()))),
+        };
+        match read.stage {
+            Stage::OpenIndex(page) => match self.read_block(io, page.read_bytes) {
+                Some(block) => {
+                    read.stage = Stage::ReadIndex(file, page);
+                    let token = self.ops.start(Op::Read(self.reads.insert(read)));
+                    io.read(file, page.position, page.read_bytes, block, token);
+                }
+                None => {
+                    io.close(file);
+                    self.finish_read(&read, Err(ReadError::Busy));
+                }
+            },
+            _ => {
+                self.adopt(io, &read, file);
+                self.go_on(io, read);
+            }
+        }
+    }
+
+    /// Keeps a log file that was opened for a read, unless a flush has opened it meanwhile.
+    fn adopt(&mut self, io: &mut dyn Io, read: &ColdRead, file: FileId) {
+        let segment = self.log(read.slot).and_then(|l| l.state.segment(read.segment_base));
+        match segment.map(|s| s.handle) {
+            Some(Handle::Closed) => self.keep_open(io, read.slot, read.segment_base, file),
+            Some(Handle::Opening) | Some(Handle::Open(_)) | None => io.close(file),
+        }
+    }
+
+    pub(crate) fn read_finished(&mut self, io: &mut dyn Io, i: usize, block: Block, result: std::io::Result<()>) {
+        let Some(mut read) = self.reads.take(i) else { return };
+        if let Stage::ReadIndex(file, _) = read.stage {
+            io.close(file);
+        }
+        if let Err(e) = result {
+            return self.finish_read(&read, Err(ReadError::Io(e.to_string())));
+        }
+        match read.stage {
+            Stage::ReadIndex(_, page) => {
+                let bytes = block.bytes();
+                let entries = &bytes[..page.valid_bytes.min(bytes.len())];
+                let relative = (read.request.offset - read.segment_base).clamp(0, i64::from(i32::MAX)) as u32;
+                read.position = search_page(entries, relative).map_or(0, |e| u64::from(e.position));
+                self.go_on(io, read);
+            }
+            Stage::ReadLog { from } => self.log_read(io, read, block, from),
+            _ => {}
+        }
+    }
+
+    /// Bytes of the log arrived: answers, or reads on where the wanted batch is not among them.
+    fn log_read(&mut self, io: &mut dyn Io, mut read: ColdRead, block: Block, from: u64) {
+        let Some(log) = self.logs.get_mut(read.slot.0 as usize).and_then(Option::as_mut) else {
+            return self.finish_read(&read, Err(ReadError::NoSuchPartition));
+        };
+        let limit = readable_end(log, read.segment_base);
+        let have = (from + block.len() as u64).min(limit);
+        let lead = (read.position - from) as usize;
+        let bytes = block.bytes().get(lead..(have - from) as usize).unwrap_or_default();
+        match pick(log, &read, bytes, limit) {
+            Picked::Batches { start, end, next_offset } => {
+                let slice = block.slice(lead + start..lead + end);
+                remember(&mut log.cursors, next_offset, Place {
+                    segment_base: read.segment_base,
+                    position: read.position + end as u64,
+                });
+                let answer = data(log, vec![slice]);
+                self.finish_read(&read, Ok(answer));
+            }
+            Picked::TooLarge => {
+                let answer = data(log, Vec::new());
+                self.finish_read(&read, Ok(answer));
+            }
+            Picked::ReadOn { skip, expected, batch_bytes } => {
+                read.position += skip as u64;
+                read.expected = expected;
+                read.batch_bytes = batch_bytes;
+                drop(block);
+                self.go_on(io, read);
+            }
+            Picked::SegmentEnd => {
+                let next = log.state.segments.iter().find(|s| s.base_offset > read.segment_base).map(|s| s.base_offset);
+                match next {
+                    Some(base) if base < log.committed_offset => {
+                        let request = ReadRequest { offset: base.max(read.request.offset), ..read.request };
+                        match self.read(io, read.slot, request) {
+                            ReadOutcome::Later => {}
+                            ReadOutcome::Now(data) => self.finish_read(&read, Ok(data)),
+                            ReadOutcome::Error(error) => self.finish_read(&read, Err(error)),
+                        }
+                    }
+                    _ => {
+                        let answer = data(log, Vec::new());
+                        self.finish_read(&read, Ok(answer));
+                    }
+                }
+            }
+            Picked::Damaged { at, why } => {
+                let place = read.position + at as u64;
+                let location = format!("{} at byte {place}: {why}", log.file(read.segment_base, ".log").display());
+                let offset = read.request.offset;
+                self.finish_read(&read, Err(ReadError::Corrupt { offset, location }));
+            }
+        }
+    }
+
+    /// Says once per partition and place that stored bytes are damaged.
+    fn note_damage(&mut self, slot: Slot, offset: i64, location: &str) {
+        let Some(log) = self.log_mut(slot) else { return };
+        let place = Place { segment_base: offset, position: 0 };
+        if log.damaged.replace((offset, place)).is_none_or(|d| d.0 != offset) {
+            let name = &log.state.name;
+            let line = format!("{name} cannot be read at offset {offset}: damaged on disk, {location}");
+            self.events.push(ShardEvent::Notice(line));
+        }
+    }
+}
+
+/// What a piece of log holds for a read.
+enum Picked {
+    /// These bytes, and the offset behind them.
+    Batches { start: usize, end: usize, next_offset: i64 },
+    /// The batch is there, but larger than asked for.
+    TooLarge,
+    /// The batch starts at or behind `skip`.
+    ReadOn { skip: usize, expected: Option<i64>, batch_bytes: usize },
+    /// The segment ends before the offset.
+    SegmentEnd,
+    /// A batch is not what must stand there.
+    Damaged { at: usize, why: String },
+}
+
+/// Walks over the batches in `bytes`, which lie at the read's position; `limit` is where the readable log ends.
+fn pick(log: &PartitionLog, read: &ColdRead, bytes: &[u8], limit: u64) -> Picked {
+    let (mut at, mut expected, mut start) = (0, read.expected, None);
+    let most = read.request.max_bytes;
+    loop {
+        let left = &bytes[at..];
+        let position = read.position + at as u64;
+        let whole = |from: usize, next: Option<i64>| Picked::Batches { start: from, end: at, next_offset: next.unwrap_or(-1) };
+        if position >= limit {
+            return start.map_or(Picked::SegmentEnd, |s| whole(s, expected));
+        }
+        let size = match batch::peek_size(left) {
+            Some(Ok(size)) if position + size as u64 <= limit => size,
+            Some(_) => {
+                let why = "a batch has an impossible length".to_owned();
+                return start.map_or(Picked::Damaged { at, why }, |s| whole(s, expected));
+            }
+            None => HEADER_BYTES,
+        };
+        if left.len() < size {
+            return start.map_or(Picked::ReadOn { skip: at, expected, batch_bytes: size }, |s| whole(s, expected));
+        }
+        let header = match check(log, &left[..size], expected) {
+            Ok(header) => header,
+            Err(why) => return start.map_or(Picked::Damaged { at, why }, |s| whole(s, expected)),
+        };
+        if header.last_offset() >= read.request.offset {
+            let from = *start.get_or_insert(at);
+            if at + size - from > most && (at > from || !read.request.at_least_one) {
+                return if at > from { whole(from, expected) } else { Picked::TooLarge };
+            }
+        }
+        expected = Some(header.last_offset() + 1);
+        at += size;
+    }
+}
+
+/// The checksum, and what it does not cover.
+fn check(log: &PartitionLog, bytes: &[u8], expected: Option<i64>) -> Result<BatchHeader, String> {
+    let header = batch::check_stored(bytes).map_err(|e| e.to_string())?;
+    if let Some(expected) = expected {
+        let gap = header.base_offset != expected && (!log.options.may_have_gaps || header.base_offset < expected);
+        if gap {
+            return Err(format!("a batch has offset {} where {expected} must stand", header.base_offset));
+        }
+    }
+    let epoch = log.state.epochs.epoch_for_offset(header.base_offset);
+    if epoch.is_some_and(|e| e != header.partition_leader_epoch) {
+        return Err(format!("a batch has leader epoch {}, which did not lead then", header.partition_leader_epoch));
+    }
+    Ok(header)
+}
+
+fn data(log: &PartitionLog, slices: Vec<crate::io::Slice>) -> ReadData {
+    ReadData {
+        bytes: slices.iter().map(|s| s.len()).sum(),
+        slices,
+        high_watermark: log.committed_offset,
+        log_start_offset: log.state.log_start_offset,
+    }
+}
+
+/// Where readers must stop in a segment: at the high watermark, and on disk at what is written.
+fn readable_end(log: &PartitionLog, segment_base: i64) -> u64 {
+    let size = log.state.segment(segment_base).map_or(0, |s| s.size_bytes);
+    let committed = if log.committed.segment_base == segment_base { log.committed.position } else { size };
+    let written = if log.flush.written.segment_base == segment_base { log.flush.written.position } else { size };
+    size.min(committed).min(written)
+}
+
+fn remember(cursors: &mut VecDeque<(i64, Place)>, next_offset: i64, place: Place) {
+    if next_offset < 0 {
+        return;
+    }
+    cursors.retain(|c| c.0 != next_offset);
+    cursors.push_back((next_offset, place));
+    if cursors.len() > CURSORS {
+        cursors.pop_front();
+    }
+}
+
+fn find(log: &PartitionLog, segment_base: i64, offset: i64) -> Found {
+    let relative = (offset - segment_base).min(i64::from(i32::MAX)) as u32;
+    let segment = log.state.segment(segment_base);
+    let index = segment.and_then(|s| s.index.as_ref());
+    let lookup = index.map(|i| i.lookup(relative));
+    let at = |position: u64| Place { segment_base, position };
+    if let Some(Lookup::At(entry)) = lookup
+        && log.tail.holds(at(u64::from(entry.position)))
+    {
+        return Found::InMemory(at(u64::from(entry.position)));
+    }
+    if let Some(Lookup::Start) = lookup
+        && log.tail.holds(at(0))
+    {
+        return Found::InMemory(at(0));
+    }
+    if let Some((expected, place)) = log.cursors.iter().rev().find(|c| c.0 == offset && c.1.segment_base == segment_base) {
+        if log.tail.holds(*place) {
+            return Found::InMemory(*place);
+        }
+        return Found::OnDisk(*place, Some(*expected));
+    }
+    match lookup {
+        Some(Lookup::At(entry)) => Found::OnDisk(at(u64::from(entry.position)), None),
+        Some(Lookup::Start) => Found::OnDisk(at(0), Some(segment_base)),
+        Some(Lookup::OnDisk(page)) => Found::AskPage(page),
+        None => Found::AskIndex,
+    }
+}
+
+/// Reads from memory: `place` is the start of a batch at or before the one that is wanted.
+fn read_tail(log: &PartitionLog, mut place: Place, request: &ReadRequest) -> ReadData {
+    let size = log.state.segment(place.segment_base).map_or(0, |s| s.size_bytes);
+    let limit = if log.committed.segment_base == place.segment_base { log.committed.position } else { size };
+    let mut peek = [0; PEEK_BYTES];
+    while place.position < limit && log.tail.copy(place, &mut peek) {
+        let [o0, o1, o2, o3, o4, o5, o6, o7, l0, l1, l2, l3, ..] = peek;
+        let base_offset = i64::from_be_bytes([o0, o1, o2, o3, o4, o5, o6, o7]);
+        let bytes = batch::LOG_OVERHEAD + i32::from_be_bytes([l0, l1, l2, l3]) as usize;
+        let delta = i32::from_be_bytes([peek[23], peek[24], peek[25], peek[26]]);
+        if base_offset + i64::from(delta) < request.offset {
+            place.position += bytes as u64;
+            continue;
+        }
+        if bytes > request.max_bytes && !request.at_least_one {
+            break;
+        }
+        let to = (place.position + request.max_bytes.max(bytes) as u64).min(limit);
+        return data(log, log.tail.slices(place, to));
+    }
+    data(log, Vec::new())
+}

@@ -1,0 +1,352 @@
+//! One partition's folder without a journal: after a clean stop it is believed, after somebody else's crash it is read.
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use super::rewrite::Reviving;
+use super::{INTERVAL_BYTES, Report};
+use crate::background::segment_file;
+use crate::checkpoint::{self, OffsetEntry};
+use crate::epochs::LeaderEpochs;
+use crate::error::Error;
+use crate::index::SparseIndex;
+use crate::io::files;
+use crate::log::LogState;
+use crate::producers::ProducerStates;
+use crate::scan;
+use crate::segment::{Phase, Segment};
+
+/// What the directory's text checkpoints say, by folder name.
+#[derive(Default)]
+pub struct Points {
+    recovery: HashMap<String, i64>,
+    log_start: HashMap<String, i64>,
+}
+
+impl Points {
+    /// Reads the text checkpoints; missing ones have no entries.
+    pub fn read(data_dir: &Path) -> Result<Points, Error> {
+        Ok(Points {
+            recovery: read_offsets(&data_dir.join(checkpoint::RECOVERY_POINT_FILE))?,
+            log_start: read_offsets(&data_dir.join(checkpoint::LOG_START_OFFSET_FILE))?,
+        })
+    }
+}
+
+fn read_offsets(path: &Path) -> Result<HashMap<String, i64>, Error> {
+    let damaged = |detail: String| Error::Corrupt { path: path.to_path_buf(), detail };
+    let bytes = files::read_small(path)?.unwrap_or_default();
+    let text = String::from_utf8(bytes).map_err(|_| damaged("it is not UTF-8".into()))?;
+    let entries = checkpoint::parse_offsets(&text).map_err(|e| damaged(e.to_string()))?;
+    let by_name = |e: OffsetEntry| (format!("{}-{}", e.topic, e.partition), e.offset);
+    Ok(entries.into_iter().map(by_name).collect())
+}
+
+/// The folder's files, as far as they matter here.
+pub(super) struct Listing {
+    /// Base offset and bytes of each log file, in order.
+    pub logs: Vec<(i64, u64)>,
+    /// End offsets of the producers' snapshots, in order.
+    snapshots: Vec<i64>,
+    /// Base offset and bytes of each index, in order.
+    indexes: Vec<(i64, u64)>,
+    time_indexes: Vec<(i64, u64)>,
+}
+
+impl Listing {
+    pub fn read(folder: &Path) -> Result<Listing, Error> {
+        let entries = files::list(folder)?;
+        let based = |suffix: &str| {
+            let bases = entries.iter().filter_map(|e| Some((scan::segment_base(&e.name, suffix)?, e.bytes)));
+            bases.collect::<Vec<_>>()
+        };
+        Ok(Listing {
+            logs: based(".log"),
+            snapshots: based(".snapshot").into_iter().map(|s| s.0).collect(),
+            indexes: based(".index"),
+            time_indexes: based(".timeindex"),
+        })
+    }
+
+    pub fn has_indexes(&self, base: i64) -> bool {
+        self.index_bytes(base).is_some()
+    }
+
+    /// Bytes of a segment's two index files, if both are there.
+    fn index_bytes(&self, base: i64) -> Option<(u64, u64)> {
+        let bytes = |list: &[(i64, u64)]| list.binary_search_by_key(&base, |e| e.0).ok().map(|i| list[i].1);
+        Some((bytes(&self.indexes)?, bytes(&self.time_indexes)?))
+    }
+
+    /// Whether a segment's index files have at least the entries that an index counts.
+    fn has_entries_of(&self, base: i64, index: &SparseIndex) -> bool {
+        let needed = (u64::from(index.offset_count()) * 8, u64::from(index.time_count()) * 12);
+        match self.index_bytes(base) {
+            Some((offsets, times)) => offsets >= needed.0 && times >= needed.1,
+            None => needed == (0, 0),
+        }
+    }
+
+    /// Whether there is any batch, as far as lengths tell.
+    pub fn has_bytes(&self) -> bool {
+        self.logs.iter().any(|l| l.1 > 0)
+    }
+}
+
+/// The topic's id from `partition.metadata`, all zeroes where there is none.
+pub(super) fn topic_id(folder: &Path) -> Result<[u8; 16], Error> {
+    let path = folder.join(checkpoint::PARTITION_METADATA_FILE);
+    let Some(bytes) = files::read_small(&path)? else { return Ok([0; 16]) };
+    let damaged = |detail: String| Error::Corrupt { path: path.clone(), detail };
+    let text = String::from_utf8(bytes).map_err(|_| damaged("it is not UTF-8".into()))?;
+    checkpoint::parse_partition_metadata(&text).map_err(|e| damaged(e.to_string()))
+}
+
+/// A partition of a directory that was killed under us: what the checkpoint says of it, or nothing.
+pub(super) fn resume(
+    data_dir: &Path,
+    name: &str,
+    known: Option<LogState>,
+    report: &mut Report,
+) -> Result<Reviving, Error> {
+    let folder = data_dir.join(name);
+    let topic_id = topic_id(&folder)?;
+    let listing = Listing::read(&folder)?;
+    let known = known.filter(|k| k.topic_id == topic_id);
+    let is_known = known.is_some();
+    let mut state = known.unwrap_or_else(|| LogState::empty(name.to_owned(), topic_id, INTERVAL_BYTES, 0));
+    let active = state.active().base_offset;
+    let older: Vec<Segment> = if is_known {
+        listing.logs.iter().filter(|l| l.0 < active).map(|l| Segment::sealed(l.0, l.1)).collect()
+    } else {
+        Vec::new()
+    };
+    for segment in older.into_iter().rev() {
+        if !listing.has_indexes(segment.base_offset) {
+            report.scanned_segments += 1;
+            scan::load_index(&folder, segment.base_offset, segment.size_bytes, INTERVAL_BYTES)?;
+        }
+        state.segments.push_front(segment);
+    }
+    let is_indexed = state.active().index.as_ref().is_some_and(|i| listing.has_entries_of(active, i));
+    if is_known && !is_indexed {
+        report.scanned_segments += 1;
+        rebuild_active(&folder, &mut state)?;
+    }
+    Ok(Reviving::new(folder, state, is_known, listing))
+}
+
+/// The active segment's index files are gone: the checkpointed part of its log is read for them.
+fn rebuild_active(folder: &Path, state: &mut LogState) -> Result<(), Error> {
+    let active = state.active_mut();
+    let (base, size) = (active.base_offset, active.size_bytes);
+    let mut index = SparseIndex::new(INTERVAL_BYTES);
+    scan::walk(&segment_file(folder, base, ".log"), 0, size, |position, header, bytes| {
+        let last = (header.last_offset() - base) as u32;
+        index.append(last, position as u32, bytes.len() as u32, header.max_timestamp_ms);
+        ControlFlow::Continue(())
+    })?;
+    scan::write_whole_index(folder, base, &mut index)?;
+    active.index = Some(index);
+    Ok(())
+}
+
+/// Opens a partition without a journal. After a clean stop the checkpointed end is believed; otherwise everything from the
+/// recovery point on is read, and cut at the first batch that is not whole.
+pub(super) fn open(
+    data_dir: &Path,
+    name: &str,
+    points: &Points,
+    is_clean: bool,
+    report: &mut Report,
+) -> Result<LogState, Error> {
+    let folder = data_dir.join(name);
+    let mut opening = Opening {
+        topic_id: topic_id(&folder)?,
+        listing: Listing::read(&folder)?,
+        epochs: read_epochs(&folder)?,
+        folder,
+        name,
+        report,
+    };
+    let recovery_point = points.recovery.get(name).copied();
+    let mut state = match recovery_point.filter(|_| is_clean).and_then(|end| opening.believe(end).transpose()) {
+        Some(state) => state?,
+        None => opening.read(recovery_point.unwrap_or(0))?,
+    };
+    let first = state.segments.front().map_or(0, |s| s.base_offset);
+    state.log_start_offset = points.log_start.get(name).copied().unwrap_or(first).max(first).min(state.end_offset);
+    Ok(state)
+}
+
+fn read_epochs(folder: &Path) -> Result<Option<LeaderEpochs>, Error> {
+    let bytes = files::read_small(&folder.join(checkpoint::LEADER_EPOCH_FILE))?;
+    // Derived from the batches: one that cannot be read is built again.
+    Ok(bytes.and_then(|b| LeaderEpochs::decode(std::str::from_utf8(&b).ok()?).ok()))
+}
+
+struct Opening<'a> {
+    folder: PathBuf,
+    name: &'a str,
+    topic_id: [u8; 16],
+    listing: Listing,
+    epochs: Option<LeaderEpochs>,
+    report: &'a mut Report,
+}
+
+impl Opening<'_> {
+    fn empty_at(&self, base_offset: i64) -> LogState {
+        let mut state = LogState::empty(self.name.to_owned(), self.topic_id, INTERVAL_BYTES, 0);
+        state.segments = [Segment::new(base_offset, INTERVAL_BYTES, 0)].into();
+        state.end_offset = base_offset;
+        state.log_start_offset = base_offset;
+        state.producers.reset(base_offset);
+        state.epochs = self.epochs.clone().unwrap_or_default();
+        state
+    }
+
+    fn log_file(&self, base: i64) -> PathBuf {
+        segment_file(&self.folder, base, ".log")
+    }
+
+    /// The state after a clean stop, or `None` when something it needs is missing and the batches must be read.
+    fn believe(&mut self, end_offset: i64) -> Result<Option<LogState>, Error> {
+        let Some(&(base, size)) = self.listing.logs.last() else {
+            return Ok((end_offset == 0).then(|| self.empty_at(0)));
+        };
+        if base > end_offset || (base == end_offset) != (size == 0) || self.epochs.is_none() {
+            return Ok(None);
+        }
+        let mut state = self.empty_at(base);
+        state.end_offset = end_offset;
+        let Some(producers) = self.producers_at(end_offset)? else { return Ok(None) };
+        state.producers = producers;
+        for &(base, size) in self.listing.logs.iter().rev().skip(1) {
+            if !self.listing.has_indexes(base) {
+                self.report.scanned_segments += 1;
+                scan::load_index(&self.folder, base, size, INTERVAL_BYTES)?;
+            }
+            state.segments.push_front(Segment::sealed(base, size));
+        }
+        if !self.listing.has_indexes(base) && size > 0 {
+            self.report.scanned_segments += 1;
+        }
+        let index = scan::load_index(&self.folder, base, size, INTERVAL_BYTES)?;
+        let first = scan::first_header(&self.log_file(base));
+        let active = state.active_mut();
+        active.size_bytes = size;
+        active.allocated_bytes = size;
+        active.index = Some(index);
+        active.first_timestamp_ms = first.filter(|_| size > 0).map(|h| h.max_timestamp_ms);
+        active.is_exact = true;
+        Ok(Some(state))
+    }
+
+    /// The snapshot taken exactly at this offset; a log without a batch needs none.
+    fn producers_at(&self, end_offset: i64) -> Result<Option<ProducerStates>, Error> {
+        if self.listing.snapshots.binary_search(&end_offset).is_err() {
+            let mut none = ProducerStates::new();
+            none.reset(end_offset);
+            return Ok((!self.listing.has_bytes()).then_some(none));
+        }
+        self.snapshot(end_offset)
+    }
+
+    fn snapshot(&self, offset: i64) -> Result<Option<ProducerStates>, Error> {
+        let bytes = files::read_small(&segment_file(&self.folder, offset, ".snapshot"))?;
+        Ok(bytes.and_then(|b| ProducerStates::decode_snapshot(&b, offset).ok()))
+    }
+
+    /// Reads every segment that may hold something at or after `from`, and those the newest snapshot does not cover.
+    fn read(&mut self, from: i64) -> Result<LogState, Error> {
+        let Some(&(first, _)) = self.listing.logs.first() else { return Ok(self.empty_at(0)) };
+        let from = if self.epochs.is_none() { first } else { from };
+        let (producers, known_to) = self.newest_snapshot(from, first)?;
+        let mut state = self.empty_at(first);
+        state.segments = VecDeque::new();
+        state.producers = producers;
+        let logs = self.listing.logs.clone();
+        let start = known_to.min(from);
+        for (i, &(base, size)) in logs.iter().enumerate() {
+            let next = logs.get(i + 1).map(|l| l.0);
+            if next.is_some_and(|n| n <= start) {
+                if !self.listing.has_indexes(base) {
+                    self.report.scanned_segments += 1;
+                    scan::load_index(&self.folder, base, size, INTERVAL_BYTES)?;
+                }
+                state.segments.push_back(Segment::sealed(base, size));
+                continue;
+            }
+            if !self.read_segment(&mut state, base, size, known_to)? {
+                self.remove_behind(&logs[i + 1..])?;
+                break;
+            }
+        }
+        let active = state.active_mut();
+        active.phase = Phase::Active;
+        active.is_exact = false;
+        Ok(state)
+    }
+
+    /// The newest usable snapshot at or before `offset`, and how far it knows the log.
+    fn newest_snapshot(&self, offset: i64, first: i64) -> Result<(ProducerStates, i64), Error> {
+        for &at in self.listing.snapshots.iter().rev().filter(|s| **s <= offset.max(first)) {
+            if let Some(producers) = self.snapshot(at)? {
+                return Ok((producers, at));
+            }
+        }
+        let mut none = ProducerStates::new();
+        none.reset(first);
+        Ok((none, first))
+    }
+
+    /// Reads one segment whole; false when it was cut, so that what follows does not count.
+    fn read_segment(&mut self, state: &mut LogState, base: i64, size: u64, known_to: i64) -> Result<bool, Error> {
+        self.report.scanned_segments += 1;
+        state.end_offset = base;
+        state.segments.push_back(Segment::new(base, INTERVAL_BYTES, 0));
+        let path = self.log_file(base);
+        let mut gap = None;
+        let end = scan::walk(&path, 0, size, |position, header, _| {
+            if header.base_offset < state.end_offset {
+                gap = Some(format!("offset {} at byte {position} is not above the one before", header.base_offset));
+                return ControlFlow::Break(());
+            }
+            let producers = (header.base_offset < known_to).then(|| state.producers.clone());
+            state.note_batch(header, header.max_timestamp_ms);
+            if let Some(producers) = producers {
+                state.producers = producers;
+            }
+            ControlFlow::Continue(())
+        })?;
+        let fault = end.fault.or(gap);
+        if end.position < size {
+            let why = fault.as_deref().unwrap_or("nothing but zeroes follows");
+            if fault.is_some() {
+                self.report.notices.push(format!("{} is cut at byte {}: {why}", path.display(), end.position));
+            }
+            files::truncate(&path, end.position)?;
+        }
+        let (folder, active) = (&self.folder, state.active_mut());
+        active.allocated_bytes = active.size_bytes;
+        if let Some(index) = active.index.as_mut() {
+            index.close();
+            scan::write_whole_index(folder, base, index)?;
+        }
+        active.phase = Phase::Sealed;
+        Ok(fault.is_none())
+    }
+
+    fn remove_behind(&mut self, logs: &[(i64, u64)]) -> Result<(), Error> {
+        for (base, bytes) in logs {
+            let path = self.log_file(*base);
+            self.report.notices.push(format!("{} with {bytes} bytes lies behind the cut and is removed", path.display()));
+            for suffix in [".log", ".index", ".timeindex", ".txnindex"] {
+                files::remove_large_file(&segment_file(&self.folder, *base, suffix))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,224 @@
+//! Opening a data directory. Blocking; runs once, before the cores start.
+//!
+//! | clean-shutdown file | our checkpoints or journals | what it is | what is done |
+//! |---|---|---|---|
+//! | yes | none, or empty | stopped cleanly, by us or by Apache Kafka | believed: lengths and offsets from the checkpoints, nothing is scanned |
+//! | yes | journal with frames | ours was killed, then Apache Kafka ran here | as above; our journal is out of date and set aside |
+//! | no | some | ours was killed, or lost power | checkpoint, then the journal's frames; nothing else is read |
+//! | no | none | Apache Kafka was killed | segments from the recovery point on are read and cut at the first damaged batch |
+//! | no | none, no partitions | new | nothing |
+//!
+//! In each case a missing index or snapshot is built again for its segment. A partition that is in no checkpoint and in no
+//! journal, but has bytes, is treated as Apache Kafka's.
+//!
+//! Afterwards every batch lies in a synced segment file, and the cores start with fresh journals ([`boot`]).
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use crate::checkpoint;
+use crate::error::Error;
+use crate::io::files;
+use crate::journal::replay::{self, Replayed, Start};
+use crate::journal::states::{self, Checkpoint, CheckpointFault};
+use crate::log::LogState;
+
+pub mod boot;
+mod folder;
+mod rewrite;
+
+/// Bytes between two index entries until the topic's own setting is known.
+pub(crate) const INTERVAL_BYTES: u32 = 4096;
+
+const JOURNAL_PREFIX: &str = "ringlog-journal-";
+const CHECKPOINT_PREFIX: &str = "ringlog-checkpoint-";
+
+/// The path of a core's journal.
+pub fn journal_path(data_dir: &Path, core: usize) -> PathBuf {
+    data_dir.join(format!("{JOURNAL_PREFIX}{core}"))
+}
+
+/// The path of a core's checkpoint.
+pub fn checkpoint_path(data_dir: &Path, core: usize) -> PathBuf {
+    data_dir.join(format!("{CHECKPOINT_PREFIX}{core}"))
+}
+
+/// How a directory was left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// There was nothing.
+    New,
+    /// Stopped cleanly.
+    Clean,
+    /// We were killed: the journal says what the segments lack.
+    Killed,
+    /// Somebody else was killed, who has no journal.
+    Foreign,
+}
+
+/// What recovery found and did, for one line in the log.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// How the directory was left.
+    pub left: Left,
+    /// Journal frames and entries gone through, torn frames cut.
+    pub replayed: Replayed,
+    /// Batches, and their bytes, that were in the journal only.
+    pub restored_batches: u64,
+    /// Their bytes.
+    pub restored_bytes: u64,
+    /// Segments read from front to back.
+    pub scanned_segments: u64,
+    /// What an operator should read, a line each.
+    pub notices: Vec<String>,
+}
+
+/// An opened directory.
+pub struct Recovered {
+    /// Every partition by its folder's name.
+    pub logs: HashMap<String, LogState>,
+    /// What was found and done.
+    pub report: Report,
+    /// Folders of deleted topics that wait to be removed.
+    pub leftovers: Vec<PathBuf>,
+}
+
+/// Opens the directory, which must exist and be locked by the caller.
+pub fn open(data_dir: &Path) -> Result<Recovered, Error> {
+    let entries = files::list(data_dir)?;
+    let names: Vec<&str> = entries.iter().filter(|e| e.is_dir).map(|e| e.name.as_str()).collect();
+    let numbered = |prefix: &str| entries.iter().filter_map(|e| e.name.strip_prefix(prefix)?.parse().ok()).collect();
+    let (journals, checkpoints): (Vec<usize>, Vec<usize>) = (numbered(JOURNAL_PREFIX), numbered(CHECKPOINT_PREFIX));
+    let is_clean = entries.iter().any(|e| e.name == checkpoint::CLEAN_SHUTDOWN_FILE);
+    let left = match (is_clean, journals.is_empty() && checkpoints.is_empty()) {
+        (true, _) => Left::Clean,
+        (false, false) => Left::Killed,
+        (false, true) if names.iter().any(|n| is_partition(n)) => Left::Foreign,
+        (false, true) => Left::New,
+    };
+    let mut report = Report {
+        left,
+        replayed: Replayed::default(),
+        restored_batches: 0,
+        restored_bytes: 0,
+        scanned_segments: 0,
+        notices: Vec::new(),
+    };
+    let mut logs = HashMap::new();
+    let partitions = names.iter().filter(|n| is_partition(n));
+    // Read also where their content does not count: a newer version's files are refused, whatever else holds.
+    let chains = read_chains(data_dir, &journals, &checkpoints, &mut report)?;
+    if left == Left::Killed {
+        restore(data_dir, partitions, chains, &mut logs, &mut report)?;
+    } else {
+        if chains.iter().any(|c| c.start.is_some()) && left == Left::Clean {
+            report.notices.push("a journal older than the last clean stop is set aside".into());
+        }
+        let points = folder::Points::read(data_dir)?;
+        for name in partitions {
+            let log = folder::open(data_dir, name, &points, left == Left::Clean, &mut report)?;
+            logs.insert((*name).to_owned(), log);
+        }
+    }
+    let leftovers = names.iter().filter(|n| n.ends_with("-delete")).map(|n| data_dir.join(n)).collect();
+    Ok(Recovered { logs, report, leftovers })
+}
+
+/// Whether a folder's name is `<topic>-<index>`; those of deleted, moved or stray partitions are not.
+pub fn is_partition(name: &str) -> bool {
+    split_name(name).is_some()
+}
+
+/// Topic and index of a partition's folder.
+pub fn split_name(name: &str) -> Option<(&str, i32)> {
+    let (topic, index) = name.rsplit_once('-')?;
+    let is_number = !index.is_empty() && index.bytes().all(|b| b.is_ascii_digit());
+    (!topic.is_empty() && is_number).then_some(())?;
+    Some((topic, index.parse().ok()?))
+}
+
+/// One core's checkpoint and where its journal goes on from there.
+struct Chain {
+    journal: PathBuf,
+    start: Option<Start>,
+    checkpoint: Option<Checkpoint>,
+}
+
+fn read_chains(
+    data_dir: &Path,
+    journals: &[usize],
+    checkpoints: &[usize],
+    report: &mut Report,
+) -> Result<Vec<Chain>, Error> {
+    let cores: std::collections::BTreeSet<usize> = journals.iter().chain(checkpoints).copied().collect();
+    cores.into_iter().map(|core| read_chain(data_dir, core, report)).collect()
+}
+
+fn read_chain(data_dir: &Path, core: usize, report: &mut Report) -> Result<Chain, Error> {
+    let (journal, path) = (journal_path(data_dir, core), checkpoint_path(data_dir, core));
+    let id = if journal.exists() { replay::journal_id(&journal)? } else { None };
+    let checkpoint = match files::read_small(&path)? {
+        None => None,
+        Some(bytes) => match states::decode_file(&bytes, INTERVAL_BYTES) {
+            Ok(checkpoint) => Some(checkpoint),
+            Err(CheckpointFault::Newer(found)) => {
+                return Err(Error::NewerFormat { path, found, supported: states::VERSION });
+            }
+            Err(CheckpointFault::Damaged(detail)) => {
+                return Err(Error::Corrupt { path, detail: detail.into() });
+            }
+        },
+    };
+    let start = match (&checkpoint, id) {
+        (Some(c), Some(id)) if c.journal_id == id => {
+            Some(Start { journal_id: id, sequence: c.first_frame, position: c.position })
+        }
+        (None, Some(id)) => {
+            Some(Start { journal_id: id, sequence: 1, position: crate::journal::format::FRAMES_START })
+        }
+        (Some(_), Some(_)) => {
+            report.notices.push(format!("{} belongs to an earlier start and is set aside", journal.display()));
+            None
+        }
+        (_, None) => None,
+    };
+    Ok(Chain { journal, start, checkpoint })
+}
+
+/// We were killed: what the checkpoints say, then what the journals add.
+fn restore<'a>(
+    data_dir: &Path,
+    partitions: impl Iterator<Item = &'a &'a str>,
+    mut chains: Vec<Chain>,
+    logs: &mut HashMap<String, LogState>,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let mut known: HashMap<String, LogState> = HashMap::new();
+    for state in chains.iter_mut().filter_map(|c| c.checkpoint.take()).flat_map(|c| c.partitions) {
+        // Each core's first checkpoint has all partitions; the newest entry is the one furthest on.
+        let newer = known.get(&state.name).is_none_or(|k| k.topic_id != state.topic_id || k.end_offset <= state.end_offset);
+        if newer {
+            known.insert(state.name.clone(), state);
+        }
+    }
+    let mut open = HashMap::new();
+    for name in partitions {
+        open.insert((*name).to_owned(), folder::resume(data_dir, name, known.remove(*name), report)?);
+    }
+    for chain in &chains {
+        let Some(start) = chain.start else { continue };
+        let replayed = replay::replay(&chain.journal, start, |entry| match open.get_mut(entry.name) {
+            Some(log) => log.apply(entry, report),
+            None => Ok(()),
+        })?;
+        report.replayed.frames += replayed.frames;
+        report.replayed.entries += replayed.entries;
+        report.replayed.torn_frames += replayed.torn_frames;
+    }
+    let points = folder::Points::read(data_dir)?;
+    for (name, log) in open {
+        let state = log.finish(&points, report)?;
+        logs.insert(name, state);
+    }
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! Finding an offset by time: the first batch whose largest timestamp is at or after a target.
+//!
+//! An explicit question, asked rarely, so the part that lies on disk is searched by the files thread. The part that is only in memory is
+//! searched here. Which record of the batch it is, is for the caller to say: the engine does not look inside batches.
+
+use crate::background::{FileJob, JobOutput};
+use crate::batch::{BatchHeader, HEADER_BYTES};
+use crate::error::Error;
+use crate::index::{Lookup, TimeEntry};
+use crate::io::Io;
+use crate::log::PartitionLog;
+use crate::ops::Op;
+use crate::segment::Phase;
+use crate::shard::{ReadError, Shard, ShardEvent, Slot, TimeHit, TimeOutcome};
+use crate::tail::Place;
+
+/// Searches under way on disk: the partition, the caller's token, the target.
+#[derive(Default)]
+pub struct Searches {
+    list: Vec<Option<(Slot, u64, i64)>>,
+}
+
+impl Searches {
+    fn insert(&mut self, search: (Slot, u64, i64)) -> usize {
+        match self.list.iter().position(Option::is_none) {
+            Some(i) => {
+                self.list[i] = Some(search);
+                i
+            }
+            None => {
+                self.list.push(Some(search));
+                self.list.len() - 1
+            }
+        }
+    }
+}
+
+impl Shard {
+    /// The first batch below the high watermark that has a record at or after `timestamp_ms`.
+    pub fn offset_for_timestamp(&mut self, io: &mut dyn Io, slot: Slot, timestamp_ms: i64, token: u64) -> TimeOutcome {
+        let Some(log) = self.log(slot) else { return TimeOutcome::Error(ReadError::NoSuchPartition) };
+        let segments = on_disk(log);
+        if segments.is_empty() {
+            return TimeOutcome::Now(search_memory(log, timestamp_ms));
+        }
+        let job = FileJob::FindTime {
+            folder: log.folder.clone(),
+            segments,
+            from_offset: log.state.log_start_offset,
+            timestamp_ms,
+        };
+        let search = self.searches.insert((slot, token, timestamp_ms));
+        let job_token = self.ops.start(Op::FindTime(search));
+        self.submit_job(io, job_token, job);
+        TimeOutcome::Later
+    }
+
+    pub(crate) fn time_found(&mut self, search: usize, result: Result<JobOutput, Error>) {
+        let Some((slot, token, timestamp_ms)) = self.searches.list.get_mut(search).and_then(Option::take) else { return };
+        let result = match (result, self.log(slot)) {
+            (_, None) => Err(ReadError::NoSuchPartition),
+            (Ok(JobOutput::Batch(Some(batch))), Some(log)) => Ok(visible(log, batch)),
+            (Ok(_), Some(log)) => Ok(search_memory(log, timestamp_ms)),
+            (Err(e), Some(_)) => Err(ReadError::Io(e.to_string())),
+        };
+        self.events.push(ShardEvent::TimeDone { token, result });
+    }
+
+    /// The largest timestamp of the newest segments in memory, and the last offset of the batch that has it; `None` when the log is
+    /// empty or its segments are of an earlier run. Then [`Shard::offset_for_timestamp`] with it finds the batch.
+    pub fn max_timestamp(&self, slot: Slot) -> Option<(i64, i64)> {
+        let log = self.log(slot)?;
+        let largest = log.state.segments.iter().filter_map(|s| {
+            let TimeEntry { timestamp_ms, relative_offset } = s.index.as_ref()?.largest_timestamp()?;
+            Some((timestamp_ms, s.base_offset + i64::from(relative_offset)))
+        });
+        // The first of equal ones: Kafka answers the earliest offset that has the largest timestamp.
+        largest.fold(None, |best: Option<(i64, i64)>, next| match best {
+            Some(b) if b.0 >= next.0 => Some(b),
+            _ => Some(next),
+        })
+    }
+}
+
+/// The segments, or parts of them, that must be searched on disk: what is not in memory.
+fn on_disk(log: &PartitionLog) -> Vec<(i64, u64)> {
+    let start = log.tail.start().unwrap_or(log.state.end());
+    let segments = log.state.segments.iter();
+    segments
+        .filter(|s| s.base_offset <= start.segment_base)
+        .map(|s| (s.base_offset, if s.base_offset == start.segment_base { start.position } else { s.size_bytes }))
+        .filter(|(_, bytes)| *bytes > 0)
+        .collect()
+}
+
+fn visible(log: &PartitionLog, batch: Vec<u8>) -> Option<TimeHit> {
+    let header = BatchHeader::read(&batch)?;
+    (header.base_offset < log.committed_offset).then_some(TimeHit { batch })
+}
+
+/// Walks over the batches in memory, from the first that starts there.
+fn search_memory(log: &PartitionLog, timestamp_ms: i64) -> Option<TimeHit> {
+    let start = log.tail.start()?;
+    for segment in log.state.segments.iter().filter(|s| s.base_offset >= start.segment_base) {
+        let index = segment.index.as_ref();
+        let older = index.map(|i| i.lookup_time(timestamp_ms.saturating_sub(1)));
+        let from = match (older, index) {
+            (Some(Lookup::At(entry)), Some(index)) => match index.lookup(entry.relative_offset) {
+                Lookup::At(entry) => u64::from(entry.position),
+                _ => 0,
+            },
+            _ => 0,
+        };
+        let place = Place { segment_base: segment.base_offset, position: from };
+        let size = if segment.phase == Phase::Active { log.committed.position } else { segment.size_bytes };
+        if let Some(hit) = walk_memory(log, place, size, timestamp_ms) {
+            return Some(hit);
+        }
+    }
+    None
+}
+
+fn walk_memory(log: &PartitionLog, mut place: Place, size: u64, timestamp_ms: i64) -> Option<TimeHit> {
+    let mut head = [0; HEADER_BYTES];
+    if !log.tail.holds(place) {
+        // The index points before what is in memory: start at the first batch that begins there.
+        place = first_batch_in_memory(log, place)?;
+    }
+    while place.position < size && log.tail.copy(place, &mut head) {
+        let header = BatchHeader::read(&head)?;
+        if header.base_offset >= log.committed_offset {
+            return None;
+        }
+        let found = header.max_timestamp_ms >= timestamp_ms && header.last_offset() >= log.state.log_start_offset;
+        if found {
+            let mut batch = vec![0; header.size_bytes()];
+            return log.tail.copy(place, &mut batch).then_some(TimeHit { batch });
+        }
+        place.position += header.size_bytes() as u64;
+    }
+    None
+}
+
+/// A batch that starts in memory, found by the offset index.
+fn first_batch_in_memory(log: &PartitionLog, place: Place) -> Option<Place> {
+    let index = log.state.segment(place.segment_base)?.index.as_ref()?;
+    let start = log.tail.start()?;
+    let mut relative = 0;
+    loop {
+        let entry = index.entry_after(relative)?;
+        let at = Place { position: u64::from(entry.position), ..place };
+        if at >= start {
+            return log.tail.holds(at).then_some(at);
+        }
+        relative = entry.relative_offset;
+    }
+}
