@@ -4,4 +4,5 @@ pub mod batch;
 pub mod checkpoint;
 pub mod epochs;
 pub mod index;
+pub mod io;
 pub mod producers;
