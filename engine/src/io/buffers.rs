@@ -375,7 +375,7 @@ pub(super) trait Registrar {
     /// Registers arena `slot`; `false` when the kernel refuses, and the arena is used without.
     fn register(&mut self, slot: u32, start: *mut u8, bytes: usize) -> bool;
     /// Takes the registration back. No operation on the arena is under way. `false` when the kernel keeps it.
-    fn unregister(&mut self, slot: u32) -> bool;
+    fn unregister(&mut self, slot: u32, bytes: usize) -> bool;
 }
 
 /// No kernel to tell.
@@ -385,7 +385,7 @@ impl Registrar for Unregistered {
     fn register(&mut self, _: u32, _: *mut u8, _: usize) -> bool {
         false
     }
-    fn unregister(&mut self, _: u32) -> bool {
+    fn unregister(&mut self, _: u32, _: usize) -> bool {
         true
     }
 }
@@ -565,7 +565,7 @@ impl Pool {
         let arena = &mut self.arenas[index];
         // Registered pages stay pinned: dropping them from the mapping alone would leave the kernel with other pages
         // than ours.
-        if arena.registered && !registrar.unregister(index as u32) {
+        if arena.registered && !registrar.unregister(index as u32, ARENA_BYTES) {
             return false;
         }
         arena.registered = false;

@@ -19,7 +19,7 @@ const OPEN_FILES_CEILING: u64 = 1 << 20;
 pub struct Report {
     /// Version of the running kernel: major and minor number.
     pub kernel: (u32, u32),
-    /// Soft limit on locked memory in bytes; `None` when unlimited. A process with CAP_IPC_LOCK is not bound by it.
+    /// Bytes of memory the process may lock (the soft limit); `None` when unlimited or privileged (CAP_IPC_LOCK).
     pub locked_memory_bytes: Option<u64>,
     /// Soft limit on open files.
     pub open_files: u32,
@@ -171,13 +171,31 @@ pub fn explain(error: io::Error) -> ProbeError {
     }
 }
 
-/// Raises the soft limit of open files to the hard one, and returns the limit now in force.
-pub fn raise_open_files() -> u32 {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // A refusal leaves the limit as it was, which the returned value tells.
-    let _ = setrlimit(Resource::Nofile, limit);
-    open_files_limit()
+/// Raises the soft limits of open files and of locked memory to the hard ones, for this process. A refusal leaves
+/// them as they were; [`check`] reports what is in force.
+pub fn raise_limits() {
+    for resource in [Resource::Nofile, Resource::Memlock] {
+        let mut limit = getrlimit(resource);
+        limit.current = limit.maximum;
+        let _ = setrlimit(resource, limit);
+    }
+}
+
+/// Bytes of memory this process may lock; `None` for as much as it likes.
+pub(super) fn locked_memory_limit() -> Option<u64> {
+    if may_lock_any_memory() {
+        None
+    } else {
+        getrlimit(Resource::Memlock).current
+    }
+}
+
+/// Whether this process has CAP_IPC_LOCK (bit 14).
+fn may_lock_any_memory() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let bits = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
+    bits.is_some_and(|bits| bits & 1 << 14 != 0)
 }
 
 /// Soft limit of open files.

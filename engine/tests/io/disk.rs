@@ -204,6 +204,20 @@ fn more_writes_than_the_cap_all_finish() {
 }
 
 #[test]
+fn more_operations_than_the_queues_hold_all_finish() {
+    let mut ring = ring();
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = open(&mut ring, &dir.path().join("x.log"), Open::Create).expect("created");
+    // More than the kernel's queues of 1024 and 8192 entries.
+    let mut left = 12_000;
+    (0..left).for_each(|token| ring.sync(file, token));
+    run(&mut ring, |_, event| {
+        left -= u64::from(matches!(event, Event::Synced { result: Ok(()), .. }));
+        left == 0
+    });
+}
+
+#[test]
 fn a_write_to_a_file_opened_for_reading_fails() {
     let mut ring = ring();
     let dir = tempfile::tempdir().expect("a folder");

@@ -6,9 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ringlog_engine::io::{Chunk, Class, ConnId, Event, Io, Piece, Ring};
+use ringlog_engine::io::{Chunk, Class, ConnId, Event, Io, Piece, Ring, RingConfig};
 
-use crate::{PATIENCE, connect, listen, pattern, poke, ring, run, wait_for};
+use crate::{PATIENCE, connect, listen, pattern, poke, ring, ring_with, run, wait_for};
 
 #[derive(Default)]
 struct Echo {
@@ -112,7 +112,18 @@ fn echoes_many_connections() {
 
 #[test]
 fn echoes_large_messages() {
-    let mut ring = ring();
+    large_echoes(ring());
+}
+
+#[test]
+fn echoes_with_sockets_outside_the_table() {
+    large_echoes(ring_with(RingConfig {
+        sockets_in_table: false,
+        ..RingConfig::default()
+    }));
+}
+
+fn large_echoes(mut ring: Ring) {
     let address = listen(&mut ring);
     let sizes = [1 << 20, 3 << 20, 8 << 20, (5 << 20) + 17];
     let start = |(len, seed)| thread::spawn(move || echo_client(address, seed, len));
@@ -172,7 +183,15 @@ fn an_empty_send_is_sent() {
 
 #[test]
 fn closing_while_sending_gives_only_closed() {
-    let mut ring = ring();
+    for sockets_in_table in [true, false] {
+        close_while_sending(ring_with(RingConfig {
+            sockets_in_table,
+            ..RingConfig::default()
+        }));
+    }
+}
+
+fn close_while_sending(mut ring: Ring) {
     let (conn, mut client) = connect(&mut ring);
     ring.receive(conn);
     ring.send(conn, vec![Piece::Bytes(Bytes::from(vec![1; 64 << 20]))]);
@@ -220,7 +239,15 @@ fn a_client_that_vanishes_while_we_send() {
 
 #[test]
 fn ids_come_again_only_after_closed() {
-    let mut ring = ring();
+    for sockets_in_table in [true, false] {
+        ids_again(ring_with(RingConfig {
+            sockets_in_table,
+            ..RingConfig::default()
+        }));
+    }
+}
+
+fn ids_again(mut ring: Ring) {
     let address = listen(&mut ring);
     let clients = thread::spawn(move || {
         for round in 0..500u32 {

@@ -34,8 +34,7 @@ const CHUNKS: u16 = 128;
 const CHUNK_BYTES: u32 = 32 << 10;
 /// How long a ring that is dropped waits for the kernel to let go of its memory.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
-/// Since this kernel a descriptor closed in the ring's table is closed at once. Before, it lived on until every older
-/// operation had finished, and a receive on an idle connection never does.
+/// Since this kernel a socket closed in the ring's table is closed at once.
 const PROMPT_CLOSE_KERNEL: (u32, u32) = (6, 13);
 
 /// How [`Durability::Synced`] writes reach stable storage. Which is faster depends on the device and on who else
@@ -60,6 +59,10 @@ pub struct RingConfig {
     pub sync_method: SyncMethod,
     /// Whether files bypass the page cache where the filesystem lets them.
     pub direct_io: bool,
+    /// Whether sockets live in the ring's own table instead of the process's. By default from kernel 6.13 on: before, a
+    /// socket closed there lived on until every older operation of the ring had finished, and a receive on an idle
+    /// connection never does.
+    pub sockets_in_table: bool,
     /// Whether block memory is registered with the kernel where the limit on locked memory lets it.
     pub register_memory: bool,
 }
@@ -71,6 +74,7 @@ impl Default for RingConfig {
             max_descriptors: 16 << 10,
             sync_method: SyncMethod::default(),
             direct_io: true,
+            sockets_in_table: probe::kernel_version() >= PROMPT_CLOSE_KERNEL,
             register_memory: true,
         }
     }
@@ -106,12 +110,11 @@ impl Ring {
             .register_files_sparse(config.max_descriptors.min(probe::open_files_limit()))?;
         let chunks = register_chunks(&queue)?;
         let table = BufferTable::new(&queue, config);
-        let direct_sockets = probe::kernel_version() >= PROMPT_CLOSE_KERNEL;
         // SAFETY: the descriptor belongs to `queue`, which outlives the borrow.
         let waker = Waker::new(unsafe { BorrowedFd::borrow_raw(queue.uring.as_raw_fd()) })?;
         let mut ring = Ring {
             queue,
-            net: Net::new(chunks, direct_sockets),
+            net: Net::new(chunks, config.sockets_in_table),
             disk: Disk::new(config.sync_method, config.direct_io),
             pool: Pool::new(config.memory_bytes),
             table,

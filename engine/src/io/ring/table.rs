@@ -1,15 +1,29 @@
 //! The kernel's table of registered block memory.
+//!
+//! Registered pages count against the limit on locked memory, which all rings of the process share, and which the
+//! rings themselves need a little of. So arenas take at most half of it: a core that starts later still gets its
+//! ring. Memory that cannot be registered is used without; that costs some CPU per read and write.
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::RingConfig;
 use super::queue::Queue;
 use crate::io::buffers::Registrar;
+use crate::io::probe;
 
 /// Most buffers a ring can have registered (IORING_MAX_REG_BUFFERS).
 const MAX_BUFFERS: u32 = 1 << 14;
 
-/// Which arenas the kernel knows. Gives up at the first refusal: the limit on locked memory does not grow.
+/// Bytes registered by all rings of this process.
+static REGISTERED_BYTES: AtomicU64 = AtomicU64::new(0);
+
+/// Which arenas the kernel knows. Gives up at the first refusal.
 pub(super) struct BufferTable {
     slots: u32,
+    /// Most bytes all rings may have registered together.
+    limit_bytes: u64,
+    /// Part of [`REGISTERED_BYTES`] that is this ring's.
+    own_bytes: u64,
 }
 
 impl BufferTable {
@@ -19,8 +33,11 @@ impl BufferTable {
             .unwrap_or(u32::MAX)
             .clamp(1, MAX_BUFFERS);
         let made = config.register_memory && queue.uring.submitter().register_buffers_sparse(wanted).is_ok();
+        let limit_bytes = probe::locked_memory_limit().map_or(u64::MAX, |bytes| bytes / 2);
         BufferTable {
             slots: if made { wanted } else { 0 },
+            limit_bytes,
+            own_bytes: 0,
         }
     }
 
@@ -32,6 +49,27 @@ impl BufferTable {
     /// The table together with the ring it is in.
     pub(super) fn with<'a>(&'a mut self, queue: &'a Queue) -> impl Registrar + 'a {
         InRing { table: self, queue }
+    }
+
+    /// Counts `bytes` more, if the limit lets it.
+    fn reserve(&mut self, bytes: u64) -> bool {
+        let reserved = REGISTERED_BYTES.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.limit_bytes;
+        self.own_bytes += bytes;
+        if !reserved {
+            self.release(bytes);
+        }
+        reserved
+    }
+
+    fn release(&mut self, bytes: u64) {
+        REGISTERED_BYTES.fetch_sub(bytes, Ordering::Relaxed);
+        self.own_bytes -= bytes;
+    }
+}
+
+impl Drop for BufferTable {
+    fn drop(&mut self) {
+        self.release(self.own_bytes);
     }
 }
 
@@ -60,14 +98,23 @@ impl InRing<'_> {
 
 impl Registrar for InRing<'_> {
     fn register(&mut self, slot: u32, start: *mut u8, bytes: usize) -> bool {
-        let registered = slot < self.table.slots && self.update(slot, start, bytes);
+        if slot >= self.table.slots || !self.table.reserve(bytes as u64) {
+            self.table.slots = self.table.slots.min(slot);
+            return false;
+        }
+        let registered = self.update(slot, start, bytes);
         if !registered {
+            self.table.release(bytes as u64);
             self.table.slots = self.table.slots.min(slot);
         }
         registered
     }
 
-    fn unregister(&mut self, slot: u32) -> bool {
-        self.update(slot, std::ptr::null_mut(), 0)
+    fn unregister(&mut self, slot: u32, bytes: usize) -> bool {
+        let done = self.update(slot, std::ptr::null_mut(), 0);
+        if done {
+            self.table.release(bytes as u64);
+        }
+        done
     }
 }
