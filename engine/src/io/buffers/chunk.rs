@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use io_uring::types::BufRingEntry;
 
-use super::Mapping;
+use super::pool::Mapping;
 
 /// Bytes received from a socket. Belongs to the core's thread; its memory is received into again once it is dropped.
 pub struct Chunk {

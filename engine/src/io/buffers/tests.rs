@@ -1,5 +1,6 @@
 //! Blocks, slices and the pool, without a kernel.
 
+use super::pool::{ARENA_BYTES, WARM_ARENAS};
 use super::*;
 
 fn filled(pool: &mut Pool, class: Class, byte: u8) -> Block {

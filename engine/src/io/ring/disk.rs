@@ -4,7 +4,7 @@
 //! loop. Synced writes go first, because a producer waits for each of them.
 
 use std::collections::VecDeque;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -78,6 +78,7 @@ pub(super) struct Disk {
     sync_method: SyncMethod,
     /// Cleared for good by the first file whose filesystem refuses direct I/O.
     pub(super) direct: bool,
+    direct_checked: bool,
 }
 
 impl Disk {
@@ -92,6 +93,7 @@ impl Disk {
             waiting,
             sync_method,
             direct,
+            direct_checked: false,
         }
     }
 
@@ -274,12 +276,36 @@ impl Disk {
         };
         match next {
             Next::Again => self.submit(queue, done.index),
-            Next::OpenBuffered => {
-                self.direct = false;
-                self.submit(queue, done.index);
+            Next::Done(Ok(slot)) if self.is_unfit(done.index) => {
+                self.reopen_buffered(queue, done.index, slot)
             }
             Next::Done(result) => self.finish(queue, done.index, result, events),
         }
+    }
+
+    /// Whether a file just opened for direct I/O cannot have it in multiples of [`ALIGN`]. Asked until the first file
+    /// that can: the data directory is one filesystem.
+    fn is_unfit(&mut self, index: u32) -> bool {
+        let Some(Work::Open {
+            path, direct: true, ..
+        }) = self.operations.get_mut(index).map(|o| &o.work)
+        else {
+            return false;
+        };
+        if self.direct_checked {
+            return false;
+        }
+        self.direct_checked = has_direct_io(path);
+        !self.direct_checked
+    }
+
+    fn reopen_buffered(&mut self, queue: &mut Queue, index: u32, slot: u32) {
+        if let Work::Open { direct, .. } = &mut self.operation(index).work {
+            *direct = false;
+        }
+        // SAFETY: the entry points to no memory; nobody else knows the slot.
+        unsafe { queue.push(opcode::Close::new(types::Fixed(slot)).build(), Kind::Ignore, 0) };
+        self.submit(queue, index);
     }
 
     fn finish(&mut self, queue: &mut Queue, index: u32, result: io::Result<u32>, events: &mut Vec<Event>) {
@@ -294,6 +320,7 @@ impl Disk {
         }
         events.push(match work {
             Work::Open { direct, .. } => {
+                self.direct &= direct || result.is_err();
                 let opened = |slot| File {
                     slot,
                     direct,
@@ -363,8 +390,6 @@ impl Disk {
 /// What follows a completion.
 enum Next {
     Again,
-    /// The filesystem has no direct I/O.
-    OpenBuffered,
     Done(io::Result<u32>),
 }
 
@@ -426,7 +451,7 @@ impl Operation {
         match &mut self.work {
             Work::Open { direct, .. } if *direct && error.raw_os_error() == Some(libc::EINVAL) => {
                 *direct = false;
-                Next::OpenBuffered
+                Next::Again
             }
             _ => Next::Done(Err(error)),
         }
@@ -445,6 +470,24 @@ fn open_entry(path: &CString, how: Open, direct: bool) -> squeue::Entry {
         .mode(CREATE_MODE)
         .file_index(Some(DestinationSlot::auto_target()))
         .build()
+}
+
+/// Whether the filesystem takes direct I/O in multiples of [`ALIGN`]. One that does not say is believed.
+fn has_direct_io(path: &CStr) -> bool {
+    // SAFETY: a statx of zeroes is valid; the kernel fills it, and the path ends with a zero byte.
+    let (outcome, found) = unsafe {
+        let mut found: libc::statx = std::mem::zeroed();
+        (
+            libc::statx(libc::AT_FDCWD, path.as_ptr(), 0, libc::STATX_DIOALIGN, &mut found),
+            found,
+        )
+    };
+    let says = outcome == 0 && found.stx_mask & libc::STATX_DIOALIGN != 0;
+    let (memory, offset) = (
+        found.stx_dio_mem_align as usize,
+        found.stx_dio_offset_align as usize,
+    );
+    !says || (offset != 0 && offset <= ALIGN && memory <= ALIGN)
 }
 
 fn read_entry(fd: types::Fixed, position: u64, len: usize, block: &mut Block) -> squeue::Entry {

@@ -20,6 +20,7 @@ static REGISTERED_BYTES: AtomicU64 = AtomicU64::new(0);
 /// Which arenas the kernel knows. Gives up at the first refusal.
 pub(super) struct BufferTable {
     slots: u32,
+    refused: bool,
     /// Most bytes all rings may have registered together.
     limit_bytes: u64,
     /// Part of [`REGISTERED_BYTES`] that is this ring's.
@@ -36,14 +37,15 @@ impl BufferTable {
         let limit_bytes = probe::locked_memory_limit().map_or(u64::MAX, |bytes| bytes / 2);
         BufferTable {
             slots: if made { wanted } else { 0 },
+            refused: !made,
             limit_bytes,
             own_bytes: 0,
         }
     }
 
-    /// Whether new memory is still registered.
+    /// Whether nothing was refused so far.
     pub(super) fn is_on(&self) -> bool {
-        self.slots > 0
+        !self.refused
     }
 
     /// The table together with the ring it is in.
@@ -98,16 +100,19 @@ impl InRing<'_> {
 
 impl Registrar for InRing<'_> {
     fn register(&mut self, slot: u32, start: *mut u8, bytes: usize) -> bool {
-        if slot >= self.table.slots || !self.table.reserve(bytes as u64) {
-            self.table.slots = self.table.slots.min(slot);
+        if slot >= self.table.slots {
             return false;
         }
-        let registered = self.update(slot, start, bytes);
-        if !registered {
-            self.table.release(bytes as u64);
-            self.table.slots = self.table.slots.min(slot);
+        let reserved = self.table.reserve(bytes as u64);
+        if reserved && self.update(slot, start, bytes) {
+            return true;
         }
-        registered
+        if reserved {
+            self.table.release(bytes as u64);
+        }
+        // Arenas below keep their slots, also when they are given back and used anew.
+        (self.table.slots, self.table.refused) = (slot, true);
+        false
     }
 
     fn unregister(&mut self, slot: u32, bytes: usize) -> bool {
