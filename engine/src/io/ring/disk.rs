@@ -110,7 +110,9 @@ impl Disk {
     }
 
     pub(super) fn close(&mut self, queue: &mut Queue, file: FileId) {
-        self.file(file.0).closing = true;
+        let entry = self.file(file.0);
+        assert!(!entry.closing, "a file closed twice");
+        entry.closing = true;
         self.close_when_quiet(queue, file.0);
     }
 

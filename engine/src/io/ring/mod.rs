@@ -361,7 +361,11 @@ impl Drop for Ring {
                     self.dispatch(done, &mut dropped);
                 }
             }
-            dropped.clear();
+            for event in dropped.drain(..) {
+                if let Event::Accepted { conn } = event {
+                    self.net.close(&mut self.queue, conn);
+                }
+            }
         }
         if self.queue.outstanding() > 0 {
             self.disk.leak();
