@@ -84,18 +84,38 @@ impl Piece {
 
 /// What happened. I/O errors are the machine's own (`std::io::Error` from the errno).
 #[derive(Debug)]
+#[expect(
+    missing_docs,
+    reason = "token, conn, block, result and error are what their names and types say"
+)]
 pub enum Event {
     /// [`Io::open`] finished.
-    Opened { token: Token, result: std::io::Result<FileId> },
+    Opened {
+        token: Token,
+        result: std::io::Result<FileId>,
+    },
     /// [`Io::read`] finished. The block is filled with the bytes read: fewer than asked for only at the
     /// end of the file. It comes back also with an error.
-    Read { token: Token, block: Block, result: std::io::Result<()> },
+    Read {
+        token: Token,
+        block: Block,
+        result: std::io::Result<()>,
+    },
     /// [`Io::write`] finished, in full (short writes are continued below the seam) or with an error.
-    Wrote { token: Token, result: std::io::Result<()> },
+    Wrote {
+        token: Token,
+        result: std::io::Result<()>,
+    },
     /// [`Io::sync`] finished.
-    Synced { token: Token, result: std::io::Result<()> },
+    Synced {
+        token: Token,
+        result: std::io::Result<()>,
+    },
     /// [`Io::allocate`] finished.
-    Allocated { token: Token, result: std::io::Result<()> },
+    Allocated {
+        token: Token,
+        result: std::io::Result<()>,
+    },
     /// A client connected to a listener of this core.
     Accepted { conn: ConnId },
     /// Accepting failed (out of descriptors, say); the listener goes on after a pause.
@@ -104,9 +124,15 @@ pub enum Event {
     Received { conn: ConnId, chunk: buffers::Chunk },
     /// The client closed its side, or the socket broke. No more bytes will arrive; what is being sent may
     /// still go out. The caller ends with [`Io::close_connection`].
-    Disconnected { conn: ConnId, error: Option<std::io::Error> },
+    Disconnected {
+        conn: ConnId,
+        error: Option<std::io::Error>,
+    },
     /// All pieces of the one [`Io::send`] under way were handed to the kernel, or the socket broke.
-    Sent { conn: ConnId, result: std::io::Result<()> },
+    Sent {
+        conn: ConnId,
+        result: std::io::Result<()>,
+    },
     /// The socket is closed and its id free. Nothing arrives for it any more.
     Closed { conn: ConnId },
 }
@@ -134,7 +160,8 @@ pub trait Io {
     /// [`ALIGN`]) into an empty block.
     fn read(&mut self, file: FileId, position: u64, len: usize, block: Block, token: Token);
 
-    /// Writes the slice (its start and length multiples of [`ALIGN`] within the block) at `position`, a multiple of [`ALIGN`].
+    /// Writes the slice at `position`, a multiple of [`ALIGN`], as are its start within the block and its
+    /// [`Slice::padded_len`] (see [`Block::slice_padded`]), which is what is written.
     fn write(&mut self, file: FileId, position: u64, slice: Slice, durability: Durability, token: Token);
 
     /// Makes all finished writes of the file durable, with the metadata needed to read them (fdatasync).
@@ -179,7 +206,13 @@ pub trait Io {
     /// Submits what was asked for, appends what has happened to `events`, and sleeps when nothing has: until an
     /// event, a wake, or `deadline`. Before it sleeps it announces that it will, then asks `has_mail`: when that
     /// answers true it does not sleep, so a message placed before a wake is never slept over.
-    fn turn(&mut self, deadline: Option<Instant>, has_mail: &mut dyn FnMut() -> bool, events: &mut Vec<Event>);
+    fn turn(
+        &mut self,
+        deadline: Option<Instant>,
+        has_mail: &mut dyn FnMut() -> bool,
+        events: &mut Vec<Event>,
+    );
 }
 
-pub use ring::Waker;
+pub use buffers::{Chunk, Pool};
+pub use ring::{Ring, RingConfig, SyncMethod, Waker};

@@ -1,0 +1,439 @@
+//! Blocking jobs on files and folders, for a background thread: none of this runs on a core's loop.
+//!
+//! Each returns once its effect is on stable storage, names included, unless it says otherwise.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::OFlags;
+
+use super::ALIGN;
+
+/// What [`remove_large_file`] cuts off at a time. Freeing gigabytes at once stalls commits on filesystems mounted
+/// with `discard`.
+const SHRINK_STEP_BYTES: u64 = 16 << 20;
+/// What it rests in between.
+const SHRINK_PAUSE: Duration = Duration::from_millis(20);
+/// Zeroes written at a time by [`prewrite`].
+const PREWRITE_BYTES: usize = 256 << 10;
+/// Most bytes [`read_small`] reads.
+const SMALL_FILE_BYTES: u64 = 64 << 20;
+
+const _: () = assert!(PREWRITE_BYTES.is_multiple_of(ALIGN));
+
+/// A job on a file that failed: what, where, and the system's error.
+#[derive(Debug)]
+pub struct FileError {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What was being done, as a verb: "create", "sync".
+    pub operation: &'static str,
+    /// The system's error.
+    pub source: io::Error,
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "cannot {} {}: {}",
+            self.operation,
+            self.path.display(),
+            self.source
+        )
+    }
+}
+
+impl std::error::Error for FileError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// Outcome of a job.
+pub type Result<T> = std::result::Result<T, FileError>;
+
+/// Adds the path and the verb to a system's error.
+trait At<T> {
+    fn at(self, path: &Path, operation: &'static str) -> Result<T>;
+}
+
+impl<T> At<T> for io::Result<T> {
+    fn at(self, path: &Path, operation: &'static str) -> Result<T> {
+        self.map_err(|source| FileError {
+            path: path.to_path_buf(),
+            operation,
+            source,
+        })
+    }
+}
+
+/// Creates a folder; its parent must exist. One that exists already is fine.
+///
+/// # Errors
+/// Also when the path exists and is no folder.
+pub fn create_dir(path: &Path) -> Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        outcome => outcome.at(path, "create")?,
+    }
+    sync_dir(path)?;
+    sync_parent(path)
+}
+
+/// Creates an empty file that must not exist yet.
+///
+/// # Errors
+/// `AlreadyExists` among others.
+pub fn create_file(path: &Path) -> Result<()> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .at(path, "create")?;
+    file.sync_all().at(path, "sync")?;
+    sync_parent(path)
+}
+
+/// Makes the names in a folder durable.
+///
+/// # Errors
+/// The system's.
+pub fn sync_dir(path: &Path) -> Result<()> {
+    File::open(path).and_then(|dir| dir.sync_all()).at(path, "sync")
+}
+
+/// Cuts the file, or extends it with a hole, to exactly `bytes`.
+///
+/// # Errors
+/// The system's.
+pub fn truncate(path: &Path, bytes: u64) -> Result<()> {
+    let file = OpenOptions::new().write(true).open(path).at(path, "open")?;
+    file.set_len(bytes).at(path, "truncate")?;
+    file.sync_all().at(path, "sync")
+}
+
+/// Replaces, or creates, a small file as a whole: whoever reads it, also after a power cut, finds the old content or
+/// the new one. Uses `<path>.tmp` on the way.
+///
+/// # Errors
+/// The system's. The old content is then untouched, or (when syncing the folder failed) already replaced.
+pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
+    let beside = beside(path);
+    let mut file = File::create(&beside).at(&beside, "create")?;
+    file.write_all(content).at(&beside, "write")?;
+    file.sync_all().at(&beside, "sync")?;
+    fs::rename(&beside, path).at(path, "replace")?;
+    sync_parent(path)
+}
+
+/// Renames a file or folder, replacing a file of the new name.
+///
+/// # Errors
+/// The system's.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).at(from, "rename")?;
+    sync_parent(to)?;
+    if from.parent() == to.parent() {
+        Ok(())
+    } else {
+        sync_parent(from)
+    }
+}
+
+/// Removes a file. One that is gone already is fine.
+///
+/// # Errors
+/// The system's.
+pub fn remove_file(path: &Path) -> Result<()> {
+    gone_is_fine(fs::remove_file(path)).at(path, "remove")?;
+    sync_parent(path)
+}
+
+/// Removes a file in steps, so that freeing its space never stalls the disk for others. One that is gone already is
+/// fine. Blocks for about a second per 800 MiB.
+///
+/// # Errors
+/// The system's. The file may then be shorter than before: call it on files that nobody reads any more.
+pub fn remove_large_file(path: &Path) -> Result<()> {
+    shrink(path)?;
+    remove_file(path)
+}
+
+/// Removes a folder and all that is in it, large files in steps. One that is gone already is fine.
+///
+/// # Errors
+/// The system's. Part of the content may then be gone.
+pub fn remove_dir(path: &Path) -> Result<()> {
+    shrink_below(path)?;
+    gone_is_fine(fs::remove_dir_all(path)).at(path, "remove")?;
+    sync_parent(path)
+}
+
+/// Writes zeroes over `[from, to)`, past the page cache where the filesystem lets us, creating the file when missing.
+/// Later writes in that range then change no metadata. Both ends are multiples of [`ALIGN`].
+///
+/// # Errors
+/// The system's; "no space left" among them. Zeroes already written stay.
+///
+/// # Panics
+/// When an end is not aligned.
+pub fn prewrite(path: &Path, from: u64, to: u64) -> Result<()> {
+    assert!(
+        from.is_multiple_of(ALIGN as u64) && to.is_multiple_of(ALIGN as u64),
+        "prewrite of [{from}, {to})"
+    );
+    let file = open_direct(path).at(path, "open")?;
+    let zeroes = Zeroes::new();
+    let mut position = from;
+    while position < to {
+        let count = (to - position).min(PREWRITE_BYTES as u64) as usize;
+        file.write_all_at(&zeroes.bytes()[..count], position)
+            .at(path, "write")?;
+        position += count as u64;
+    }
+    file.sync_all().at(path, "sync")?;
+    sync_parent(path)
+}
+
+/// The content of a small file, or `None` when there is no such file.
+///
+/// # Errors
+/// The system's; `FileTooLarge` for more than 64 MiB.
+pub fn read_small(path: &Path) -> Result<Option<Vec<u8>>> {
+    let bytes = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        metadata => metadata.at(path, "look at")?.len(),
+    };
+    if bytes > SMALL_FILE_BYTES {
+        return Err(io::Error::from(io::ErrorKind::FileTooLarge)).at(path, "read");
+    }
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        content => content.at(path, "read").map(Some),
+    }
+}
+
+/// An entry of a folder.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// Name without the folder. Names that are not UTF-8 are not ours and are left out of listings.
+    pub name: String,
+    /// Whether it is a folder itself.
+    pub is_dir: bool,
+    /// Length in bytes; of no meaning for a folder.
+    pub bytes: u64,
+}
+
+/// What is in a folder, sorted by name.
+///
+/// # Errors
+/// The system's. An entry that vanishes meanwhile is left out.
+pub fn list(path: &Path) -> Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(path).at(path, "list")? {
+        let entry = entry.at(path, "list")?;
+        let (Ok(name), Ok(metadata)) = (entry.file_name().into_string(), entry.metadata()) else {
+            continue;
+        };
+        entries.push(Entry {
+            name,
+            is_dir: metadata.is_dir(),
+            bytes: metadata.len(),
+        });
+    }
+    entries.sort();
+    Ok(entries)
+}
+
+fn sync_parent(path: &Path) -> Result<()> {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => sync_dir(Path::new(".")),
+        Some(parent) => sync_dir(parent),
+        None => Ok(()),
+    }
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".tmp");
+    name.into()
+}
+
+fn gone_is_fine(outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// Cuts a large file down to one step.
+fn shrink(path: &Path) -> Result<()> {
+    let bytes = match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_file() => metadata.len(),
+        _ => return Ok(()),
+    };
+    if bytes <= SHRINK_STEP_BYTES {
+        return Ok(());
+    }
+    let file = OpenOptions::new().write(true).open(path).at(path, "open")?;
+    let mut left = bytes;
+    while left > SHRINK_STEP_BYTES {
+        left -= SHRINK_STEP_BYTES;
+        file.set_len(left).at(path, "shrink")?;
+        std::thread::sleep(SHRINK_PAUSE);
+    }
+    Ok(())
+}
+
+fn shrink_below(path: &Path) -> Result<()> {
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.at(path, "list")?,
+    };
+    for entry in entries {
+        let entry = entry.at(path, "list")?;
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => shrink_below(&entry.path())?,
+            _ => shrink(&entry.path())?,
+        }
+    }
+    Ok(())
+}
+
+fn open_direct(path: &Path) -> io::Result<File> {
+    let open = |flags: OFlags| {
+        let flags = i32::try_from(flags.bits()).unwrap_or(0);
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .custom_flags(flags)
+            .open(path)
+    };
+    match open(OFlags::DIRECT) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => open(OFlags::empty()),
+        file => file,
+    }
+}
+
+/// Aligned zeroes to write directly.
+struct Zeroes {
+    start: *mut u8,
+}
+
+impl Zeroes {
+    const LAYOUT: Layout = match Layout::from_size_align(PREWRITE_BYTES, ALIGN) {
+        Ok(layout) => layout,
+        Err(_) => panic!("the alignment is a power of two"),
+    };
+
+    fn new() -> Zeroes {
+        // SAFETY: the layout's size is not zero.
+        let start = unsafe { alloc_zeroed(Zeroes::LAYOUT) };
+        if start.is_null() {
+            std::alloc::handle_alloc_error(Zeroes::LAYOUT);
+        }
+        Zeroes { start }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: allocated with this length, zeroed, and never written.
+        unsafe { std::slice::from_raw_parts(self.start, PREWRITE_BYTES) }
+    }
+}
+
+impl Drop for Zeroes {
+    fn drop(&mut self) {
+        // SAFETY: allocated by `new` with this layout.
+        unsafe { dealloc(self.start, Zeroes::LAYOUT) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir().expect("a temporary folder")
+    }
+
+    #[test]
+    fn creates_and_lists() {
+        let dir = folder();
+        let sub = dir.path().join("b-0");
+        create_dir(&sub).unwrap();
+        create_dir(&sub).unwrap();
+        create_file(&dir.path().join("a")).unwrap();
+        truncate(&dir.path().join("a"), 123).unwrap();
+        let entry = |name: &str, is_dir, bytes| Entry {
+            name: name.into(),
+            is_dir,
+            bytes,
+        };
+        let listed = list(dir.path()).unwrap();
+        assert_eq!(listed[0], entry("a", false, 123));
+        assert_eq!(
+            (listed[1].name.as_str(), listed[1].is_dir, listed.len()),
+            ("b-0", true, 2)
+        );
+        let error = create_file(&dir.path().join("a")).unwrap_err();
+        assert_eq!(
+            (error.operation, error.source.kind()),
+            ("create", io::ErrorKind::AlreadyExists)
+        );
+        assert!(error.to_string().starts_with("cannot create "), "{error}");
+    }
+
+    #[test]
+    fn replaces_as_a_whole() {
+        let dir = folder();
+        let path = dir.path().join("checkpoint");
+        assert_eq!(read_small(&path).unwrap(), None);
+        for content in [&b"first"[..], b"", b"a longer second"] {
+            replace(&path, content).unwrap();
+            assert_eq!(read_small(&path).unwrap().unwrap(), content);
+        }
+        assert_eq!(list(dir.path()).unwrap().len(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn renames_and_removes() {
+        let dir = folder();
+        let (from, to) = (dir.path().join("t-0"), dir.path().join("t-0.deleted"));
+        create_dir(&from).unwrap();
+        fs::write(from.join("x"), vec![1; 40 << 20]).unwrap();
+        create_dir(&from.join("sub")).unwrap();
+        rename(&from, &to).unwrap();
+        remove_dir(&to).unwrap();
+        remove_dir(&to).unwrap();
+        assert!(list(dir.path()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn large_files_go_in_steps() {
+        let dir = folder();
+        let path = dir.path().join("x.log");
+        create_file(&path).unwrap();
+        truncate(&path, 3 * SHRINK_STEP_BYTES + 5).unwrap();
+        remove_large_file(&path).unwrap();
+        remove_large_file(&path).unwrap();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn prewrites_a_range_and_leaves_the_rest() {
+        let dir = folder();
+        let path = dir.path().join("journal");
+        fs::write(&path, vec![7; 2 * ALIGN]).unwrap();
+        prewrite(&path, ALIGN as u64, (1 << 20) + ALIGN as u64).unwrap();
+        let content = fs::read(&path).unwrap();
+        assert_eq!(content.len(), (1 << 20) + ALIGN);
+        assert!(content[..ALIGN].iter().all(|&b| b == 7) && content[ALIGN..].iter().all(|&b| b == 0));
+    }
+}
