@@ -304,7 +304,7 @@ impl ProducerStates {
     }
 
     /// Notes a batch that was given `base_offset` in the log, whether or not it has a producer. `append_ms` is the
-    /// broker's clock; in recovery the batch's largest timestamp stands in for it.
+    /// broker's clock, in recovery as well: idleness is counted from the recovery then.
     ///
     /// Nothing is judged: what is in the log counts. The timestamp kept is the header's, so a batch stamped with the
     /// time of the append is noted with its header after the stamp. Of a marker that ends a transaction the header
@@ -357,6 +357,14 @@ impl ProducerStates {
             .retain(|_, p| p.has_open_txn() || now_ms.saturating_sub(p.last_append_ms) < expiration_ms);
         self.producers.shrink_to(self.producers.len() * 2);
         before - self.producers.len()
+    }
+
+    /// Counts the idleness of all producers from `now_ms` at the earliest. For the start of a broker: a snapshot knows only the
+    /// timestamps of the batches, and those of data from last year would forget the producer that is about to send it again.
+    pub fn assume_active(&mut self, now_ms: i64) {
+        for producer in self.producers.values_mut() {
+            producer.last_append_ms = producer.last_append_ms.max(now_ms);
+        }
     }
 
     /// Goes back to the state at `end_offset`, the new end of the log, as far as it is remembered.
