@@ -22,7 +22,7 @@ const END_OFFSET: i64 = 235;
 
 fn headers() -> impl Iterator<Item = BatchHeader> {
     HEADERS.chunks(HEADER_BYTES).map(|bytes| {
-        let header = BatchHeader::read(bytes).unwrap();
+        let header = BatchHeader::read(bytes).expect("whole headers");
         assert_eq!(header.to_bytes(), bytes);
         header
     })
