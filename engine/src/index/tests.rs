@@ -137,6 +137,18 @@ fn batches_without_timestamps_leave_the_time_index_empty() {
 }
 
 #[test]
+fn a_log_out_of_order_leaves_an_index_in_order() {
+    let mut index = SparseIndex::new(0);
+    let made = [(0, 0), (9, 10), (9, 20), (3, 30), (10, 10), (11, 40)]
+        .map(|(offset, position)| index.append(offset, position, 10, i64::from(position)));
+    assert_eq!(made, [false, true, false, false, false, true]);
+    assert_eq!(
+        validate_offset_file(&index.take_unwritten().offset_bytes, 50).map(|file| file.entries),
+        Ok(2)
+    );
+}
+
+#[test]
 fn full_when_a_file_would_outgrow_its_limit() {
     let mut index = SparseIndex::new(0);
     let mut batch = |timestamp| {
