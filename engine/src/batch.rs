@@ -13,7 +13,11 @@
 //! base offset and the leader epoch, which only the broker knows, can be written without computing it again.
 //! The records behind the header are opaque here, and may be compressed.
 
-use std::fmt;
+mod builder;
+mod error;
+
+pub use builder::{BatchBuilder, control_key};
+pub use error::{BatchError, Refusal, TimestampError};
 
 /// Bytes of the header of a version 2 batch, `batch length` field included.
 pub const HEADER_BYTES: usize = 61;
@@ -203,170 +207,6 @@ pub fn advance_sequence(sequence: i32, by: i32) -> i32 {
     sequence.wrapping_add(by) & i32::MAX
 }
 
-/// Why a batch was refused. Each variant names the answer Kafka gives; [`BatchError::refusal`] says it in code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BatchError {
-    /// Fewer bytes than one header. INVALID_RECORD: there is no batch.
-    TooShort {
-        /// Bytes there are.
-        have_bytes: usize,
-    },
-    /// The length field says more than there is. INVALID_RECORD: there is no whole batch.
-    Truncated {
-        /// Bytes of the whole batch according to its length field.
-        claimed_bytes: i64,
-        /// Bytes there are.
-        have_bytes: usize,
-    },
-    /// The length field says less than a header. CORRUPT_MESSAGE.
-    Length {
-        /// Bytes of the whole batch according to its length field.
-        claimed_bytes: i64,
-        /// Bytes there are.
-        have_bytes: usize,
-    },
-    /// Bytes follow the first batch. INVALID_RECORD. (Kafka passes over a tail too short to be a batch; here it is refused.)
-    MoreThanOneBatch {
-        /// Bytes of the first batch.
-        first_bytes: usize,
-        /// Bytes there are.
-        have_bytes: usize,
-    },
-    /// Not version 2. INVALID_RECORD for the old versions 0 and 1, CORRUPT_MESSAGE for all others.
-    Magic(i8),
-    /// A producer must leave the base offset 0. INVALID_RECORD.
-    BaseOffset(i64),
-    /// The bytes are not those the checksum was computed over. CORRUPT_MESSAGE, which clients send again.
-    Crc {
-        /// What the header says.
-        expected: u32,
-        /// What the bytes give.
-        computed: u32,
-    },
-    /// Codec 5, 6 or 7. UNSUPPORTED_COMPRESSION_TYPE. (Kafka fails with UNKNOWN_SERVER_ERROR.)
-    Compression(i16),
-    /// No records, or a negative number of them. INVALID_RECORD.
-    Empty {
-        /// The record count in the header.
-        record_count: i32,
-    },
-    /// The offsets the header spans are not as many as its records. INVALID_RECORD.
-    Count {
-        /// The record count in the header.
-        record_count: i32,
-        /// The last offset delta in the header, which must be one less.
-        last_offset_delta: i32,
-    },
-    /// Only the broker writes control batches. INVALID_RECORD.
-    Control,
-    /// A producer id without a sequence number. INVALID_RECORD.
-    Sequence {
-        /// The id of the producer.
-        producer_id: i64,
-        /// The base sequence in the header.
-        base_sequence: i32,
-    },
-    /// Only the broker sets the type of the timestamps to the time of the append. INVALID_TIMESTAMP.
-    LogAppendTime,
-}
-
-/// The kinds of answer to a refused batch, named after Kafka's errors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// CORRUPT_MESSAGE: damaged on the way, worth sending again.
-    Corrupt,
-    /// INVALID_RECORD: will never be accepted.
-    InvalidRecord,
-    /// INVALID_TIMESTAMP.
-    InvalidTimestamp,
-    /// UNSUPPORTED_COMPRESSION_TYPE.
-    UnsupportedCompression,
-}
-
-impl BatchError {
-    /// What to answer.
-    pub fn refusal(&self) -> Refusal {
-        match self {
-            BatchError::Length { .. } | BatchError::Crc { .. } => Refusal::Corrupt,
-            BatchError::Magic(magic) if !(0..=1).contains(magic) => Refusal::Corrupt,
-            BatchError::LogAppendTime => Refusal::InvalidTimestamp,
-            BatchError::Compression(_) => Refusal::UnsupportedCompression,
-            _ => Refusal::InvalidRecord,
-        }
-    }
-}
-
-impl fmt::Display for BatchError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            BatchError::TooShort { have_bytes } => {
-                write!(
-                    f,
-                    "{have_bytes} bytes are no record batch, whose header takes {HEADER_BYTES}"
-                )
-            }
-            BatchError::Truncated {
-                claimed_bytes,
-                have_bytes,
-            } => {
-                write!(
-                    f,
-                    "the record batch says it has {claimed_bytes} bytes, but only {have_bytes} are there"
-                )
-            }
-            BatchError::Length { claimed_bytes, .. } => {
-                write!(
-                    f,
-                    "the record batch says it has {claimed_bytes} bytes, less than its header"
-                )
-            }
-            BatchError::MoreThanOneBatch {
-                first_bytes,
-                have_bytes,
-            } => {
-                write!(
-                    f,
-                    "exactly one record batch is allowed: the first ends at {first_bytes} of {have_bytes} bytes"
-                )
-            }
-            BatchError::Magic(magic) => write!(f, "record batch version {magic} is not served, only {MAGIC}"),
-            BatchError::BaseOffset(offset) => write!(
-                f,
-                "the base offset must be 0 in what a producer sends, not {offset}"
-            ),
-            BatchError::Crc { expected, computed } => {
-                write!(
-                    f,
-                    "the record batch is damaged: its CRC-32C is {computed:#010x}, not {expected:#010x}"
-                )
-            }
-            BatchError::Compression(codec) => write!(f, "compression codec {codec} does not exist"),
-            BatchError::Empty { record_count } => write!(f, "the record batch counts {record_count} records"),
-            BatchError::Count {
-                record_count,
-                last_offset_delta,
-            } => {
-                write!(
-                    f,
-                    "the record batch counts {record_count} records, but its last offset delta is {last_offset_delta}"
-                )
-            }
-            BatchError::Control => write!(f, "producers may not write control batches"),
-            BatchError::Sequence {
-                producer_id,
-                base_sequence,
-            } => {
-                write!(f, "producer {producer_id} sent base sequence {base_sequence}")
-            }
-            BatchError::LogAppendTime => {
-                write!(f, "producers may not set the timestamp type to LogAppendTime")
-            }
-        }
-    }
-}
-
-impl std::error::Error for BatchError {}
-
 /// Size in bytes of the batch that `bytes` starts with, for walking along a log. `None` when there are fewer than
 /// [`LOG_OVERHEAD`] bytes. The batch may reach beyond the end of `bytes`.
 ///
@@ -385,7 +225,8 @@ pub fn peek_size(bytes: &[u8]) -> Option<Result<usize, BatchError>> {
 
 /// Checks what a producer sent: `bytes` must be exactly one batch that the log may take as it is.
 ///
-/// The order of the checks is Kafka's, so that a batch with several faults gets the same answer. The sizes a topic
+/// The order of the checks is Kafka's, so that a batch with several faults gets the same answer. The records themselves
+/// are not looked at: fewer or more of them than the header counts, which Kafka refuses, pass here. The sizes a topic
 /// allows, timestamps ([`check_timestamps`]) and sequence order (`producers`) are checked elsewhere.
 pub fn validate(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
     let header = frame(bytes)?;
@@ -420,37 +261,11 @@ pub fn check_stored(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
     Ok(header)
 }
 
-/// A timestamp outside what the topic allows. INVALID_TIMESTAMP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TimestampError {
-    /// The timestamp.
-    pub timestamp_ms: i64,
-    /// The earliest allowed, inclusive.
-    pub earliest_ms: i64,
-    /// The latest allowed, inclusive.
-    pub latest_ms: i64,
-}
-
-impl fmt::Display for TimestampError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let TimestampError {
-            timestamp_ms,
-            earliest_ms,
-            latest_ms,
-        } = self;
-        write!(
-            f,
-            "timestamp {timestamp_ms} is outside [{earliest_ms}, {latest_ms}], which the topic allows"
-        )
-    }
-}
-
-impl std::error::Error for TimestampError {}
-
 /// Checks the timestamps of a batch for a CreateTime topic: within `[now - before_max, now + after_max]`.
 ///
-/// Kafka looks at every record. The header has the first record's timestamp and the largest one: what this misses is a
-/// record in the middle that is too old in a batch that starts with a good one. -1, no timestamp, passes.
+/// Kafka looks at every record, and writes the largest timestamp it found into the header. Here the header is believed: it
+/// has the first record's timestamp and the largest one, so that a record too old behind a good one passes, and a wrong
+/// largest timestamp is judged as it stands. -1, no timestamp, passes.
 pub fn check_timestamps(
     header: &BatchHeader,
     now_ms: i64,
@@ -580,154 +395,5 @@ fn put<const N: usize>(bytes: &mut [u8], at: usize, value: [u8; N]) {
     bytes[at..at + N].copy_from_slice(&value);
 }
 
-/// Writes an uncompressed batch: the broker's own metadata and markers, and what tests produce.
-///
-/// ```
-/// use ringlog_engine::batch::{BatchBuilder, validate};
-/// let batch = BatchBuilder::new().record(0, Some(b"key"), Some(b"value")).finish();
-/// assert_eq!(validate(&batch).unwrap().record_count, 1);
-/// ```
-#[derive(Clone, Debug)]
-pub struct BatchBuilder {
-    header: BatchHeader,
-    max_delta_ms: i64,
-    records: Vec<u8>,
-}
-
-impl Default for BatchBuilder {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl BatchBuilder {
-    /// A batch without records, producer or timestamps: base offset 0, leader epoch -1.
-    pub fn new() -> BatchBuilder {
-        let header = BatchHeader {
-            base_offset: 0,
-            batch_length: 0,
-            partition_leader_epoch: -1,
-            magic: MAGIC,
-            crc: 0,
-            attributes: 0,
-            last_offset_delta: -1,
-            base_timestamp_ms: NO_TIMESTAMP,
-            max_timestamp_ms: NO_TIMESTAMP,
-            producer_id: NO_PRODUCER_ID,
-            producer_epoch: -1,
-            base_sequence: NO_SEQUENCE,
-            record_count: 0,
-        };
-        BatchBuilder {
-            header,
-            max_delta_ms: 0,
-            records: Vec::new(),
-        }
-    }
-
-    /// Offset of the first record.
-    pub fn base_offset(mut self, offset: i64) -> Self {
-        self.header.base_offset = offset;
-        self
-    }
-
-    /// Epoch of the leader.
-    pub fn leader_epoch(mut self, epoch: i32) -> Self {
-        self.header.partition_leader_epoch = epoch;
-        self
-    }
-
-    /// What the records' timestamps are counted from; the timestamp of the first record when its delta is 0.
-    pub fn timestamp(mut self, base_ms: i64) -> Self {
-        self.header.base_timestamp_ms = base_ms;
-        self
-    }
-
-    /// An idempotent producer and the sequence number of the first record.
-    pub fn producer(mut self, id: i64, epoch: i16, base_sequence: i32) -> Self {
-        (
-            self.header.producer_id,
-            self.header.producer_epoch,
-            self.header.base_sequence,
-        ) = (id, epoch, base_sequence);
-        self
-    }
-
-    /// Marks it as a control batch; its record's key comes from [`control_key`].
-    pub fn control(mut self) -> Self {
-        self.header.attributes |= CONTROL_BIT;
-        self
-    }
-
-    /// Marks it as part of a transaction.
-    pub fn transactional(mut self) -> Self {
-        self.header.attributes |= TRANSACTIONAL_BIT;
-        self
-    }
-
-    /// Adds a record, `timestamp_delta_ms` after the base timestamp. `None` is null: a tombstone as a value.
-    pub fn record(mut self, timestamp_delta_ms: i64, key: Option<&[u8]>, value: Option<&[u8]>) -> Self {
-        self.header.last_offset_delta += 1;
-        self.header.record_count += 1;
-        self.max_delta_ms = self.max_delta_ms.max(timestamp_delta_ms);
-        let mut body = vec![0u8];
-        put_varint(&mut body, timestamp_delta_ms);
-        put_varint(&mut body, i64::from(self.header.last_offset_delta));
-        put_nullable(&mut body, key);
-        put_nullable(&mut body, value);
-        put_varint(&mut body, 0);
-        put_varint(&mut self.records, body.len() as i64);
-        self.records.extend_from_slice(&body);
-        self
-    }
-
-    /// The batch's bytes.
-    ///
-    /// # Panics
-    /// When the batch is 2 GiB or more.
-    pub fn finish(self) -> Vec<u8> {
-        let BatchBuilder {
-            mut header,
-            max_delta_ms,
-            records,
-        } = self;
-        let length = HEADER_BYTES - LOG_OVERHEAD + records.len();
-        header.batch_length = i32::try_from(length).expect("a batch below 2 GiB");
-        header.max_timestamp_ms = match header.base_timestamp_ms {
-            NO_TIMESTAMP => NO_TIMESTAMP,
-            base_ms => base_ms.saturating_add(max_delta_ms),
-        };
-        let mut bytes = header.to_bytes().to_vec();
-        bytes.extend_from_slice(&records);
-        let crc = crc_fast::crc32_iscsi(&bytes[ATTRIBUTES_AT..]);
-        put(&mut bytes, CRC_AT, crc.to_be_bytes());
-        bytes
-    }
-}
-
-/// Key of a control record: its version and its type (0 abort, 1 commit, 2 leader change, 3 and 4 snapshot header and
-/// footer, 5 KRaft version, 6 voters).
-pub fn control_key(kind: i16) -> [u8; 4] {
-    let [high, low] = kind.to_be_bytes();
-    [0, 0, high, low]
-}
-
-/// Zigzag, seven bits a byte, low ones first.
-fn put_varint(out: &mut Vec<u8>, value: i64) {
-    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
-    while rest >= 0x80 {
-        out.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.push(rest as u8);
-}
-
-fn put_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
-    match bytes {
-        None => put_varint(out, -1),
-        Some(bytes) => {
-            put_varint(out, bytes.len() as i64);
-            out.extend_from_slice(bytes);
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

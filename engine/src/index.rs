@@ -197,7 +197,10 @@ impl SparseIndex {
         SparseIndex {
             interval_bytes,
             bytes_since_entry: 0,
-            largest: largest.or(times.last),
+            largest: [largest, times.last]
+                .into_iter()
+                .flatten()
+                .max_by_key(|l| l.timestamp_ms),
             offsets: Column::resume(offsets.entries, offsets.last),
             times: Column::resume(times.entries, times.last),
             offset_fences: offsets.fences,
@@ -212,7 +215,8 @@ impl SparseIndex {
 
     /// Notes a batch about to be appended at `position`. Returns whether it got an entry.
     ///
-    /// `last_offset` is the batch's last offset counted from the segment's base; offsets and positions only ever grow.
+    /// `last_offset` is the batch's last offset counted from the segment's base. A batch that does not lie above the last
+    /// entry gets none, so that a damaged log read in recovery still leaves an index in order.
     pub fn append(
         &mut self,
         last_offset: u32,
@@ -226,9 +230,12 @@ impl SparseIndex {
                 relative_offset: last_offset,
             });
         }
-        let due = self.bytes_since_entry > u64::from(self.interval_bytes);
+        let is_above = |last: OffsetEntry| last.relative_offset < last_offset && last.position < position;
+        let due =
+            self.bytes_since_entry > u64::from(self.interval_bytes) && self.offsets.last.is_none_or(is_above);
         if due {
-            self.push_offset(OffsetEntry {
+            self.offset_fences.push(last_offset);
+            self.offsets.push(OffsetEntry {
                 relative_offset: last_offset,
                 position,
             });
@@ -242,16 +249,6 @@ impl SparseIndex {
     /// Adds the last time entry, when the segment is rolled or closed. Returns whether there was one to add.
     pub fn close(&mut self) -> bool {
         self.push_largest()
-    }
-
-    fn push_offset(&mut self, entry: OffsetEntry) {
-        debug_assert!(
-            self.offsets
-                .last
-                .is_none_or(|last| last.relative_offset < entry.relative_offset)
-        );
-        self.offset_fences.push(entry.relative_offset);
-        self.offsets.push(entry);
     }
 
     /// The largest timestamp so far, unless it is in the index already.

@@ -271,3 +271,6 @@ pub fn parse_clean_shutdown(text: &str) -> Option<i64> {
     let (_, epoch) = fields.find_map(|field| field.filter(|(key, _)| key.trim() == "\"brokerEpoch\""))?;
     epoch.trim().parse().ok()
 }
+
+#[cfg(test)]
+mod tests;

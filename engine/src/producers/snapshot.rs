@@ -16,7 +16,8 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use super::{BATCHES_RETAINED, NO_SEQUENCE, NO_TXN_OFFSET, Producer, ProducerStates, Sent, Window};
+use super::window::{Producer, Sent, Window};
+use super::{BATCHES_RETAINED, NO_SEQUENCE, NO_TXN_OFFSET, ProducerStates};
 
 const SNAPSHOT_VERSION: i16 = 1;
 const SNAPSHOT_HEAD_BYTES: usize = 10;
