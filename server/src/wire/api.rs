@@ -155,7 +155,8 @@ pub struct Api {
 }
 
 impl Api {
-    const fn of<R: Request>() -> Self {
+    /// The row of a request type.
+    pub const fn of<R: Request>() -> Self {
         Self {
             key: R::KEY,
             min_version: R::MIN_VERSION,
@@ -210,6 +211,12 @@ pub trait Request: Message {
     type Response: Message;
 }
 
+/// Does something with every row's types; see [`visit`].
+pub trait Visitor {
+    /// Called once for each served request.
+    fn request<R: Request>(&mut self);
+}
+
 /// Names the served requests, in the order of their keys.
 macro_rules! table {
     ($($name:ident $module:ident $request:ident $response:ident,)*) => {
@@ -222,6 +229,11 @@ macro_rules! table {
 
         /// Every served request, by key.
         pub const TABLE: &[Api] = &[ $( Api::of::<super::messages::$module::$request>(), )* ];
+
+        /// Shows every served request's type to a visitor, by key.
+        pub fn visit(visitor: &mut impl Visitor) {
+            $( visitor.request::<super::messages::$module::$request>(); )*
+        }
     };
 }
 
@@ -293,20 +305,23 @@ mod tests {
 
     #[test]
     fn request_and_response_have_the_same_versions() {
-        fn same<R: Request>() {
-            let of_response = (
-                R::Response::MIN_VERSION,
-                R::Response::MAX_VERSION,
-                R::Response::FLEXIBLE_FROM,
-            );
-            assert_eq!(
-                (R::MIN_VERSION, R::MAX_VERSION, R::FLEXIBLE_FROM),
-                of_response,
-                "{}",
-                R::NAME
-            );
+        struct Same;
+        impl Visitor for Same {
+            fn request<R: Request>(&mut self) {
+                let response = (
+                    R::Response::MIN_VERSION,
+                    R::Response::MAX_VERSION,
+                    R::Response::FLEXIBLE_FROM,
+                );
+                assert_eq!(
+                    (R::MIN_VERSION, R::MAX_VERSION, R::FLEXIBLE_FROM),
+                    response,
+                    "{}",
+                    R::NAME
+                );
+            }
         }
-        super::super::tests::for_each_request!(same());
+        visit(&mut Same);
     }
 
     #[test]

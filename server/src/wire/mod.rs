@@ -1,7 +1,7 @@
 //! Bytes to typed messages and back: Kafka's wire protocol, without I/O, state or panics.
 //!
 //! A frame is a length and its bytes ([`frame`]); the bytes are a header ([`header`]) and a message ([`messages`],
-//! whose declarations the macro in [`schema`] turns into code). [`api`] is the table of what is served, [`code`] the
+//! whose declarations the macro in [`schema`] turns into code). The records of the metadata log and of control batches are declared alike. [`api`] is the table of what is served, [`code`] the
 //! errors. Messages are named as Kafka names them, so its documentation is theirs too.
 //!
 //! ```
@@ -16,13 +16,20 @@
 //! ```
 
 pub mod api;
+pub mod code;
+pub mod control_records;
+pub mod fetch_writer;
+pub mod frame;
 pub mod header;
 pub mod messages;
+pub mod metadata_records;
 pub mod primitives;
 pub mod schema;
 pub mod uuid;
 
 pub use api::{Api, ApiKey, Request};
+pub use code::ErrorCode;
+pub use fetch_writer::{FetchResponseWriter, Part, Scattered};
 pub use messages::*;
 pub use primitives::{Decoder, WireError};
 pub use schema::Message;

@@ -51,6 +51,8 @@ pub enum WireError {
     TooManyElements(usize),
     /// More than [`MAX_TAGS`] tagged fields in one struct.
     TooManyTags(usize),
+    /// Bytes follow where the message should end.
+    BytesLeft(usize),
     /// A known tagged field does not fill the size it was announced with.
     TagSize(u32),
     /// This message has no such version.
@@ -75,6 +77,7 @@ impl fmt::Display for WireError {
             Self::LongVarint => f.write_str("a varint without end"),
             Self::TooManyElements(count) => write!(f, "an array of {count} elements, more than can be there"),
             Self::TooManyTags(count) => write!(f, "{count} tagged fields, at most {MAX_TAGS}"),
+            Self::BytesLeft(left) => write!(f, "{left} bytes after the end of the message"),
             Self::TagSize(tag) => write!(f, "tagged field {tag} does not fill its size"),
             Self::UnsupportedVersion { message, version } => write!(f, "{message} has no version {version}"),
             Self::UnknownType(number) => write!(f, "no message has the number {number}"),
@@ -122,6 +125,17 @@ impl<'a> Decoder<'a> {
     /// Bytes read so far.
     pub fn position(&self) -> usize {
         self.position
+    }
+
+    /// Checks that every byte has been read.
+    ///
+    /// # Errors
+    /// [`WireError::BytesLeft`].
+    pub fn finish(&self) -> Result<()> {
+        match self.remaining() {
+            0 => Ok(()),
+            left => Err(WireError::BytesLeft(left)),
+        }
     }
 
     fn advance(&mut self, count: usize) -> Result<&'a [u8]> {

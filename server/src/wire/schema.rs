@@ -80,7 +80,7 @@ macro_rules! schema {
 
     // Whether a version carries a field.
     (@carries $version:ident $from:literal) => { $version >= $from };
-    (@carries $version:ident $from:literal $to:literal) => { $version >= $from && $version <= $to };
+    (@carries $version:ident $from:literal $to:literal) => { ($from..=$to).contains(&$version) };
 
     // Ordinary fields, in the order of their declaration.
     (@read $this:ident $bytes:ident $shape:ident $field:ident [$($range:literal)+] []) => {

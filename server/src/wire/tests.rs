@@ -3,40 +3,16 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::api::Request;
+use super::api::{self, Request, Visitor};
 use super::primitives::Decoder;
 use super::schema::{Message, versions};
-
-/// Calls a generic function with every served request.
-macro_rules! for_each_request {
-    ($function:ident $arguments:tt) => {
-        $function::<$crate::wire::produce::ProduceRequest>$arguments;
-        $function::<$crate::wire::fetch::FetchRequest>$arguments;
-        $function::<$crate::wire::list_offsets::ListOffsetsRequest>$arguments;
-        $function::<$crate::wire::metadata::MetadataRequest>$arguments;
-        $function::<$crate::wire::find_coordinator::FindCoordinatorRequest>$arguments;
-        $function::<$crate::wire::api_versions::ApiVersionsRequest>$arguments;
-        $function::<$crate::wire::create_topics::CreateTopicsRequest>$arguments;
-        $function::<$crate::wire::delete_topics::DeleteTopicsRequest>$arguments;
-        $function::<$crate::wire::delete_records::DeleteRecordsRequest>$arguments;
-        $function::<$crate::wire::init_producer_id::InitProducerIdRequest>$arguments;
-        $function::<$crate::wire::offset_for_leader_epoch::OffsetForLeaderEpochRequest>$arguments;
-        $function::<$crate::wire::describe_configs::DescribeConfigsRequest>$arguments;
-        $function::<$crate::wire::alter_configs::AlterConfigsRequest>$arguments;
-        $function::<$crate::wire::describe_log_dirs::DescribeLogDirsRequest>$arguments;
-        $function::<$crate::wire::create_partitions::CreatePartitionsRequest>$arguments;
-        $function::<$crate::wire::elect_leaders::ElectLeadersRequest>$arguments;
-        $function::<$crate::wire::incremental_alter_configs::IncrementalAlterConfigsRequest>$arguments;
-        $function::<$crate::wire::describe_cluster::DescribeClusterRequest>$arguments;
-        $function::<$crate::wire::describe_topic_partitions::DescribeTopicPartitionsRequest>$arguments;
-    };
-}
-pub(crate) use for_each_request;
 
 /// Decodes anything without a panic; what decodes is written and read again unchanged.
 fn survive<M: Message>(bytes: &Bytes) {
     for version in versions::<M>() {
-        let Ok(message) = M::decode_as(&mut Decoder::new(bytes), version) else { continue };
+        let Ok(message) = M::decode_as(&mut Decoder::new(bytes), version) else {
+            continue;
+        };
         let mut out = Vec::new();
         message.encode_as(&mut out, version);
         let out = Bytes::from(out);
@@ -45,7 +21,12 @@ fn survive<M: Message>(bytes: &Bytes) {
         // A float may be no number, which equals nothing: what is written is compared instead.
         let mut twice = Vec::new();
         again.unwrap_or_default().encode_as(&mut twice, version);
-        assert_eq!((out.as_ref(), from.remaining()), (twice.as_ref(), 0), "{} v{version}", M::NAME);
+        assert_eq!(
+            (out.as_ref(), from.remaining()),
+            (twice.as_ref(), 0),
+            "{} v{version}",
+            M::NAME
+        );
     }
 }
 
@@ -55,13 +36,18 @@ fn bytes() -> impl Strategy<Value = Bytes> {
     proptest::collection::vec(byte, 0..400).prop_map(Bytes::from)
 }
 
+struct Survive<'a>(&'a Bytes);
+
+impl Visitor for Survive<'_> {
+    fn request<R: Request>(&mut self) {
+        survive::<R>(self.0);
+        survive::<R::Response>(self.0);
+    }
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_a_message_or_an_error(bytes in bytes()) {
-        fn both<R: Request>(bytes: &Bytes) {
-            survive::<R>(bytes);
-            survive::<R::Response>(bytes);
-        }
-        for_each_request!(both(&bytes));
+        api::visit(&mut Survive(&bytes));
     }
 }
