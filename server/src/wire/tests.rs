@@ -4,6 +4,10 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::api::{self, Request, Visitor};
+use super::control_records::ControlRecord;
+use super::frame::Frames;
+use super::header::{RequestHeader, ResponseHeader};
+use super::metadata_records::MetadataRecord;
 use super::primitives::Decoder;
 use super::schema::{Message, versions};
 
@@ -49,5 +53,32 @@ proptest! {
     #[test]
     fn any_bytes_are_a_message_or_an_error(bytes in bytes()) {
         api::visit(&mut Survive(&bytes));
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_a_header_a_record_or_an_error(bytes in bytes(), key in any::<[u8; 4]>()) {
+        let _ = RequestHeader::decode(&mut Decoder::new(&bytes));
+        let _ = ResponseHeader::decode(&mut Decoder::new(&bytes), 1);
+        for number in 0..=7 {
+            let key = Bytes::copy_from_slice(&[key[0], key[1], 0, number]);
+            let _ = ControlRecord::decode(&key, &bytes);
+        }
+        for number in 0..30 {
+            let value = [&[1, number, bytes.first().copied().unwrap_or(0) % 6][..], &bytes].concat();
+            let _ = MetadataRecord::decode(&value.into());
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_frames_or_an_error(chunks in proptest::collection::vec(bytes(), 0..8)) {
+        let mut frames = Frames::new(300);
+        for chunk in chunks {
+            frames.push(&chunk);
+            while let Ok(Some(frame)) = frames.next_frame() {
+                prop_assert!(frame.len() <= 300);
+            }
+        }
     }
 }
