@@ -1,9 +1,9 @@
 //! The table: every request this broker serves, its versions, and how its headers are encoded.
 //!
-//! ApiVersions is answered from [`TABLE`], headers are decoded by it, and nothing is dispatched that it lacks.
-//! Versions come from the declarations in [`crate::wire::messages`], which are those of Kafka 4.3.1.
+//! ApiVersions is answered from [`TABLE`], headers are decoded by it, and nothing is dispatched that it
+//! lacks. Versions come from the declarations in [`crate::wire::messages`], which are those of Kafka 4.3.1.
 
-use super::primitives::WireError;
+use super::error::WireError;
 use super::schema::Message;
 
 /// Declares the keys, with their names.
@@ -199,8 +199,8 @@ impl Api {
     }
 }
 
-/// Produce 0 to 2 are refused but advertised: librdkafka before 2.8 takes a higher minimum for "no compression" and
-/// silently sends uncompressed (KAFKA-18659).
+/// Produce 0 to 2 are refused but advertised: librdkafka before 2.8 takes a higher minimum for "no
+/// compression" and silently sends uncompressed (KAFKA-18659).
 const PRODUCE_ADVERTISED_MIN: i16 = 0;
 
 /// A request, its number and its response.
@@ -254,9 +254,11 @@ table! {
     DescribeLogDirs describe_log_dirs DescribeLogDirsRequest DescribeLogDirsResponse,
     CreatePartitions create_partitions CreatePartitionsRequest CreatePartitionsResponse,
     ElectLeaders elect_leaders ElectLeadersRequest ElectLeadersResponse,
-    IncrementalAlterConfigs incremental_alter_configs IncrementalAlterConfigsRequest IncrementalAlterConfigsResponse,
+    IncrementalAlterConfigs incremental_alter_configs
+        IncrementalAlterConfigsRequest IncrementalAlterConfigsResponse,
     DescribeCluster describe_cluster DescribeClusterRequest DescribeClusterResponse,
-    DescribeTopicPartitions describe_topic_partitions DescribeTopicPartitionsRequest DescribeTopicPartitionsResponse,
+    DescribeTopicPartitions describe_topic_partitions
+        DescribeTopicPartitionsRequest DescribeTopicPartitionsResponse,
 }
 
 #[cfg(test)]

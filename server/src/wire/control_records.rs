@@ -6,12 +6,13 @@
 //! key    | key version int16 = 0 | type int16 |
 //! value  | record version int16 | the rest |
 //! ```
-//! Types 0 and 1, which end a transaction, are in the partitions of topics; the others in `__cluster_metadata` and
-//! its snapshots.
+//! Types 0 and 1, which end a transaction, are in the partitions of topics; the others in
+//! `__cluster_metadata` and its snapshots.
 
 use bytes::Bytes;
 
-use super::primitives::{Decoder, Result, WireError};
+use super::error::{Result, WireError};
+use super::primitives::Decoder;
 use super::schema::schema;
 use super::uuid::Uuid;
 

@@ -1,8 +1,8 @@
 //! Writes a Fetch response around records that stay where they are.
 //!
-//! A response is mostly records, and those already lie in memory of the engine. [`FetchResponseWriter`] writes
-//! everything else into one buffer and remembers where records belong in between, so that the socket can be given
-//! the pieces in order and nothing is copied:
+//! A response is mostly records, and those already lie in memory of the engine. [`FetchResponseWriter`]
+//! writes everything else into one buffer and remembers where records belong in between, so that the socket
+//! can be given the pieces in order and nothing is copied:
 //!
 //! ```text
 //! | length, header, first partition | records ... | tags, next partition | records ... | tags |
@@ -14,9 +14,10 @@ use bytes::Bytes;
 
 use super::api::Api;
 use super::fetch::{FetchRequest, FetchResponse, FetchableTopicResponse, NodeEndpoint, PartitionData};
+use super::field::{Field, Shape};
 use super::frame::{close_frame, open_frame};
 use super::header::ResponseHeader;
-use super::primitives::{Field, Shape, close_tag, open_tag, put_length, put_uvarint};
+use super::primitives::{close_tag, open_tag, put_length, put_uvarint};
 use super::schema::shape;
 
 /// A piece of a response, in the order of sending.

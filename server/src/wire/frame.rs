@@ -1,15 +1,16 @@
 //! Frames: an int32 length, then that many bytes.
 //!
-//! [`Frames`] cuts what a socket delivers into frames; the functions below it put headers and messages together for
-//! those who have a whole message in hand.
+//! [`Frames`] cuts what a socket delivers into frames; the functions below it put headers and messages
+//! together for those who have a whole message in hand.
 
 use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 
 use super::api::{Api, Request};
+use super::error::Result as WireResult;
 use super::header::{RequestHeader, ResponseHeader};
-use super::primitives::{Decoder, Result as WireResult};
+use super::primitives::Decoder;
 use super::schema::Message;
 
 /// Bytes of the length before a frame.

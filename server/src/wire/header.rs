@@ -7,7 +7,9 @@
 //! The client id keeps the classic int16 length even in v2.
 
 use super::api::{Api, ApiKey};
-use super::primitives::{Decoder, Field, Result, Shape, WireError, put_uvarint};
+use super::error::{Result, WireError};
+use super::field::{Field, Shape};
+use super::primitives::{Decoder, put_uvarint};
 
 /// What every request starts with.
 #[derive(Clone, Debug, PartialEq, Eq)]

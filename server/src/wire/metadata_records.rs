@@ -5,11 +5,13 @@
 //! ```text
 //! | frame version 1 | type | version | the record |
 //! ```
-//! Every type of Kafka 4.3.1 is here in all its versions, so that a directory written by Apache Kafka replays.
+//! Every type of Kafka 4.3.1 is here in all its versions, so that a directory written by Apache Kafka
+//! replays.
 
 use bytes::Bytes;
 
-use crate::wire::primitives::{Decoder, Result, WireError, put_uvarint};
+use crate::wire::error::{Result, WireError};
+use crate::wire::primitives::{Decoder, put_uvarint};
 use crate::wire::schema::{Message, schema};
 use crate::wire::uuid::Uuid;
 

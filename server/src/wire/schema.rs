@@ -15,18 +15,21 @@
 //! ```
 //!
 //! A line reads: name, type, default where it is not zero, empty or null, the versions that carry the field
-//! (`4+`, `8-10`), and where they differ from the field's own, the versions in which it may be null. `tag 2` at
-//! the end makes it a tagged field; those stand last, in the order of their tags, which is the order on the wire.
+//! (`4+`, `8-10`), and where they differ from the field's own, the versions in which it may be null. `tag 2`
+//! at the end makes it a tagged field; those stand last, in the order of their tags, which is the order on
+//! the wire.
 //!
 //! A field that a version lacks is left out when encoded and has its default when decoded. A tagged field is
-//! written only when it differs from its default. Kafka's default of a nullable field is sometimes empty rather
-//! than null; here it is null always, because that is what Rust's `Default` for an `Option` promises.
+//! written only when it differs from its default. Kafka's default of a nullable field is sometimes empty
+//! rather than null; here it is null always, because that is what Rust's `Default` for an `Option` promises.
 //!
 //! A `message` has versions of its own; a `part` stands inside a message; a `nullable` part may be missing.
 
 use std::ops::RangeInclusive;
 
-use super::primitives::{Decoder, Field, Result, Shape, WireError};
+use super::error::{Result, WireError};
+use super::field::{Field, Shape};
+use super::primitives::Decoder;
 
 /// A whole request, response or record: what knows its own versions.
 pub trait Message: Field + Default {
@@ -86,13 +89,13 @@ macro_rules! schema {
     (@read $this:ident $bytes:ident $shape:ident $field:ident [$($range:literal)+] []) => {
         let version = $shape.version;
         if schema!(@carries version $($range)+) {
-            $this.$field = $crate::wire::primitives::Field::read($bytes, $shape)?;
+            $this.$field = $crate::wire::field::Field::read($bytes, $shape)?;
         }
     };
     (@read $this:ident $bytes:ident $shape:ident $field:ident [$($range:literal)+] [null $null:literal]) => {
         let version = $shape.version;
         if schema!(@carries version $($range)+) {
-            $this.$field = $crate::wire::primitives::read_nullable($bytes, $shape, version >= $null)?;
+            $this.$field = $crate::wire::field::read_nullable($bytes, $shape, version >= $null)?;
         }
     };
     (@read $this:ident $bytes:ident $shape:ident $field:ident [$($range:literal)+] [tag $tag:literal]) => {};
@@ -100,13 +103,13 @@ macro_rules! schema {
     (@write $this:ident $out:ident $shape:ident $field:ident [$($range:literal)+] []) => {
         let version = $shape.version;
         if schema!(@carries version $($range)+) {
-            $crate::wire::primitives::Field::write(&$this.$field, $out, $shape);
+            $crate::wire::field::Field::write(&$this.$field, $out, $shape);
         }
     };
     (@write $this:ident $out:ident $shape:ident $field:ident [$($range:literal)+] [null $null:literal]) => {
         let version = $shape.version;
         if schema!(@carries version $($range)+) {
-            $crate::wire::primitives::write_nullable(&$this.$field, $out, $shape, version >= $null);
+            $crate::wire::field::write_nullable(&$this.$field, $out, $shape, version >= $null);
         }
     };
     (@write $this:ident $out:ident $shape:ident $field:ident [$($range:literal)+] [tag $tag:literal]) => {};
@@ -116,7 +119,7 @@ macro_rules! schema {
         $field:ident [$($range:literal)+] [tag $number:literal]) => {
         let version = $shape.version;
         if $tag == $number && schema!(@carries version $($range)+) {
-            $this.$field = $crate::wire::primitives::Field::read($bytes, $shape)?;
+            $this.$field = $crate::wire::field::Field::read($bytes, $shape)?;
             $bytes.end_tag($tag, $end)?;
             continue;
         }
@@ -139,7 +142,7 @@ macro_rules! schema {
         let version = $shape.version;
         if schema!(@carries version $($range)+) && $this.$field != schema!(@default $($default)*) {
             let start = $crate::wire::primitives::open_tag($out, $tag);
-            $crate::wire::primitives::Field::write(&$this.$field, $out, $shape);
+            $crate::wire::field::Field::write(&$this.$field, $out, $shape);
             $crate::wire::primitives::close_tag($out, start);
         }
     };
@@ -166,18 +169,19 @@ macro_rules! schema {
             }
         }
 
-        impl $crate::wire::primitives::Field for $name {
+        impl $crate::wire::field::Field for $name {
             #[allow(unused_mut, unused_variables)]
             fn read(
                 bytes: &mut $crate::wire::primitives::Decoder<'_>,
-                shape: $crate::wire::primitives::Shape,
-            ) -> $crate::wire::primitives::Result<Self> {
+                shape: $crate::wire::field::Shape,
+            ) -> $crate::wire::error::Result<Self> {
                 let mut this = Self::default();
                 $( schema!(@read this bytes shape $field [$from $($to)?] [$(null $null)? $(tag $tag)?]); )*
                 if shape.flexible {
                     for _ in 0..bytes.get_tag_count()? {
                         let (tag, end) = bytes.get_tag()?;
-                        $( schema!(@read_tag this bytes shape tag end $field [$from $($to)?] [$(tag $tag)?]); )*
+                        $( schema!(@read_tag this bytes shape tag end
+                            $field [$from $($to)?] [$(tag $tag)?]); )*
                         bytes.skip_to(end);
                     }
                 }
@@ -185,7 +189,7 @@ macro_rules! schema {
             }
 
             #[allow(unused_mut, unused_variables)]
-            fn write(&self, out: &mut Vec<u8>, shape: $crate::wire::primitives::Shape) {
+            fn write(&self, out: &mut Vec<u8>, shape: $crate::wire::field::Shape) {
                 let this = self;
                 $( schema!(@write this out shape $field [$from $($to)?] [$(null $null)? $(tag $tag)?]); )*
                 if shape.flexible {
@@ -212,7 +216,7 @@ macro_rules! schema {
             pub fn decode(
                 bytes: &mut $crate::wire::primitives::Decoder<'_>,
                 version: i16,
-            ) -> $crate::wire::primitives::Result<Self> {
+            ) -> $crate::wire::error::Result<Self> {
                 $crate::wire::schema::Message::decode_as(bytes, version)
             }
 
@@ -225,15 +229,15 @@ macro_rules! schema {
     (@message part $name:ident) => {};
     // A part that may be missing as a whole: a sign before it says whether it is there.
     (@message nullable $name:ident) => {
-        impl $crate::wire::primitives::Field for Option<$name> {
+        impl $crate::wire::field::Field for Option<$name> {
             fn read(
                 bytes: &mut $crate::wire::primitives::Decoder<'_>,
-                shape: $crate::wire::primitives::Shape,
-            ) -> $crate::wire::primitives::Result<Self> {
+                shape: $crate::wire::field::Shape,
+            ) -> $crate::wire::error::Result<Self> {
                 if bytes.get_i8()? < 0 { Ok(None) } else { $name::read(bytes, shape).map(Some) }
             }
 
-            fn write(&self, out: &mut Vec<u8>, shape: $crate::wire::primitives::Shape) {
+            fn write(&self, out: &mut Vec<u8>, shape: $crate::wire::field::Shape) {
                 match self {
                     None => out.push(0xff),
                     Some(part) => {
@@ -247,10 +251,12 @@ macro_rules! schema {
 
     ($(
         $(#[$note:meta])*
-        $kind:ident $name:ident $($min:literal - $max:literal flexible $flexible:literal +)? { $($fields:tt)* }
+        $kind:ident $name:ident $($min:literal - $max:literal flexible $flexible:literal +)?
+            { $($fields:tt)* }
     )*) => { $(
         schema! { @struct
-            [$(#[$note])* #[doc = concat!("Kafka's `", stringify!($name), "`", $(", versions ", $min, "-", $max,)? ".")]]
+            [$(#[$note])*
+            #[doc = concat!("Kafka's `", stringify!($name), "`", $(", versions ", $min, "-", $max,)? ".")]]
             $name { $($fields)* } }
         schema! { @message $kind $name $($min $max $flexible)? }
     )* };

@@ -1,4 +1,5 @@
-//! What holds for every message: no bytes make the decoder panic, and what it accepts it can write and read again.
+//! What holds for every message: no bytes make the decoder panic, and what it accepts it can write and read
+//! again.
 
 use bytes::Bytes;
 use proptest::prelude::*;

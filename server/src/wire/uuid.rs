@@ -8,7 +8,9 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::primitives::{Decoder, Field, Result, Shape};
+use super::error::Result;
+use super::field::{Field, Shape};
+use super::primitives::Decoder;
 
 /// A 128-bit id; all zeros means "none".
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

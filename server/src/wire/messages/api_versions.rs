@@ -1,7 +1,7 @@
 //! ApiVersions: which requests and versions a broker serves, and the features its cluster has finalized.
 //!
-//! KIP-35, KIP-511 (client name), KIP-584 (features). The response header is always v0, so that a client that guessed
-//! a version too high can read the answer.
+//! KIP-35, KIP-511 (client name), KIP-584 (features). The response header is always v0, so that a client that
+//! guessed a version too high can read the answer.
 
 use crate::wire::schema::schema;
 

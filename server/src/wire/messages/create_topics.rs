@@ -1,6 +1,7 @@
 //! CreateTopics: new topics with partition counts or assignments, and configs.
 //!
-//! A count or replication factor of -1 asks for the broker's default (KIP-464). The answer lists all configs (KIP-525).
+//! A count or replication factor of -1 asks for the broker's default (KIP-464). The answer lists all configs
+//! (KIP-525).
 
 use crate::wire::schema::schema;
 use crate::wire::uuid::Uuid;

@@ -1,4 +1,5 @@
-//! DescribeLogDirs: data directories, their space, and the sizes of the partitions in them (KIP-113, KIP-827).
+//! DescribeLogDirs: data directories, their space, and the sizes of the partitions in them (KIP-113,
+//! KIP-827).
 
 use crate::wire::schema::schema;
 

@@ -1,4 +1,5 @@
-//! ListOffsets: offsets by timestamp, -1 latest, -2 earliest, -3 largest timestamp, and the tiered ones below.
+//! ListOffsets: offsets by timestamp, -1 latest, -2 earliest, -3 largest timestamp, and the tiered ones
+//! below.
 
 use crate::wire::schema::schema;
 

@@ -1,7 +1,7 @@
 //! Metadata: brokers, topics, partitions and their leaders.
 //!
-//! `topics: None` asks for all topics and an empty list for none; in version 0, which has no null, an empty list asks
-//! for all. Topic ids are KIP-516.
+//! `topics: None` asks for all topics and an empty list for none; in version 0, which has no null, an empty
+//! list asks for all. Topic ids are KIP-516.
 
 use crate::wire::schema::schema;
 use crate::wire::uuid::Uuid;

@@ -1,4 +1,5 @@
-//! OffsetForLeaderEpoch: where a leader epoch ended, which tells a consumer whether its log was truncated (KIP-320).
+//! OffsetForLeaderEpoch: where a leader epoch ended, which tells a consumer whether its log was truncated
+//! (KIP-320).
 
 use crate::wire::schema::schema;
 

@@ -1,7 +1,7 @@
 //! Produce: record batches for partitions.
 //!
-//! The records of a decoded request are slices of its frame; nobody looks inside them here. Version 13 names topics by
-//! id (KIP-516). The leader tags are KIP-951.
+//! The records of a decoded request are slices of its frame; nobody looks inside them here. Version 13 names
+//! topics by id (KIP-516). The leader tags are KIP-951.
 
 use bytes::Bytes;
 
