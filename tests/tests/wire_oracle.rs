@@ -1,10 +1,10 @@
 //! Our codec against two others: Apache Kafka's own classes, and the crate kafka-protocol.
 //!
-//! `golden/kafka-4.3.1.txt` holds every served message in every version as Kafka encodes it, once with defaults,
-//! once with all fields set; `golden/Golden.java` wrote it. `golden/metadata-log.txt` is the metadata log of
-//! Kafka's first start, keys and values. kafka-protocol re-reads and re-writes what we write, for those
-//! messages and for random changes of them. It allocates whatever count it reads, so it never sees bytes that
-//! we did not write.
+//! `golden/kafka-4.3.1.txt` holds every served message in every version as Kafka encodes it, once with its
+//! defaults and once with all fields set; `golden/Golden.java` wrote it. `golden/metadata-log.txt` is the
+//! metadata log of Kafka's first start, keys and values. kafka-protocol re-reads and re-writes what we write,
+//! for those messages and for random changes of them. It allocates whatever count it reads, so it never sees
+//! bytes that we did not write.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -31,7 +31,8 @@ pub trait Field: Sized {
     /// Reads one value.
     fn read(from: &mut Decoder<'_>, shape: Shape) -> Result<Self>;
 
-    /// Appends one value. What the format cannot carry is left out: a string is cut to [`MAX_STRING_BYTES`](super::primitives::MAX_STRING_BYTES).
+    /// Appends one value. What the format cannot carry is left out: a string is cut to
+    /// [`MAX_STRING_BYTES`](super::primitives::MAX_STRING_BYTES).
     fn write(&self, out: &mut Vec<u8>, shape: Shape);
 }
 
