@@ -1,2 +1,4 @@
 //! Ringlog, the broker: wire codec, connections, handlers, metadata and the command line.
 #![forbid(unsafe_code)]
+
+pub mod wire;
