@@ -177,7 +177,10 @@ impl Background {
         std::thread::Builder::new().name("files".into()).spawn(move || {
             for order in arriving {
                 let result = run(&order.job);
-                order.inbox.push(JobDone { token: order.token, result });
+                order.inbox.push(JobDone {
+                    token: order.token,
+                    result,
+                });
                 if let Some(waker) = order.waker {
                     waker.wake();
                 }
@@ -188,11 +191,19 @@ impl Background {
 
     /// Gives the thread a job; what became of it goes to `inbox`, then `waker` is woken.
     pub fn submit(&self, token: Token, job: FileJob, inbox: &Inbox, waker: Option<Waker>) {
-        let order = Order { token, job, inbox: inbox.clone(), waker };
+        let order = Order {
+            token,
+            job,
+            inbox: inbox.clone(),
+            waker,
+        };
         if let Err(lost) = self.orders.send(order) {
             let Order { token, inbox, .. } = lost.0;
             let source = std::io::Error::other("the files thread has ended");
-            inbox.push(JobDone { token, result: Err(Error::io("work on", Path::new("files"))(source)) });
+            inbox.push(JobDone {
+                token,
+                result: Err(Error::io("work on", Path::new("files"))(source)),
+            });
         }
     }
 }
@@ -200,23 +211,51 @@ impl Background {
 /// Runs one job, here and now.
 pub fn run(job: &FileJob) -> Result<JobOutput, Error> {
     match job {
-        FileJob::CreatePartition { folder, metadata, epochs } => create_partition(folder, metadata, epochs)?,
+        FileJob::CreatePartition {
+            folder,
+            metadata,
+            epochs,
+        } => create_partition(folder, metadata, epochs)?,
         FileJob::RemovePartition { folder, renamed } => remove_partition(folder, renamed)?,
-        FileJob::Seal { folder, base_offset, size_bytes, index, snapshot, epochs } => {
+        FileJob::Seal {
+            folder,
+            base_offset,
+            size_bytes,
+            index,
+            snapshot,
+            epochs,
+        } => {
             seal(folder, *base_offset, *size_bytes, index, snapshot, epochs)?;
         }
-        FileJob::ExtendIndex { folder, base_offset, index } => extend_index(folder, *base_offset, index, false)?,
+        FileJob::ExtendIndex {
+            folder,
+            base_offset,
+            index,
+        } => extend_index(folder, *base_offset, index, false)?,
         FileJob::RemoveSegments { folder, base_offsets } => {
-            base_offsets.iter().try_for_each(|base| remove_segment(folder, *base))?;
+            base_offsets
+                .iter()
+                .try_for_each(|base| remove_segment(folder, *base))?;
         }
         FileJob::Replace { path, content } => files::replace(path, content)?,
         FileJob::Prewrite { path, from, to } => files::prewrite(path, *from, *to)?,
-        FileJob::LoadIndex { folder, base_offset, size_bytes, interval_bytes } => {
+        FileJob::LoadIndex {
+            folder,
+            base_offset,
+            size_bytes,
+            interval_bytes,
+        } => {
             let index = crate::scan::load_index(folder, *base_offset, *size_bytes, *interval_bytes)?;
             return Ok(JobOutput::Index(Box::new(index)));
         }
-        FileJob::FindTime { folder, segments, from_offset, timestamp_ms } => {
-            return crate::scan::find_time(folder, segments, *from_offset, *timestamp_ms).map(JobOutput::Batch);
+        FileJob::FindTime {
+            folder,
+            segments,
+            from_offset,
+            timestamp_ms,
+        } => {
+            return crate::scan::find_time(folder, segments, *from_offset, *timestamp_ms)
+                .map(JobOutput::Batch);
         }
     }
     Ok(JobOutput::Done)
@@ -262,7 +301,10 @@ fn seal(
     files::truncate(&segment_file(folder, base_offset, ".log"), size_bytes)?;
     extend_index(folder, base_offset, index, true)?;
     files::replace(&segment_file(folder, snapshot.0, ".snapshot"), &snapshot.1)?;
-    Ok(files::replace(&folder.join(crate::checkpoint::LEADER_EPOCH_FILE), epochs.as_bytes())?)
+    Ok(files::replace(
+        &folder.join(crate::checkpoint::LEADER_EPOCH_FILE),
+        epochs.as_bytes(),
+    )?)
 }
 
 fn extend_index(folder: &Path, base_offset: i64, index: &IndexTail, whole: bool) -> Result<(), Error> {

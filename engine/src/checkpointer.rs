@@ -26,9 +26,15 @@ const RETRY: Duration = Duration::from_millis(500);
 enum Stage {
     Idle,
     /// Partitions whose bytes are not all on disk yet, with the end they are waited for.
-    Flushing { start: Ticket, waiting: HashMap<Slot, Place>, indexes: HashSet<Slot> },
+    Flushing {
+        start: Ticket,
+        waiting: HashMap<Slot, Place>,
+        indexes: HashSet<Slot>,
+    },
     /// The file is being replaced.
-    Writing { start: Ticket },
+    Writing {
+        start: Ticket,
+    },
 }
 
 /// See the module's text.
@@ -42,7 +48,12 @@ pub struct Checkpointer {
 
 impl Default for Checkpointer {
     fn default() -> Checkpointer {
-        Checkpointer { stage: Stage::Idle, appended: None, hurried: false, not_before: None }
+        Checkpointer {
+            stage: Stage::Idle,
+            appended: None,
+            hurried: false,
+            not_before: None,
+        }
     }
 }
 
@@ -73,7 +84,9 @@ impl Checkpointer {
     /// When the next one begins if nothing is appended until then.
     pub fn deadline(&self, idle: Duration) -> Option<Instant> {
         match self.stage {
-            Stage::Idle => self.appended.map(|at| (at + idle).max(self.not_before.unwrap_or(at))),
+            Stage::Idle => self
+                .appended
+                .map(|at| (at + idle).max(self.not_before.unwrap_or(at))),
             _ => None,
         }
     }
@@ -104,7 +117,9 @@ impl Shard {
         let mut waiting = HashMap::new();
         let mut indexes = HashSet::new();
         for i in 0..self.logs.len() {
-            let Some(log) = self.logs[i].as_mut() else { continue };
+            let Some(log) = self.logs[i].as_mut() else {
+                continue;
+            };
             if !std::mem::take(&mut log.dirty) {
                 continue;
             }
@@ -119,11 +134,23 @@ impl Shard {
             if !index.is_empty() {
                 indexes.insert(slot);
                 let token = self.ops.start(Op::ExtendIndex(slot));
-                self.submit_job(io, token, FileJob::ExtendIndex { folder, base_offset, index });
+                self.submit_job(
+                    io,
+                    token,
+                    FileJob::ExtendIndex {
+                        folder,
+                        base_offset,
+                        index,
+                    },
+                );
             }
             self.force_flush(slot, end);
         }
-        self.checkpointer.stage = Stage::Flushing { start, waiting, indexes };
+        self.checkpointer.stage = Stage::Flushing {
+            start,
+            waiting,
+            indexes,
+        };
     }
 
     pub(crate) fn index_extended(&mut self, slot: Slot, result: Result<JobOutput, Error>) {
@@ -153,14 +180,26 @@ impl Shard {
     }
 
     fn finish_flushing(&mut self, io: &mut dyn Io) {
-        let Stage::Flushing { start, waiting, indexes } = &mut self.checkpointer.stage else { return };
+        let Stage::Flushing {
+            start,
+            waiting,
+            indexes,
+        } = &mut self.checkpointer.stage
+        else {
+            return;
+        };
         let start = *start;
         let ready = waiting.is_empty() && indexes.is_empty() && self.journal.has_placed_before(start);
         if !ready {
             return;
         }
         let position = self.journal.space().position_of(start);
-        let parts: Vec<&[u8]> = self.logs.iter().flatten().filter_map(|l| l.checkpointed.as_deref()).collect();
+        let parts: Vec<&[u8]> = self
+            .logs
+            .iter()
+            .flatten()
+            .filter_map(|l| l.checkpointed.as_deref())
+            .collect();
         let content = states::encode_file(self.journal.id(), start, position, &parts);
         let path = crate::recover::checkpoint_path(&self.config.data_dir, self.config.core);
         let token = self.ops.start(Op::Checkpoint);
@@ -182,7 +221,8 @@ impl Shard {
 
     /// Nothing is freed; all of it is tried again later.
     fn abandon_checkpoint(&mut self, e: &Error) {
-        self.events.push(ShardEvent::Notice(format!("a checkpoint is put off: {e}")));
+        self.events
+            .push(ShardEvent::Notice(format!("a checkpoint is put off: {e}")));
         self.checkpointer.stage = Stage::Idle;
         let now = Instant::now();
         self.checkpointer.appended = Some(now);

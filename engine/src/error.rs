@@ -37,7 +37,11 @@ impl Error {
     /// An [`Error::Io`] in the making: `map_err(Error::io("open", &path))`.
     pub fn io(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.to_path_buf();
-        move |source| Error::Io { operation, path, source }
+        move |source| Error::Io {
+            operation,
+            path,
+            source,
+        }
     }
 
     /// Whether the cause is a full disk (or quota), which passes without a restart.
@@ -50,15 +54,25 @@ impl Error {
 pub fn is_disk_full(error: &std::io::Error) -> bool {
     matches!(
         error.kind(),
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded | std::io::ErrorKind::FileTooLarge
+        std::io::ErrorKind::StorageFull
+            | std::io::ErrorKind::QuotaExceeded
+            | std::io::ErrorKind::FileTooLarge
     )
 }
 
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Error::Io { operation, path, source } => write!(f, "cannot {operation} {}: {source}", path.display()),
-            Error::NewerFormat { path, found, supported } => write!(
+            Error::Io {
+                operation,
+                path,
+                source,
+            } => write!(f, "cannot {operation} {}: {source}", path.display()),
+            Error::NewerFormat {
+                path,
+                found,
+                supported,
+            } => write!(
                 f,
                 "{} has format version {found}, this program knows versions up to {supported}: \
                  start the newer version that wrote it and stop that one cleanly",

@@ -60,7 +60,11 @@ impl Shard {
 
     /// Takes as many steps as may be under way at once.
     pub(crate) fn run_flushes(&mut self, io: &mut dyn Io) {
-        let most = if self.checkpointer.is_running() { MAX_IN_FLIGHT_CHECKPOINT } else { MAX_IN_FLIGHT };
+        let most = if self.checkpointer.is_running() {
+            MAX_IN_FLIGHT_CHECKPOINT
+        } else {
+            MAX_IN_FLIGHT
+        };
         while self.flushes_in_flight < most
             && let Some(slot) = self.flush_queue.pop_front()
         {
@@ -69,7 +73,9 @@ impl Shard {
     }
 
     fn step(&mut self, io: &mut dyn Io, slot: Slot) {
-        let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else { return };
+        let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
+            return;
+        };
         log.flush.queued = false;
         if log.flush.busy {
             return;
@@ -88,7 +94,9 @@ impl Shard {
                 io.allocate(file, from, to - from, token);
             }
             Step::Write(file, slice, from, reached) => {
-                let token = self.ops.start(Op::Flush(slot, reached.segment_base, reached.position));
+                let token = self
+                    .ops
+                    .start(Op::Flush(slot, reached.segment_base, reached.position));
                 io.write(file, from.position, slice, Durability::Written, token);
             }
             Step::Seal(base) => self.seal(io, slot, base),
@@ -109,7 +117,9 @@ impl Shard {
     }
 
     fn open_to_flush(&mut self, io: &mut dyn Io, slot: Slot, base: i64) {
-        let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else { return };
+        let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
+            return;
+        };
         let path = log.file(base, ".log");
         if let Some(segment) = log.state.segment_mut(base) {
             segment.handle = Handle::Opening;
@@ -118,7 +128,13 @@ impl Shard {
         io.open(path, Open::Create, token);
     }
 
-    pub(crate) fn opened_to_flush(&mut self, io: &mut dyn Io, slot: Slot, base: i64, result: std::io::Result<FileId>) {
+    pub(crate) fn opened_to_flush(
+        &mut self,
+        io: &mut dyn Io,
+        slot: Slot,
+        base: i64,
+        result: std::io::Result<FileId>,
+    ) {
         match result {
             Ok(file) => self.keep_open(io, slot, base, file),
             Err(e) => {
@@ -143,7 +159,9 @@ impl Shard {
         let mut tries = self.open_files.len();
         while self.open_files.len() > MAX_OPEN_FILES && tries > 0 {
             tries -= 1;
-            let Some((slot, base)) = self.open_files.pop_front() else { break };
+            let Some((slot, base)) = self.open_files.pop_front() else {
+                break;
+            };
             if !self.close_unused(io, slot, base) {
                 self.open_files.push_back((slot, base));
             }
@@ -152,7 +170,9 @@ impl Shard {
 
     /// Closes a segment's file unless it is being flushed. True when it is not open afterwards.
     fn close_unused(&mut self, io: &mut dyn Io, slot: Slot, base: i64) -> bool {
-        let Some(log) = self.log_mut(slot) else { return true };
+        let Some(log) = self.log_mut(slot) else {
+            return true;
+        };
         if log.flush.busy || (log.flush.unsynced && log.flush.written.segment_base == base) {
             return false;
         }
@@ -165,14 +185,23 @@ impl Shard {
         true
     }
 
-    pub(crate) fn allocated(&mut self, io: &mut dyn Io, slot: Slot, base: i64, to: u64, result: std::io::Result<()>) {
+    pub(crate) fn allocated(
+        &mut self,
+        io: &mut dyn Io,
+        slot: Slot,
+        base: i64,
+        to: u64,
+        result: std::io::Result<()>,
+    ) {
         match result {
             Ok(()) => {
                 if let Some(segment) = self.log_mut(slot).and_then(|l| l.state.segment_mut(base)) {
                     segment.allocated_bytes = segment.allocated_bytes.max(to);
                 }
                 if self.disk_full_since.take().is_some() {
-                    self.events.push(ShardEvent::Notice("the disk has room again, producers are served".into()));
+                    self.events.push(ShardEvent::Notice(
+                        "the disk has room again, producers are served".into(),
+                    ));
                     self.note_progress();
                 }
             }
@@ -197,12 +226,17 @@ impl Shard {
 
     /// After a while a full disk is asked again.
     pub(crate) fn retry_full_disk(&mut self, io: &dyn Io) {
-        let due = self.disk_full_since.is_some_and(|since| io.now() >= since + DISK_FULL_RETRY);
+        let due = self
+            .disk_full_since
+            .is_some_and(|since| io.now() >= since + DISK_FULL_RETRY);
         if !due {
             return;
         }
         self.disk_full_since = Some(io.now());
-        let starved: Vec<Slot> = (0..self.logs.len() as u32).map(Slot).filter(|s| self.is_starved(*s)).collect();
+        let starved: Vec<Slot> = (0..self.logs.len() as u32)
+            .map(Slot)
+            .filter(|s| self.is_starved(*s))
+            .collect();
         if starved.is_empty() && !self.journal_growing {
             self.disk_full_since = None;
             self.note_progress();
@@ -223,7 +257,10 @@ impl Shard {
         match result {
             Ok(()) => {
                 if let Some(log) = self.log_mut(slot) {
-                    let place = Place { segment_base: base, position: reached };
+                    let place = Place {
+                        segment_base: base,
+                        position: reached,
+                    };
                     log.flush.written = log.flush.written.max(place);
                     log.flush.unsynced = true;
                     if !std::mem::replace(&mut log.flush.evictable, true) {
@@ -238,9 +275,13 @@ impl Shard {
     }
 
     fn seal(&mut self, io: &mut dyn Io, slot: Slot, base: i64) {
-        let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else { return };
+        let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
+            return;
+        };
         let (folder, epochs) = (log.folder.clone(), log.state.epochs.encode());
-        let Some(segment) = log.state.segment_mut(base) else { return };
+        let Some(segment) = log.state.segment_mut(base) else {
+            return;
+        };
         if let Some(file) = open_file(segment.handle) {
             io.close(file);
         }
@@ -257,7 +298,13 @@ impl Shard {
         self.submit_job(io, token, job);
     }
 
-    pub(crate) fn sealed(&mut self, io: &mut dyn Io, slot: Slot, base: i64, result: Result<JobOutput, Error>) {
+    pub(crate) fn sealed(
+        &mut self,
+        io: &mut dyn Io,
+        slot: Slot,
+        base: i64,
+        result: Result<JobOutput, Error>,
+    ) {
         match result {
             Ok(_) => {
                 if let Some(log) = self.log_mut(slot) {
@@ -295,7 +342,9 @@ impl Shard {
 
     /// After a restart: reads the unaligned end of the active segment, which the next aligned write starts with.
     pub(crate) fn load_prefix(&mut self, io: &mut dyn Io, slot: Slot) {
-        let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else { return };
+        let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
+            return;
+        };
         if std::mem::replace(&mut log.loading_prefix, true) {
             return;
         }
@@ -322,7 +371,13 @@ impl Shard {
         }
     }
 
-    pub(crate) fn prefix_read(&mut self, io: &mut dyn Io, slot: Slot, block: &crate::io::Block, result: std::io::Result<()>) {
+    pub(crate) fn prefix_read(
+        &mut self,
+        io: &mut dyn Io,
+        slot: Slot,
+        block: &crate::io::Block,
+        result: std::io::Result<()>,
+    ) {
         let Some(log) = self.log_mut(slot) else { return };
         log.loading_prefix = false;
         let end = log.state.end();
@@ -362,14 +417,17 @@ fn next_step(log: &mut PartitionLog) -> Step {
         return Step::Nothing;
     }
     let written = log.flush.written;
-    let Some(segment) = log.state.segment(written.segment_base) else { return Step::Nothing };
+    let Some(segment) = log.state.segment(written.segment_base) else {
+        return Step::Nothing;
+    };
     let (base, size, handle) = (segment.base_offset, segment.size_bytes, segment.handle);
     let (sealing, allocated) = (segment.phase == Phase::Sealing, segment.allocated_bytes);
     if sealing && written.position >= size {
         return Step::Seal(base);
     }
     let wanted = log.flush.wanted.is_some_and(|w| written < w);
-    let more = (sealing && written.position < size) || wanted || size - written.position >= WRITE_BYTES as u64;
+    let more =
+        (sealing && written.position < size) || wanted || size - written.position >= WRITE_BYTES as u64;
     let file = match handle {
         Handle::Open(file) => file,
         Handle::Opening => return Step::Nothing,
@@ -377,7 +435,11 @@ fn next_step(log: &mut PartitionLog) -> Step {
         Handle::Closed => return Step::Nothing,
     };
     if !more {
-        return if log.flush.unsynced { Step::Sync(base, file) } else { Step::Nothing };
+        return if log.flush.unsynced {
+            Step::Sync(base, file)
+        } else {
+            Step::Nothing
+        };
     }
     if size.next_multiple_of(ALIGN as u64) > allocated {
         let (from, to) = next_allocation(allocated, size, log.options.segment_bytes);
@@ -393,14 +455,18 @@ fn next_step(log: &mut PartitionLog) -> Step {
 fn next_allocation(allocated: u64, size: u64, segment_bytes: u32) -> (u64, u64) {
     let step = allocated.clamp(MIN_ALLOCATE_BYTES, MAX_ALLOCATE_BYTES);
     let most = u64::from(segment_bytes).next_multiple_of(ALIGN as u64);
-    let to = (allocated + step).min(most).max(size.next_multiple_of(ALIGN as u64));
+    let to = (allocated + step)
+        .min(most)
+        .max(size.next_multiple_of(ALIGN as u64));
     (allocated, to)
 }
 
 /// Index entries that are not known to be in the files, and where they go. The segment keeps them until
 /// [`Segment::index_written`] says that they are: a full disk may ask for them twice.
 pub(crate) fn take_index(segment: &mut Segment) -> IndexTail {
-    let Some(index) = segment.index.as_mut() else { return IndexTail::default() };
+    let Some(index) = segment.index.as_mut() else {
+        return IndexTail::default();
+    };
     let unwritten = index.take_unwritten();
     let mut tail = segment.index_on_the_way.take().unwrap_or(IndexTail {
         offset_at: unwritten.offset_position,
@@ -414,7 +480,12 @@ pub(crate) fn take_index(segment: &mut Segment) -> IndexTail {
 }
 
 fn finish_seal(log: &mut PartitionLog, base: i64) {
-    let next = log.state.segments.iter().find(|s| s.base_offset > base).map(|s| s.base_offset);
+    let next = log
+        .state
+        .segments
+        .iter()
+        .find(|s| s.base_offset > base)
+        .map(|s| s.base_offset);
     if let Some(segment) = log.state.segment_mut(base) {
         segment.phase = Phase::Sealed;
         segment.snapshot = None;
@@ -424,7 +495,10 @@ fn finish_seal(log: &mut PartitionLog, base: i64) {
     if log.flush.written.segment_base == base
         && let Some(next) = next
     {
-        log.flush.written = Place { segment_base: next, position: 0 };
+        log.flush.written = Place {
+            segment_base: next,
+            position: 0,
+        };
         log.flush.unsynced = false;
         log.flush.wanted = log.flush.wanted.filter(|w| *w > log.flush.written);
     }

@@ -301,6 +301,15 @@ impl SparseIndex {
         }
     }
 
+    /// The first entry in memory that is above the target.
+    pub fn entry_after(&self, relative_offset: u32) -> Option<OffsetEntry> {
+        let above = self
+            .offsets
+            .entries
+            .partition_point(|e| e.relative_offset <= relative_offset);
+        self.offsets.entries.get(above).copied()
+    }
+
     /// The last entry whose timestamp is not above `timestamp_ms`: no record up to its offset has a larger one.
     pub fn lookup_time(&self, timestamp_ms: i64) -> Lookup<TimeEntry> {
         match self.times.floor(|e| e.timestamp_ms <= timestamp_ms) {
@@ -330,9 +339,16 @@ impl SparseIndex {
 
     /// Both files as they are once everything handed out is written: what [`SparseIndex::resume`] goes on from.
     pub fn files(&self) -> (OffsetIndexFile, TimeIndexFile) {
-        let offsets =
-            OffsetIndexFile { entries: self.offset_count(), last: self.offsets.last, fences: self.offset_fences.clone() };
-        let times = TimeIndexFile { entries: self.time_count(), last: self.times.last, fences: self.time_fences.clone() };
+        let offsets = OffsetIndexFile {
+            entries: self.offset_count(),
+            last: self.offsets.last,
+            fences: self.offset_fences.clone(),
+        };
+        let times = TimeIndexFile {
+            entries: self.time_count(),
+            last: self.times.last,
+            fences: self.time_fences.clone(),
+        };
         (offsets, times)
     }
 

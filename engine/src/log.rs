@@ -72,7 +72,10 @@ impl LogState {
     /// Where the next batch goes.
     pub fn end(&self) -> Place {
         let active = self.active();
-        Place { segment_base: active.base_offset, position: active.size_bytes }
+        Place {
+            segment_base: active.base_offset,
+            position: active.size_bytes,
+        }
     }
 
     /// The segment with this base offset.
@@ -103,13 +106,15 @@ impl LogState {
         if let Some(index) = active.index.as_mut() {
             index.close();
         }
-        self.segments.push_back(Segment::new(end_offset, interval_bytes, now_ms));
+        self.segments
+            .push_back(Segment::new(end_offset, interval_bytes, now_ms));
     }
 
     /// Takes a stamped batch's header into account: the batch lies at [`LogState::end`].
     pub fn note_batch(&mut self, header: &BatchHeader, now_ms: i64) {
         if header.partition_leader_epoch >= 0 {
-            self.epochs.assign(header.partition_leader_epoch, header.base_offset);
+            self.epochs
+                .assign(header.partition_leader_epoch, header.base_offset);
         }
         self.producers.record(header, header.base_offset, now_ms);
         self.active_mut().note_batch(header);
@@ -211,7 +216,13 @@ pub enum Checked {
 
 impl PartitionLog {
     /// Opens what recovery found, with settings.
-    pub fn new(state: LogState, folder: PathBuf, options: LogOptions, leader_epoch: i32, now: Instant) -> PartitionLog {
+    pub fn new(
+        state: LogState,
+        folder: PathBuf,
+        options: LogOptions,
+        leader_epoch: i32,
+        now: Instant,
+    ) -> PartitionLog {
         let end = state.end();
         PartitionLog {
             committed_offset: state.end_offset,
@@ -237,25 +248,48 @@ impl PartitionLog {
         let mut header = batch::validate(bytes).map_err(AppendError::Batch)?;
         let size = bytes.len();
         if size > self.options.max_message_bytes as usize {
-            return Err(AppendError::BatchTooLarge { bytes: size, most: self.options.max_message_bytes });
+            return Err(AppendError::BatchTooLarge {
+                bytes: size,
+                most: self.options.max_message_bytes,
+            });
         }
         if size > self.options.segment_bytes as usize {
-            return Err(AppendError::LargerThanSegment { bytes: size, most: self.options.segment_bytes });
+            return Err(AppendError::LargerThanSegment {
+                bytes: size,
+                most: self.options.segment_bytes,
+            });
         }
         if !self.options.log_append_time {
-            let (before, after) = (self.options.timestamp_before_max_ms, self.options.timestamp_after_max_ms);
+            let (before, after) = (
+                self.options.timestamp_before_max_ms,
+                self.options.timestamp_after_max_ms,
+            );
             batch::check_timestamps(&header, now_ms, before, after).map_err(AppendError::Timestamp)?;
         }
         if header.has_producer_id() {
-            match self.state.producers.check(&header).map_err(AppendError::Sequence)? {
+            match self
+                .state
+                .producers
+                .check(&header)
+                .map_err(AppendError::Sequence)?
+            {
                 Verdict::Accept => {}
-                Verdict::Duplicate { base_offset, last_offset, timestamp_ms } => {
+                Verdict::Duplicate {
+                    base_offset,
+                    last_offset,
+                    timestamp_ms,
+                } => {
                     return Ok(Checked::Duplicate(base_offset, last_offset, timestamp_ms));
                 }
             }
         }
         let (prefix, log_append_time_ms) = self.stamp(bytes, &mut header, now_ms);
-        Ok(Checked::New(Prepared { place: self.state.end(), header, prefix, log_append_time_ms }))
+        Ok(Checked::New(Prepared {
+            place: self.state.end(),
+            header,
+            prefix,
+            log_append_time_ms,
+        }))
     }
 
     /// The stored form of the batch: base offset and leader epoch, and the broker's time where the topic wants it.
@@ -304,7 +338,8 @@ impl PartitionLog {
         take: &mut dyn FnMut(Class) -> Option<Block>,
     ) -> Result<(), crate::tail::NoMemory> {
         let rest = &bytes[prepared.prefix.len()..];
-        self.tail.append(prepared.place, &[&prepared.prefix, rest], take)?;
+        self.tail
+            .append(prepared.place, &[&prepared.prefix, rest], take)?;
         self.state.note_batch(&prepared.header, now_ms);
         self.dirty = true;
         Ok(())

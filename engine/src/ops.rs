@@ -63,9 +63,4 @@ impl Ops {
         self.free.push(i);
         Some(op)
     }
-
-    /// Whether nothing is under way.
-    pub fn is_empty(&self) -> bool {
-        self.free.len() == self.entries.len()
-    }
 }

@@ -90,10 +90,15 @@ enum Found {
 impl Shard {
     /// Reads batches from the one that holds the offset on, below the high watermark.
     pub fn read(&mut self, io: &mut dyn Io, slot: Slot, request: ReadRequest) -> ReadOutcome {
-        let Some(log) = self.log(slot) else { return ReadOutcome::Error(ReadError::NoSuchPartition) };
+        let Some(log) = self.log(slot) else {
+            return ReadOutcome::Error(ReadError::NoSuchPartition);
+        };
         let (log_start_offset, high_watermark) = (log.state.log_start_offset, log.committed_offset);
         if request.offset < log_start_offset || request.offset > high_watermark {
-            return ReadOutcome::Error(ReadError::OutOfRange { log_start_offset, high_watermark });
+            return ReadOutcome::Error(ReadError::OutOfRange {
+                log_start_offset,
+                high_watermark,
+            });
         }
         if request.offset == high_watermark || (request.max_bytes == 0 && !request.at_least_one) {
             return ReadOutcome::Now(data(log, Vec::new()));
@@ -146,7 +151,10 @@ impl Shard {
         if let Err(ReadError::Corrupt { offset, location }) = &result {
             self.note_damage(read.slot, *offset, location);
         }
-        self.events.push(ShardEvent::ReadDone { token: read.request.token, result });
+        self.events.push(ShardEvent::ReadDone {
+            token: read.request.token,
+            result,
+        });
     }
 
     /// Reads the log for a read under way; one that cannot go on is answered.
@@ -158,7 +166,10 @@ impl Shard {
 
     fn load_index(&mut self, io: &mut dyn Io, read: ColdRead) -> Result<(), ReadError> {
         let log = self.log(read.slot).ok_or(ReadError::NoSuchPartition)?;
-        let segment = log.state.segment(read.segment_base).ok_or(ReadError::NoSuchPartition)?;
+        let segment = log
+            .state
+            .segment(read.segment_base)
+            .ok_or(ReadError::NoSuchPartition)?;
         let job = FileJob::LoadIndex {
             folder: log.folder.clone(),
             base_offset: read.segment_base,
@@ -202,7 +213,10 @@ impl Shard {
     /// Reads the log at the read's position, opening its file first where necessary.
     fn read_log(&mut self, io: &mut dyn Io, mut read: ColdRead) -> Result<(), ReadError> {
         let log = self.log(read.slot).ok_or(ReadError::NoSuchPartition)?;
-        let segment = log.state.segment(read.segment_base).ok_or(ReadError::NoSuchPartition)?;
+        let segment = log
+            .state
+            .segment(read.segment_base)
+            .ok_or(ReadError::NoSuchPartition)?;
         let file = match segment.handle {
             Handle::Open(file) => file,
             _ => {
@@ -216,7 +230,8 @@ impl Shard {
         let from = read.position / ALIGN as u64 * ALIGN as u64;
         let end = readable_end(log, read.segment_base).next_multiple_of(ALIGN as u64);
         let lead = (read.position - from) as usize;
-        let wanted = (read.request.max_bytes.min(Class::Huge.bytes() - ALIGN) + lead).max(read.batch_bytes + lead);
+        let wanted =
+            (read.request.max_bytes.min(Class::Huge.bytes() - ALIGN) + lead).max(read.batch_bytes + lead);
         let len = wanted.next_multiple_of(ALIGN).min((end - from) as usize);
         let block = self.read_block(io, len).ok_or(ReadError::Busy)?;
         let len = len.min(block.capacity() / ALIGN * ALIGN);
@@ -244,7 +259,9 @@ impl Shard {
     }
 
     pub(crate) fn read_opened(&mut self, io: &mut dyn Io, i: usize, result: std::io::Result<FileId>) {
-        let Some(mut read) = self.reads.take(i) else { return };
+        let Some(mut read) = self.reads.take(i) else {
+            return;
+        };
         let file = match result {
             Ok(file) => file,
             Err(e) => return self.finish_read(&read, Err(ReadError::Io(e.to_string()))),
@@ -270,15 +287,25 @@ impl Shard {
 
     /// Keeps a log file that was opened for a read, unless a flush has opened it meanwhile.
     fn adopt(&mut self, io: &mut dyn Io, read: &ColdRead, file: FileId) {
-        let segment = self.log(read.slot).and_then(|l| l.state.segment(read.segment_base));
+        let segment = self
+            .log(read.slot)
+            .and_then(|l| l.state.segment(read.segment_base));
         match segment.map(|s| s.handle) {
             Some(Handle::Closed) => self.keep_open(io, read.slot, read.segment_base, file),
             Some(Handle::Opening) | Some(Handle::Open(_)) | None => io.close(file),
         }
     }
 
-    pub(crate) fn read_finished(&mut self, io: &mut dyn Io, i: usize, block: Block, result: std::io::Result<()>) {
-        let Some(mut read) = self.reads.take(i) else { return };
+    pub(crate) fn read_finished(
+        &mut self,
+        io: &mut dyn Io,
+        i: usize,
+        block: Block,
+        result: std::io::Result<()>,
+    ) {
+        let Some(mut read) = self.reads.take(i) else {
+            return;
+        };
         if let Stage::ReadIndex(file, _) = read.stage {
             io.close(file);
         }
@@ -306,14 +333,25 @@ impl Shard {
         let limit = readable_end(log, read.segment_base);
         let have = (from + block.len() as u64).min(limit);
         let lead = (read.position - from) as usize;
-        let bytes = block.bytes().get(lead..(have - from) as usize).unwrap_or_default();
+        let bytes = block
+            .bytes()
+            .get(lead..(have - from) as usize)
+            .unwrap_or_default();
         match pick(log, &read, bytes, limit) {
-            Picked::Batches { start, end, next_offset } => {
+            Picked::Batches {
+                start,
+                end,
+                next_offset,
+            } => {
                 let slice = block.slice(lead + start..lead + end);
-                remember(&mut log.cursors, next_offset, Place {
-                    segment_base: read.segment_base,
-                    position: read.position + end as u64,
-                });
+                remember(
+                    &mut log.cursors,
+                    next_offset,
+                    Place {
+                        segment_base: read.segment_base,
+                        position: read.position + end as u64,
+                    },
+                );
                 let answer = data(log, vec![slice]);
                 self.finish_read(&read, Ok(answer));
             }
@@ -321,7 +359,11 @@ impl Shard {
                 let answer = data(log, Vec::new());
                 self.finish_read(&read, Ok(answer));
             }
-            Picked::ReadOn { skip, expected, batch_bytes } => {
+            Picked::ReadOn {
+                skip,
+                expected,
+                batch_bytes,
+            } => {
                 read.position += skip as u64;
                 read.expected = expected;
                 read.batch_bytes = batch_bytes;
@@ -329,10 +371,18 @@ impl Shard {
                 self.go_on(io, read);
             }
             Picked::SegmentEnd => {
-                let next = log.state.segments.iter().find(|s| s.base_offset > read.segment_base).map(|s| s.base_offset);
+                let next = log
+                    .state
+                    .segments
+                    .iter()
+                    .find(|s| s.base_offset > read.segment_base)
+                    .map(|s| s.base_offset);
                 match next {
                     Some(base) if base < log.committed_offset => {
-                        let request = ReadRequest { offset: base.max(read.request.offset), ..read.request };
+                        let request = ReadRequest {
+                            offset: base.max(read.request.offset),
+                            ..read.request
+                        };
                         match self.read(io, read.slot, request) {
                             ReadOutcome::Later => {}
                             ReadOutcome::Now(data) => self.finish_read(&read, Ok(data)),
@@ -347,7 +397,10 @@ impl Shard {
             }
             Picked::Damaged { at, why } => {
                 let place = read.position + at as u64;
-                let location = format!("{} at byte {place}: {why}", log.file(read.segment_base, ".log").display());
+                let location = format!(
+                    "{} at byte {place}: {why}",
+                    log.file(read.segment_base, ".log").display()
+                );
                 let offset = read.request.offset;
                 self.finish_read(&read, Err(ReadError::Corrupt { offset, location }));
             }
@@ -357,7 +410,10 @@ impl Shard {
     /// Says once per partition and place that stored bytes are damaged.
     fn note_damage(&mut self, slot: Slot, offset: i64, location: &str) {
         let Some(log) = self.log_mut(slot) else { return };
-        let place = Place { segment_base: offset, position: 0 };
+        let place = Place {
+            segment_base: offset,
+            position: 0,
+        };
         if log.damaged.replace((offset, place)).is_none_or(|d| d.0 != offset) {
             let name = &log.state.name;
             let line = format!("{name} cannot be read at offset {offset}: damaged on disk, {location}");
@@ -369,11 +425,19 @@ impl Shard {
 /// What a piece of log holds for a read.
 enum Picked {
     /// These bytes, and the offset behind them.
-    Batches { start: usize, end: usize, next_offset: i64 },
+    Batches {
+        start: usize,
+        end: usize,
+        next_offset: i64,
+    },
     /// The batch is there, but larger than asked for.
     TooLarge,
     /// The batch starts at or behind `skip`.
-    ReadOn { skip: usize, expected: Option<i64>, batch_bytes: usize },
+    ReadOn {
+        skip: usize,
+        expected: Option<i64>,
+        batch_bytes: usize,
+    },
     /// The segment ends before the offset.
     SegmentEnd,
     /// A batch is not what must stand there.
@@ -387,7 +451,11 @@ fn pick(log: &PartitionLog, read: &ColdRead, bytes: &[u8], limit: u64) -> Picked
     loop {
         let left = &bytes[at..];
         let position = read.position + at as u64;
-        let whole = |from: usize, next: Option<i64>| Picked::Batches { start: from, end: at, next_offset: next.unwrap_or(-1) };
+        let whole = |from: usize, next: Option<i64>| Picked::Batches {
+            start: from,
+            end: at,
+            next_offset: next.unwrap_or(-1),
+        };
         if position >= limit {
             return start.map_or(Picked::SegmentEnd, |s| whole(s, expected));
         }
@@ -400,7 +468,14 @@ fn pick(log: &PartitionLog, read: &ColdRead, bytes: &[u8], limit: u64) -> Picked
             None => HEADER_BYTES,
         };
         if left.len() < size {
-            return start.map_or(Picked::ReadOn { skip: at, expected, batch_bytes: size }, |s| whole(s, expected));
+            return start.map_or(
+                Picked::ReadOn {
+                    skip: at,
+                    expected,
+                    batch_bytes: size,
+                },
+                |s| whole(s, expected),
+            );
         }
         let header = match check(log, &left[..size], expected) {
             Ok(header) => header,
@@ -409,7 +484,11 @@ fn pick(log: &PartitionLog, read: &ColdRead, bytes: &[u8], limit: u64) -> Picked
         if header.last_offset() >= read.request.offset {
             let from = *start.get_or_insert(at);
             if at + size - from > most && (at > from || !read.request.at_least_one) {
-                return if at > from { whole(from, expected) } else { Picked::TooLarge };
+                return if at > from {
+                    whole(from, expected)
+                } else {
+                    Picked::TooLarge
+                };
             }
         }
         expected = Some(header.last_offset() + 1);
@@ -421,14 +500,21 @@ fn pick(log: &PartitionLog, read: &ColdRead, bytes: &[u8], limit: u64) -> Picked
 fn check(log: &PartitionLog, bytes: &[u8], expected: Option<i64>) -> Result<BatchHeader, String> {
     let header = batch::check_stored(bytes).map_err(|e| e.to_string())?;
     if let Some(expected) = expected {
-        let gap = header.base_offset != expected && (!log.options.may_have_gaps || header.base_offset < expected);
+        let gap =
+            header.base_offset != expected && (!log.options.may_have_gaps || header.base_offset < expected);
         if gap {
-            return Err(format!("a batch has offset {} where {expected} must stand", header.base_offset));
+            return Err(format!(
+                "a batch has offset {} where {expected} must stand",
+                header.base_offset
+            ));
         }
     }
     let epoch = log.state.epochs.epoch_for_offset(header.base_offset);
     if epoch.is_some_and(|e| e != header.partition_leader_epoch) {
-        return Err(format!("a batch has leader epoch {}, which did not lead then", header.partition_leader_epoch));
+        return Err(format!(
+            "a batch has leader epoch {}, which did not lead then",
+            header.partition_leader_epoch
+        ));
     }
     Ok(header)
 }
@@ -445,8 +531,16 @@ fn data(log: &PartitionLog, slices: Vec<crate::io::Slice>) -> ReadData {
 /// Where readers must stop in a segment: at the high watermark, and on disk at what is written.
 fn readable_end(log: &PartitionLog, segment_base: i64) -> u64 {
     let size = log.state.segment(segment_base).map_or(0, |s| s.size_bytes);
-    let committed = if log.committed.segment_base == segment_base { log.committed.position } else { size };
-    let written = if log.flush.written.segment_base == segment_base { log.flush.written.position } else { size };
+    let committed = if log.committed.segment_base == segment_base {
+        log.committed.position
+    } else {
+        size
+    };
+    let written = if log.flush.written.segment_base == segment_base {
+        log.flush.written.position
+    } else {
+        size
+    };
     size.min(committed).min(written)
 }
 
@@ -466,7 +560,10 @@ fn find(log: &PartitionLog, segment_base: i64, offset: i64) -> Found {
     let segment = log.state.segment(segment_base);
     let index = segment.and_then(|s| s.index.as_ref());
     let lookup = index.map(|i| i.lookup(relative));
-    let at = |position: u64| Place { segment_base, position };
+    let at = |position: u64| Place {
+        segment_base,
+        position,
+    };
     if let Some(Lookup::At(entry)) = lookup
         && log.tail.holds(at(u64::from(entry.position)))
     {
@@ -477,7 +574,12 @@ fn find(log: &PartitionLog, segment_base: i64, offset: i64) -> Found {
     {
         return Found::InMemory(at(0));
     }
-    if let Some((expected, place)) = log.cursors.iter().rev().find(|c| c.0 == offset && c.1.segment_base == segment_base) {
+    if let Some((expected, place)) = log
+        .cursors
+        .iter()
+        .rev()
+        .find(|c| c.0 == offset && c.1.segment_base == segment_base)
+    {
         if log.tail.holds(*place) {
             return Found::InMemory(*place);
         }
@@ -494,7 +596,11 @@ fn find(log: &PartitionLog, segment_base: i64, offset: i64) -> Found {
 /// Reads from memory: `place` is the start of a batch at or before the one that is wanted.
 fn read_tail(log: &PartitionLog, mut place: Place, request: &ReadRequest) -> ReadData {
     let size = log.state.segment(place.segment_base).map_or(0, |s| s.size_bytes);
-    let limit = if log.committed.segment_base == place.segment_base { log.committed.position } else { size };
+    let limit = if log.committed.segment_base == place.segment_base {
+        log.committed.position
+    } else {
+        size
+    };
     let mut peek = [0; PEEK_BYTES];
     while place.position < limit && log.tail.copy(place, &mut peek) {
         let [o0, o1, o2, o3, o4, o5, o6, o7, l0, l1, l2, l3, ..] = peek;

@@ -42,24 +42,46 @@ pub fn walk(
     loop {
         if !fill(&file, path, &mut buffer, &mut start, position, to, LOG_OVERHEAD)? {
             let left = buffer.len() - start;
-            let fault = (left > 0 && buffer[start..].iter().any(|b| *b != 0)).then(|| "a batch is cut short".into());
+            let fault =
+                (left > 0 && buffer[start..].iter().any(|b| *b != 0)).then(|| "a batch is cut short".into());
             return Ok(End { position, fault });
         }
         let size = match batch::peek_size(&buffer[start..]) {
             Some(Ok(size)) => size,
-            _ if buffer[start..start + LOG_OVERHEAD].iter().all(|b| *b == 0) => return Ok(End { position, fault: None }),
-            _ => return Ok(End { position, fault: Some("a batch has an impossible length".into()) }),
+            _ if buffer[start..start + LOG_OVERHEAD].iter().all(|b| *b == 0) => {
+                return Ok(End {
+                    position,
+                    fault: None,
+                });
+            }
+            _ => {
+                return Ok(End {
+                    position,
+                    fault: Some("a batch has an impossible length".into()),
+                });
+            }
         };
         if position + size as u64 > to || !fill(&file, path, &mut buffer, &mut start, position, to, size)? {
-            return Ok(End { position, fault: Some("a batch is cut short".into()) });
+            return Ok(End {
+                position,
+                fault: Some("a batch is cut short".into()),
+            });
         }
         let bytes = &buffer[start..start + size];
         let header = match batch::check_stored(bytes) {
             Ok(header) => header,
-            Err(e) => return Ok(End { position, fault: Some(e.to_string()) }),
+            Err(e) => {
+                return Ok(End {
+                    position,
+                    fault: Some(e.to_string()),
+                });
+            }
         };
         if visit(position, &header, bytes).is_break() {
-            return Ok(End { position, fault: None });
+            return Ok(End {
+                position,
+                fault: None,
+            });
         }
         start += size;
         position += size as u64;
@@ -102,7 +124,12 @@ fn fill(
 }
 
 /// The indexes of a sealed segment, from its files; built again, and written, where those are missing or not to be believed.
-pub fn load_index(folder: &Path, base_offset: i64, size_bytes: u64, interval_bytes: u32) -> Result<SparseIndex, Error> {
+pub fn load_index(
+    folder: &Path,
+    base_offset: i64,
+    size_bytes: u64,
+    interval_bytes: u32,
+) -> Result<SparseIndex, Error> {
     match read_index(folder, base_offset, size_bytes, interval_bytes)? {
         Some(index) => Ok(index),
         None => rebuild_index(folder, base_offset, size_bytes, interval_bytes),
@@ -118,7 +145,9 @@ pub fn read_index(
 ) -> Result<Option<SparseIndex>, Error> {
     let offsets = files::read_small(&segment_file(folder, base_offset, ".index"))?;
     let times = files::read_small(&segment_file(folder, base_offset, ".timeindex"))?;
-    let (Some(offsets), Some(times)) = (offsets, times) else { return Ok(None) };
+    let (Some(offsets), Some(times)) = (offsets, times) else {
+        return Ok(None);
+    };
     // Kafka rounds a preallocated time index down to whole entries, and so do we.
     let whole = times.len() / TIME_ENTRY_BYTES * TIME_ENTRY_BYTES;
     let offsets = validate_offset_file(&offsets, size_bytes);
@@ -129,7 +158,12 @@ pub fn read_index(
     })
 }
 
-fn rebuild_index(folder: &Path, base_offset: i64, size_bytes: u64, interval_bytes: u32) -> Result<SparseIndex, Error> {
+fn rebuild_index(
+    folder: &Path,
+    base_offset: i64,
+    size_bytes: u64,
+    interval_bytes: u32,
+) -> Result<SparseIndex, Error> {
     let mut index = SparseIndex::new(interval_bytes);
     let log = segment_file(folder, base_offset, ".log");
     walk(&log, 0, size_bytes, |position, header, bytes| {
@@ -167,21 +201,31 @@ pub fn find_time(
     for (i, &(base_offset, size_bytes)) in segments.iter().enumerate() {
         // The last may still be appended to: its time index need not know its newest records.
         let is_whole = i + 1 < segments.len();
-        let Some(from) = first_position(folder, base_offset, size_bytes, timestamp_ms, is_whole)? else { continue };
+        let Some(from) = first_position(folder, base_offset, size_bytes, timestamp_ms, is_whole)? else {
+            continue;
+        };
         let mut found = None;
-        let end = walk(&segment_file(folder, base_offset, ".log"), from, size_bytes, |_, header, bytes| {
-            if header.max_timestamp_ms >= timestamp_ms && header.last_offset() >= from_offset {
-                found = Some(bytes.to_vec());
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
-        })?;
+        let end = walk(
+            &segment_file(folder, base_offset, ".log"),
+            from,
+            size_bytes,
+            |_, header, bytes| {
+                if header.max_timestamp_ms >= timestamp_ms && header.last_offset() >= from_offset {
+                    found = Some(bytes.to_vec());
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
+            },
+        )?;
         if found.is_some() {
             return Ok(found);
         }
         if let Some(fault) = end.fault {
             let detail = format!("at byte {}: {fault}", end.position);
-            return Err(Error::Corrupt { path: segment_file(folder, base_offset, ".log"), detail });
+            return Err(Error::Corrupt {
+                path: segment_file(folder, base_offset, ".log"),
+                detail,
+            });
         }
     }
     Ok(None)
@@ -198,11 +242,13 @@ fn first_position(
     let times = files::read_small(&segment_file(folder, base_offset, ".timeindex"))?.unwrap_or_default();
     let offsets = files::read_small(&segment_file(folder, base_offset, ".index"))?.unwrap_or_default();
     let times = &times[..times.len() / TIME_ENTRY_BYTES * TIME_ENTRY_BYTES];
-    let (time_file, offset_file) =
-        match (validate_time_file(times, i32::MAX as u32), validate_offset_file(&offsets, size_bytes)) {
-            (Ok(times), Ok(offsets)) => (times, offsets),
-            _ => return Ok(Some(0)),
-        };
+    let (time_file, offset_file) = match (
+        validate_time_file(times, i32::MAX as u32),
+        validate_offset_file(&offsets, size_bytes),
+    ) {
+        (Ok(times), Ok(offsets)) => (times, offsets),
+        _ => return Ok(Some(0)),
+    };
     if is_whole && time_file.last.is_some_and(|l| l.timestamp_ms < timestamp_ms) {
         return Ok(None);
     }

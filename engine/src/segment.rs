@@ -1,7 +1,7 @@
 //! One segment of a log: where it starts, how long it is, its index, and how far it is on its way to disk.
 
-use crate::batch::BatchHeader;
 use crate::background::IndexTail;
+use crate::batch::BatchHeader;
 use crate::index::SparseIndex;
 use crate::io::FileId;
 
@@ -87,14 +87,24 @@ impl Segment {
 
     /// Whether a batch must go to a new segment (Kafka's `LogSegment.shouldRoll`): the size, the age by record time, the
     /// index, or an offset too far from the base.
-    pub fn must_roll(&self, batch_bytes: usize, last_offset: i64, timestamp_ms: i64, now_ms: i64, rules: &RollRules) -> bool {
+    pub fn must_roll(
+        &self,
+        batch_bytes: usize,
+        last_offset: i64,
+        timestamp_ms: i64,
+        now_ms: i64,
+        rules: &RollRules,
+    ) -> bool {
         let waited_ms = match self.first_timestamp_ms {
             Some(first_ms) => timestamp_ms.saturating_sub(first_ms),
             None => now_ms.saturating_sub(self.created_ms),
         };
         self.size_bytes + batch_bytes as u64 > u64::from(rules.segment_bytes)
             || (self.size_bytes > 0 && waited_ms > rules.segment_ms)
-            || self.index.as_ref().is_some_and(|i| i.is_full(rules.index_max_bytes))
+            || self
+                .index
+                .as_ref()
+                .is_some_and(|i| i.is_full(rules.index_max_bytes))
             || last_offset - self.base_offset > i64::from(i32::MAX)
     }
 
@@ -102,7 +112,12 @@ impl Segment {
     pub fn note_batch(&mut self, header: &BatchHeader) {
         let last_offset = (header.last_offset() - self.base_offset) as u32;
         if let Some(index) = self.index.as_mut() {
-            index.append(last_offset, self.size_bytes as u32, header.size_bytes() as u32, header.max_timestamp_ms);
+            index.append(
+                last_offset,
+                self.size_bytes as u32,
+                header.size_bytes() as u32,
+                header.max_timestamp_ms,
+            );
         }
         self.first_timestamp_ms.get_or_insert(header.max_timestamp_ms);
         self.size_bytes += header.size_bytes() as u64;

@@ -327,7 +327,12 @@ impl Shard {
 
     /// Opens a partition whose folder exists: with what recovery found, or empty.
     pub fn add_partition(&mut self, io: &dyn Io, spec: PartitionSpec, state: Option<LogState>) -> Slot {
-        let PartitionSpec { topic_id, name, leader_epoch, options } = spec;
+        let PartitionSpec {
+            topic_id,
+            name,
+            leader_epoch,
+            options,
+        } = spec;
         let folder = self.config.data_dir.join(&name);
         let interval = options.index_interval_bytes;
         let mut state = state.unwrap_or_else(|| LogState::empty(name, topic_id, interval, io.wall_ms()));
@@ -335,7 +340,13 @@ impl Shard {
         if let Some(index) = state.active_mut().index.as_mut() {
             index.set_interval_bytes(interval);
         }
-        self.logs.push(Some(PartitionLog::new(state, folder, options, leader_epoch, io.now())));
+        self.logs.push(Some(PartitionLog::new(
+            state,
+            folder,
+            options,
+            leader_epoch,
+            io.now(),
+        )));
         Slot(self.logs.len() as u32 - 1)
     }
 
@@ -397,7 +408,9 @@ impl Shard {
         })?;
         let ticket = self.journal_batch(io, slot, &prepared, bytes)?;
         let now = io.now();
-        let Some(log) = self.log_mut(slot) else { return Err(AppendError::NoSuchPartition) };
+        let Some(log) = self.log_mut(slot) else {
+            return Err(AppendError::NoSuchPartition);
+        };
         log.last_ticket = ticket;
         log.last_append = now;
         let appended = Appended {
@@ -419,9 +432,17 @@ impl Shard {
         Appended {
             base_offset,
             last_offset,
-            log_append_time_ms: if log.is_some_and(|l| l.options.log_append_time) { timestamp_ms } else { -1 },
+            log_append_time_ms: if log.is_some_and(|l| l.options.log_append_time) {
+                timestamp_ms
+            } else {
+                -1
+            },
             log_start_offset: log.map_or(-1, |l| l.state.log_start_offset),
-            ticket: if committed { 0 } else { log.map_or(0, |l| l.last_ticket) },
+            ticket: if committed {
+                0
+            } else {
+                log.map_or(0, |l| l.last_ticket)
+            },
             duplicate: true,
         }
     }
@@ -432,7 +453,9 @@ impl Shard {
             return Err(AppendError::Storage("the broker is stopping".into()));
         }
         let disk_full = self.disk_full_since.is_some();
-        let Some(log) = self.log(slot) else { return Err(AppendError::NoSuchPartition) };
+        let Some(log) = self.log(slot) else {
+            return Err(AppendError::NoSuchPartition);
+        };
         let active = log.state.active();
         if disk_full && active.size_bytes + bytes as u64 > active.allocated_bytes {
             return Err(AppendError::Storage("the disk is full".into()));
@@ -449,7 +472,9 @@ impl Shard {
         let name_bytes = self.log(slot).map_or(0, |l| l.state.name.len());
         let needed = Entry::size_bytes(name_bytes, bytes);
         match self.journal.make_room(io, needed) {
-            Err(Refused::Busy) if self.relieve() => self.journal.make_room(io, needed).map_err(AppendError::from),
+            Err(Refused::Busy) if self.relieve() => {
+                self.journal.make_room(io, needed).map_err(AppendError::from)
+            }
             other => other.map_err(AppendError::from),
         }
     }
@@ -500,10 +525,20 @@ impl Shard {
         self.entry_head.clear();
         entry.write_head(&mut self.entry_head);
         let rest = &bytes[prepared.prefix.len()..];
-        let end = CommittedEnd { slot, end_offset: log.state.end_offset, end: log.state.end() };
+        let end = CommittedEnd {
+            slot,
+            end_offset: log.state.end_offset,
+            end: log.state.end(),
+        };
         let durability = log.durability();
         self.journal
-            .append(io, &self.entry_head, &[&prepared.prefix, rest], durability, Some(end))
+            .append(
+                io,
+                &self.entry_head,
+                &[&prepared.prefix, rest],
+                durability,
+                Some(end),
+            )
             .map_err(AppendError::from)
     }
 
@@ -546,12 +581,19 @@ impl Shard {
 
     /// The largest epoch at or below the one asked for, and its end offset; (-1, -1) when unknown (KIP-320).
     pub fn epoch_end_offset(&self, slot: Slot, epoch: i32) -> (i32, i64) {
-        self.log(slot).map_or((-1, -1), |l| l.state.epochs.end_offset_for(epoch, l.committed_offset))
+        self.log(slot).map_or((-1, -1), |l| {
+            l.state.epochs.end_offset_for(epoch, l.committed_offset)
+        })
     }
 
     /// Moves the log start up to `offset` (at most the high watermark; lower changes nothing) and removes the segments
     /// wholly below it. Durable once the ticket is committed.
-    pub fn delete_records(&mut self, io: &mut dyn Io, slot: Slot, offset: i64) -> Result<(i64, Ticket), AppendError> {
+    pub fn delete_records(
+        &mut self,
+        io: &mut dyn Io,
+        slot: Slot,
+        offset: i64,
+    ) -> Result<(i64, Ticket), AppendError> {
         let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
             return Err(AppendError::NoSuchPartition);
         };
@@ -569,7 +611,9 @@ impl Shard {
         };
         self.entry_head.clear();
         entry.write_head(&mut self.entry_head);
-        let ticket = self.journal.append(io, &self.entry_head, &[], log.options.durability, None)?;
+        let ticket = self
+            .journal
+            .append(io, &self.entry_head, &[], log.options.durability, None)?;
         log.state.log_start_offset = offset;
         log.dirty = true;
         self.checkpointer.note_append(io.now());
@@ -637,7 +681,7 @@ impl Shard {
         out.append(&mut self.events);
     }
 
-    fn close_if_open(&mut self, io: &mut dyn Io, result: std::io::Result<FileId>) {
+    pub(crate) fn close_if_open(&mut self, io: &mut dyn Io, result: std::io::Result<FileId>) {
         if let Ok(file) = result {
             io.close(file);
         }
@@ -688,7 +732,9 @@ impl Shard {
     /// When [`Shard::tick`] wants to be called at the latest.
     pub fn next_deadline(&self) -> Option<Instant> {
         let retry = self.disk_full_since.map(|since| since + DISK_FULL_RETRY);
-        let checkpoint = self.checkpointer.deadline(Duration::from_millis(self.config.checkpoint_idle_ms));
+        let checkpoint = self
+            .checkpointer
+            .deadline(Duration::from_millis(self.config.checkpoint_idle_ms));
         [retry, checkpoint].into_iter().flatten().min()
     }
 
@@ -708,22 +754,37 @@ impl Shard {
     fn grow_journal(&mut self, io: &mut dyn Io) {
         let capacity = self.journal.space().capacity();
         let wanted = self.journal.largest_waiting_bytes() * 3;
-        let crowded = self.journal.space().used_bytes() > capacity / 4 && capacity < self.config.journal_max_bytes;
+        let crowded =
+            self.journal.space().used_bytes() > capacity / 4 && capacity < self.config.journal_max_bytes;
         if self.journal_growing || !(crowded || (self.journal.is_starved() && wanted > capacity)) {
             return;
         }
-        let to = (capacity * 2).min(self.config.journal_max_bytes).max(wanted).max(capacity).next_multiple_of(1 << 20);
+        let to = (capacity * 2)
+            .min(self.config.journal_max_bytes)
+            .max(wanted)
+            .max(capacity)
+            .next_multiple_of(1 << 20);
         if to <= capacity {
             return;
         }
         self.journal_growing = true;
         let path = crate::recover::journal_path(&self.config.data_dir, self.config.core);
         let token = self.ops.start(Op::JournalGrow(to));
-        self.submit_job(io, token, FileJob::Prewrite { path, from: capacity, to });
+        self.submit_job(
+            io,
+            token,
+            FileJob::Prewrite {
+                path,
+                from: capacity,
+                to,
+            },
+        );
     }
 
     fn on_job(&mut self, io: &mut dyn Io, done: JobDone) {
-        let Some(op) = self.ops.finish(done.token) else { return };
+        let Some(op) = self.ops.finish(done.token) else {
+            return;
+        };
         match op {
             Op::JournalGrow(to) => self.journal_grown(to, done.result),
             Op::Seal(slot, base) => self.sealed(io, slot, base, done.result),
@@ -747,7 +808,8 @@ impl Shard {
                 // Stays at its size, and does not try again before the next start.
                 self.config.journal_max_bytes = self.journal.space().capacity();
                 self.journal_growing = false;
-                self.events.push(ShardEvent::Notice(format!("the journal stays at its size: {e}")));
+                self.events
+                    .push(ShardEvent::Notice(format!("the journal stays at its size: {e}")));
             }
         }
     }
@@ -762,7 +824,9 @@ impl Shard {
     pub(crate) fn note_disk_full(&mut self, now: Instant, e: &std::io::Error) {
         debug_assert!(is_disk_full(e));
         if self.disk_full_since.is_none() {
-            self.events.push(ShardEvent::Notice(format!("the disk is full, producers are refused: {e}")));
+            self.events.push(ShardEvent::Notice(format!(
+                "the disk is full, producers are refused: {e}"
+            )));
         }
         self.disk_full_since = Some(now);
     }

@@ -28,7 +28,10 @@ impl Shard {
     /// and the next start replays the journal.
     pub fn is_stopped(&self) -> bool {
         let is_exact = |log: &PartitionLog| log.state.active().phase == Phase::Active || all_sealed(log);
-        self.stopping && self.journal.is_idle() && self.flushes_in_flight == 0 && self.logs.iter().flatten().all(is_exact)
+        self.stopping
+            && self.journal.is_idle()
+            && self.flushes_in_flight == 0
+            && self.logs.iter().flatten().all(is_exact)
     }
 
     /// Every partition as it was stopped.

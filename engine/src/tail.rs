@@ -37,7 +37,10 @@ struct TailBlock {
 
 impl TailBlock {
     fn end(&self) -> Place {
-        Place { position: self.start.position + self.block.len() as u64, ..self.start }
+        Place {
+            position: self.start.position + self.block.len() as u64,
+            ..self.start
+        }
     }
 
     fn holds(&self, place: Place) -> bool {
@@ -72,7 +75,10 @@ impl Tail {
     /// Hands over what [`Tail::missing_prefix`] asked for: the bytes from an aligned place to the segment's end.
     pub fn set_remainder(&mut self, start: Place, bytes: &[u8]) {
         debug_assert_eq!(start.position % ALIGN as u64, 0);
-        self.remainder = Some(Remainder { start, bytes: bytes.into() });
+        self.remainder = Some(Remainder {
+            start,
+            bytes: bytes.into(),
+        });
     }
 
     /// Copies `parts`, one after the other, to `end`: the log's end, or position 0 of a new segment. All or nothing.
@@ -106,11 +112,19 @@ impl Tail {
     ) -> Result<usize, NoMemory> {
         let open = self.blocks.back().filter(|b| b.end() == end);
         let (mut room, mut class, mut next) = match open {
-            Some(b) => (b.block.capacity() - b.block.len(), step_up(b.block.capacity()), block_end(b)),
+            Some(b) => (
+                b.block.capacity() - b.block.len(),
+                step_up(b.block.capacity()),
+                block_end(b),
+            ),
             None => (0, Class::Small, align_down(end)),
         };
         let mut taken = Vec::new();
-        let mut prefix = if open.is_some() { 0 } else { (end.position - next.position) as usize };
+        let mut prefix = if open.is_some() {
+            0
+        } else {
+            (end.position - next.position) as usize
+        };
         while room < bytes {
             class = class.max(fitting(bytes + prefix - room));
             let mut block = take(class).or_else(|| take(Class::Small)).ok_or(NoMemory)?;
@@ -133,7 +147,11 @@ impl Tail {
     }
 
     fn copy_prefix(&self, start: Place, bytes: usize, block: &mut Block) {
-        if let Some(r) = self.remainder.as_ref().filter(|r| r.start == start && r.bytes.len() == bytes) {
+        if let Some(r) = self
+            .remainder
+            .as_ref()
+            .filter(|r| r.start == start && r.bytes.len() == bytes)
+        {
             block.append(&r.bytes);
         } else {
             unreachable!("missing_prefix is asked before every append");
@@ -173,10 +191,16 @@ impl Tail {
 
     /// The bytes `[from, to)` of one segment, as far as they are in memory from `from` on.
     pub fn slices(&self, from: Place, to: u64) -> Vec<Slice> {
-        let Some(first) = self.find(from) else { return Vec::new() };
+        let Some(first) = self.find(from) else {
+            return Vec::new();
+        };
         let mut slices = Vec::new();
         let mut position = from.position;
-        for b in self.blocks.range(first..).take_while(|b| b.start.segment_base == from.segment_base) {
+        for b in self
+            .blocks
+            .range(first..)
+            .take_while(|b| b.start.segment_base == from.segment_base)
+        {
             let end = b.end().position.min(to);
             if position >= end {
                 break;
@@ -191,7 +215,12 @@ impl Tail {
     /// What to write next behind `written`: at most `most_bytes` of one block, starting at an aligned place.
     /// Whole aligned pages only, unless `partial`: then the last page goes too, filled up with zeroes.
     /// Gives the slice, where it goes, and how far the log is in the file once it is written.
-    pub fn next_write(&mut self, written: Place, most_bytes: usize, partial: bool) -> Option<(Slice, Place, Place)> {
+    pub fn next_write(
+        &mut self,
+        written: Place,
+        most_bytes: usize,
+        partial: bool,
+    ) -> Option<(Slice, Place, Place)> {
         let from = align_down(written);
         let i = self.blocks.partition_point(|b| b.start <= from).checked_sub(1)?;
         // A block that ends exactly at `from` gives way to the one behind it.
@@ -202,7 +231,10 @@ impl Tail {
         let len = b.block.len();
         let aligned = len / ALIGN * ALIGN;
         let end = (offset + most_bytes / ALIGN * ALIGN).min(if partial { len } else { aligned });
-        if end <= offset || b.start.position + end as u64 <= written.position && b.start.segment_base == written.segment_base {
+        if end <= offset
+            || b.start.position + end as u64 <= written.position
+                && b.start.segment_base == written.segment_base
+        {
             return None;
         }
         let slice = if end % ALIGN == 0 {
@@ -211,13 +243,17 @@ impl Tail {
             b.block.pad_to_align();
             b.block.slice_padded(offset..end.next_multiple_of(ALIGN))
         };
-        let reached = Place { position: b.start.position + end as u64, ..b.start };
+        let reached = Place {
+            position: b.start.position + end as u64,
+            ..b.start
+        };
         Some((slice, from, reached))
     }
 
     /// Gives back the oldest block if all of it lies before `written` and it is not the last. True when one went.
     pub fn drop_oldest(&mut self, written: Place) -> bool {
-        let can = self.blocks.len() > 1 && self.blocks[0].end() <= written && block_end(&self.blocks[0]) <= written;
+        let can =
+            self.blocks.len() > 1 && self.blocks[0].end() <= written && block_end(&self.blocks[0]) <= written;
         if can {
             self.blocks.pop_front();
         }
@@ -235,7 +271,10 @@ impl Tail {
             return false;
         }
         self.blocks.clear();
-        self.remainder = (!rest.is_empty()).then(|| Remainder { start, bytes: rest.into() });
+        self.remainder = (!rest.is_empty()).then(|| Remainder {
+            start,
+            bytes: rest.into(),
+        });
         true
     }
 
@@ -247,11 +286,17 @@ impl Tail {
 }
 
 fn block_end(b: &TailBlock) -> Place {
-    Place { position: b.start.position + b.block.capacity() as u64, ..b.start }
+    Place {
+        position: b.start.position + b.block.capacity() as u64,
+        ..b.start
+    }
 }
 
 fn align_down(place: Place) -> Place {
-    Place { position: place.position / ALIGN as u64 * ALIGN as u64, ..place }
+    Place {
+        position: place.position / ALIGN as u64 * ALIGN as u64,
+        ..place
+    }
 }
 
 /// A partition that fills its blocks gets larger ones, one size at a time.
@@ -264,5 +309,8 @@ fn step_up(capacity: usize) -> Class {
 
 /// The smallest class that takes this much, or the largest a tail uses.
 fn fitting(bytes: usize) -> Class {
-    [Class::Small, Class::Medium].into_iter().find(|c| c.bytes() >= bytes).unwrap_or(Class::Large)
+    [Class::Small, Class::Medium]
+        .into_iter()
+        .find(|c| c.bytes() >= bytes)
+        .unwrap_or(Class::Large)
 }

@@ -37,8 +37,16 @@ impl Searches {
 
 impl Shard {
     /// The first batch below the high watermark that has a record at or after `timestamp_ms`.
-    pub fn offset_for_timestamp(&mut self, io: &mut dyn Io, slot: Slot, timestamp_ms: i64, token: u64) -> TimeOutcome {
-        let Some(log) = self.log(slot) else { return TimeOutcome::Error(ReadError::NoSuchPartition) };
+    pub fn offset_for_timestamp(
+        &mut self,
+        io: &mut dyn Io,
+        slot: Slot,
+        timestamp_ms: i64,
+        token: u64,
+    ) -> TimeOutcome {
+        let Some(log) = self.log(slot) else {
+            return TimeOutcome::Error(ReadError::NoSuchPartition);
+        };
         let segments = on_disk(log);
         if segments.is_empty() {
             return TimeOutcome::Now(search_memory(log, timestamp_ms));
@@ -56,7 +64,10 @@ impl Shard {
     }
 
     pub(crate) fn time_found(&mut self, search: usize, result: Result<JobOutput, Error>) {
-        let Some((slot, token, timestamp_ms)) = self.searches.list.get_mut(search).and_then(Option::take) else { return };
+        let Some((slot, token, timestamp_ms)) = self.searches.list.get_mut(search).and_then(Option::take)
+        else {
+            return;
+        };
         let result = match (result, self.log(slot)) {
             (_, None) => Err(ReadError::NoSuchPartition),
             (Ok(JobOutput::Batch(Some(batch))), Some(log)) => Ok(visible(log, batch)),
@@ -71,7 +82,10 @@ impl Shard {
     pub fn max_timestamp(&self, slot: Slot) -> Option<(i64, i64)> {
         let log = self.log(slot)?;
         let largest = log.state.segments.iter().filter_map(|s| {
-            let TimeEntry { timestamp_ms, relative_offset } = s.index.as_ref()?.largest_timestamp()?;
+            let TimeEntry {
+                timestamp_ms,
+                relative_offset,
+            } = s.index.as_ref()?.largest_timestamp()?;
             Some((timestamp_ms, s.base_offset + i64::from(relative_offset)))
         });
         // The first of equal ones: Kafka answers the earliest offset that has the largest timestamp.
@@ -88,7 +102,16 @@ fn on_disk(log: &PartitionLog) -> Vec<(i64, u64)> {
     let segments = log.state.segments.iter();
     segments
         .filter(|s| s.base_offset <= start.segment_base)
-        .map(|s| (s.base_offset, if s.base_offset == start.segment_base { start.position } else { s.size_bytes }))
+        .map(|s| {
+            (
+                s.base_offset,
+                if s.base_offset == start.segment_base {
+                    start.position
+                } else {
+                    s.size_bytes
+                },
+            )
+        })
         .filter(|(_, bytes)| *bytes > 0)
         .collect()
 }
@@ -101,7 +124,12 @@ fn visible(log: &PartitionLog, batch: Vec<u8>) -> Option<TimeHit> {
 /// Walks over the batches in memory, from the first that starts there.
 fn search_memory(log: &PartitionLog, timestamp_ms: i64) -> Option<TimeHit> {
     let start = log.tail.start()?;
-    for segment in log.state.segments.iter().filter(|s| s.base_offset >= start.segment_base) {
+    for segment in log
+        .state
+        .segments
+        .iter()
+        .filter(|s| s.base_offset >= start.segment_base)
+    {
         let index = segment.index.as_ref();
         let older = index.map(|i| i.lookup_time(timestamp_ms.saturating_sub(1)));
         let from = match (older, index) {
@@ -111,8 +139,15 @@ fn search_memory(log: &PartitionLog, timestamp_ms: i64) -> Option<TimeHit> {
             },
             _ => 0,
         };
-        let place = Place { segment_base: segment.base_offset, position: from };
-        let size = if segment.phase == Phase::Active { log.committed.position } else { segment.size_bytes };
+        let place = Place {
+            segment_base: segment.base_offset,
+            position: from,
+        };
+        let size = if segment.phase == Phase::Active {
+            log.committed.position
+        } else {
+            segment.size_bytes
+        };
         if let Some(hit) = walk_memory(log, place, size, timestamp_ms) {
             return Some(hit);
         }
@@ -131,7 +166,8 @@ fn walk_memory(log: &PartitionLog, mut place: Place, size: u64, timestamp_ms: i6
         if header.base_offset >= log.committed_offset {
             return None;
         }
-        let found = header.max_timestamp_ms >= timestamp_ms && header.last_offset() >= log.state.log_start_offset;
+        let found =
+            header.max_timestamp_ms >= timestamp_ms && header.last_offset() >= log.state.log_start_offset;
         if found {
             let mut batch = vec![0; header.size_bytes()];
             return log.tail.copy(place, &mut batch).then_some(TimeHit { batch });
@@ -148,7 +184,10 @@ fn first_batch_in_memory(log: &PartitionLog, place: Place) -> Option<Place> {
     let mut relative = 0;
     loop {
         let entry = index.entry_after(relative)?;
-        let at = Place { position: u64::from(entry.position), ..place };
+        let at = Place {
+            position: u64::from(entry.position),
+            ..place
+        };
         if at >= start {
             return log.tail.holds(at).then_some(at);
         }

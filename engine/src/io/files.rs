@@ -3,7 +3,6 @@
 //! Each returns once its effect is on stable storage, names included, unless it says otherwise.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
-use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -13,6 +12,7 @@ use std::time::Duration;
 use rustix::fs::OFlags;
 
 use super::ALIGN;
+use crate::error::Error;
 
 /// What [`remove_large_file`] cuts off at a time. Freeing gigabytes at once stalls commits on filesystems mounted
 /// with `discard`.
@@ -26,37 +26,8 @@ const SMALL_FILE_BYTES: u64 = 64 << 20;
 
 const _: () = assert!(PREWRITE_BYTES.is_multiple_of(ALIGN));
 
-/// A job on a file that failed: what, where, and the system's error.
-#[derive(Debug)]
-pub struct FileError {
-    /// The file or folder.
-    pub path: PathBuf,
-    /// What was being done, as a verb: "create", "sync".
-    pub operation: &'static str,
-    /// The system's error.
-    pub source: io::Error,
-}
-
-impl fmt::Display for FileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "cannot {} {}: {}",
-            self.operation,
-            self.path.display(),
-            self.source
-        )
-    }
-}
-
-impl std::error::Error for FileError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
-    }
-}
-
 /// Outcome of a job.
-pub type Result<T> = std::result::Result<T, FileError>;
+pub type Result<T> = std::result::Result<T, Error>;
 
 /// Adds the path and the verb to a system's error.
 trait At<T> {
@@ -65,11 +36,7 @@ trait At<T> {
 
 impl<T> At<T> for io::Result<T> {
     fn at(self, path: &Path, operation: &'static str) -> Result<T> {
-        self.map_err(|source| FileError {
-            path: path.to_path_buf(),
-            operation,
-            source,
-        })
+        self.map_err(Error::io(operation, path))
     }
 }
 
@@ -130,6 +97,22 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
     file.sync_all().at(&beside, "sync")?;
     fs::rename(&beside, path).at(path, "replace")?;
     sync_parent(path)
+}
+
+/// Makes `bytes` the end of the file from byte `at` on, whatever was there; the file is made when missing.
+///
+/// # Errors
+/// The system's.
+pub fn write_tail(path: &Path, at: u64, bytes: &[u8]) -> Result<()> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .at(path, "open")?;
+    file.write_all_at(bytes, at).at(path, "write")?;
+    file.set_len(at + bytes.len() as u64).at(path, "truncate")?;
+    file.sync_all().at(path, "sync")
 }
 
 /// Renames a file or folder, replacing a file of the new name.

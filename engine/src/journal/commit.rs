@@ -153,7 +153,10 @@ impl Journal {
 
     /// The open frame if the entry fits in it, else a new one.
     fn gather_for(&mut self, io: &mut dyn Io, bytes: usize) -> Result<&mut Gather, Refused> {
-        let fits = self.open.as_ref().is_some_and(|g| g.block.len() + bytes <= g.block.capacity());
+        let fits = self
+            .open
+            .as_ref()
+            .is_some_and(|g| g.block.len() + bytes <= g.block.capacity());
         if !fits {
             if self.queued_bytes > MAX_QUEUED_BYTES {
                 return Err(Refused::Busy);
@@ -182,16 +185,27 @@ impl Journal {
         block.append(&[0; FRAME_HEADER_BYTES]);
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        Ok(Gather { sequence, block, entries: 0, durability: Durability::Written, ends: Vec::new() })
+        Ok(Gather {
+            sequence,
+            block,
+            entries: 0,
+            durability: Durability::Written,
+            ends: Vec::new(),
+        })
     }
 
     /// A lone append takes a small block; while a write is in flight many will share the frame.
     fn take_block(&self, io: &mut dyn Io, needed: usize) -> Option<Block> {
-        let wanted = if self.in_flight.is_some() { Class::Large } else { Class::Medium };
+        let wanted = if self.in_flight.is_some() {
+            Class::Large
+        } else {
+            Class::Medium
+        };
         let classes = [Class::Small, Class::Medium, Class::Large, Class::Huge];
         let fitting = classes.into_iter().filter(|c| c.bytes() >= needed);
         let best = fitting.clone().find(|c| *c >= wanted).and_then(|c| io.block(c));
-        best.or_else(|| fitting.into_iter().find_map(|c| io.block(c))).or_else(|| io.large_block(needed))
+        best.or_else(|| fitting.into_iter().find_map(|c| io.block(c)))
+            .or_else(|| io.large_block(needed))
     }
 
     /// Starts the next write if none is in flight. `token` comes back with the disk's event.
@@ -200,7 +214,9 @@ impl Journal {
         if self.in_flight.is_some() || self.failed.is_some() {
             return true;
         }
-        let Some(next) = self.queued.front().or(self.open.as_ref()) else { return true };
+        let Some(next) = self.queued.front().or(self.open.as_ref()) else {
+            return true;
+        };
         let frame_bytes = format::frame_bytes(next.block.len() - FRAME_HEADER_BYTES);
         let Some(position) = self.space.reserve(next.sequence, frame_bytes as u64) else {
             self.starved = true;
@@ -213,7 +229,14 @@ impl Journal {
         true
     }
 
-    fn submit(&mut self, io: &mut dyn Io, mut gather: Gather, position: u64, frame_bytes: usize, token: Token) {
+    fn submit(
+        &mut self,
+        io: &mut dyn Io,
+        mut gather: Gather,
+        position: u64,
+        frame_bytes: usize,
+        token: Token,
+    ) {
         let payload = gather.block.len() - FRAME_HEADER_BYTES;
         let header = FrameHeader {
             journal_id: self.id,
@@ -231,13 +254,18 @@ impl Journal {
         self.counters.bytes += frame_bytes as u64;
         self.counters.entries += u64::from(gather.entries);
         io.write(self.file, position, slice, gather.durability, token);
-        self.in_flight = Some(InFlight { sequence: gather.sequence, ends: gather.ends });
+        self.in_flight = Some(InFlight {
+            sequence: gather.sequence,
+            ends: gather.ends,
+        });
     }
 
     /// The write in flight ended. Gives the ticket that is now committed, and how far each partition is;
     /// or fails the journal for good.
     pub fn wrote(&mut self, result: std::io::Result<()>) -> Result<(Ticket, Vec<CommittedEnd>), String> {
-        let Some(done) = self.in_flight.take() else { return Ok((0, Vec::new())) };
+        let Some(done) = self.in_flight.take() else {
+            return Ok((0, Vec::new()));
+        };
         match result {
             Ok(()) => Ok((done.sequence, done.ends)),
             Err(e) => {
@@ -273,7 +301,9 @@ impl Journal {
     /// Bytes the largest waiting frame needs, or 0.
     pub fn largest_waiting_bytes(&self) -> u64 {
         let waiting = self.queued.iter().chain(&self.open).map(|g| g.block.len());
-        waiting.max().map_or(0, |b| format::frame_bytes(b - FRAME_HEADER_BYTES) as u64)
+        waiting
+            .max()
+            .map_or(0, |b| format::frame_bytes(b - FRAME_HEADER_BYTES) as u64)
     }
 
     /// Whether nothing waits and nothing is in flight.

@@ -182,8 +182,12 @@ fn split_entry(bytes: &[u8]) -> Result<(Entry<'_>, &[u8]), &'static str> {
     };
     let name_end = ENTRY_HEADER_BYTES + head[1] as usize;
     let data_end = name_end + u32_at(head, 4) as usize;
-    let name = bytes.get(ENTRY_HEADER_BYTES..name_end).ok_or("an entry's name is cut short")?;
-    let data = bytes.get(name_end..data_end).ok_or("an entry's data is cut short")?;
+    let name = bytes
+        .get(ENTRY_HEADER_BYTES..name_end)
+        .ok_or("an entry's name is cut short")?;
+    let data = bytes
+        .get(name_end..data_end)
+        .ok_or("an entry's data is cut short")?;
     let mut topic_id = [0; 16];
     topic_id.copy_from_slice(&head[8..24]);
     let entry = Entry {
@@ -280,7 +284,11 @@ mod tests {
 
     #[test]
     fn a_frame_gives_back_its_entries() {
-        let list = [entry("a-0", b"one"), entry("topic-17", &[5; 5000]), entry("a-0", b"")];
+        let list = [
+            entry("a-0", b"one"),
+            entry("topic-17", &[5; 5000]),
+            entry("a-0", b""),
+        ];
         let bytes = frame(3, &list);
         let header = FrameHeader::decode(&bytes).unwrap();
         assert!(header.is_intact(&bytes));
@@ -317,8 +325,18 @@ mod tests {
     fn golden_bytes_of_version_1() {
         let bytes = frame(1, &[entry("t-0", b"xyz")]);
         assert_eq!(&bytes[..4], b"RLJF");
-        assert_eq!(&bytes[4..8], &[0x0b, 0x07, 0xd9, 0x05][..], "crc {:02x?}", &bytes[4..8]);
-        assert_eq!(&bytes[8..36], &[9, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0, 50, 0, 0, 0, 1, 0, 0, 0]);
+        assert_eq!(
+            &bytes[4..8],
+            &[0x0b, 0x07, 0xd9, 0x05][..],
+            "crc {:02x?}",
+            &bytes[4..8]
+        );
+        assert_eq!(
+            &bytes[8..36],
+            &[
+                9, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0, 50, 0, 0, 0, 1, 0, 0, 0
+            ]
+        );
         assert_eq!(&bytes[64..68], &[0, 3, 0, 0]);
         assert_eq!(bytes.len(), 4096);
     }

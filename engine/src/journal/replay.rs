@@ -38,9 +38,11 @@ pub fn journal_id(path: &Path) -> Result<Option<u64>, Error> {
     match format::read_file_header(&page[..have]) {
         FileHeader::Journal(id) => Ok(Some(id)),
         FileHeader::Unwritten => Ok(None),
-        FileHeader::Newer(found) => {
-            Err(Error::NewerFormat { path: path.to_path_buf(), found, supported: format::VERSION })
-        }
+        FileHeader::Newer(found) => Err(Error::NewerFormat {
+            path: path.to_path_buf(),
+            found,
+            supported: format::VERSION,
+        }),
     }
 }
 
@@ -104,7 +106,9 @@ fn read_frame(
 ) -> Result<Found, Error> {
     frame.resize(ALIGN, 0);
     let have = read_at(file, path, frame, at)?;
-    let Some(header) = FrameHeader::decode(&frame[..have]) else { return Ok(Found::Nothing) };
+    let Some(header) = FrameHeader::decode(&frame[..have]) else {
+        return Ok(Found::Nothing);
+    };
     if (header.journal_id, header.sequence) != (journal_id, sequence) {
         return Ok(Found::Nothing);
     }
@@ -115,7 +119,11 @@ fn read_frame(
     }
     frame.resize(header.frame_bytes as usize, 0);
     let have = read_at(file, path, frame, at)?;
-    Ok(if header.is_intact(&frame[..have]) { Found::Intact(header) } else { Found::Torn })
+    Ok(if header.is_intact(&frame[..have]) {
+        Found::Intact(header)
+    } else {
+        Found::Torn
+    })
 }
 
 fn read_at(file: &File, path: &Path, out: &mut [u8], at: u64) -> Result<usize, Error> {

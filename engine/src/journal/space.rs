@@ -24,7 +24,12 @@ pub struct Space {
 impl Space {
     /// An empty journal of this capacity.
     pub fn new(capacity: u64) -> Space {
-        Space { capacity, head: FRAMES_START, frames: VecDeque::new(), used_bytes: 0 }
+        Space {
+            capacity,
+            head: FRAMES_START,
+            frames: VecDeque::new(),
+            used_bytes: 0,
+        }
     }
 
     /// The file's usable size in bytes.
@@ -77,7 +82,10 @@ impl Space {
 
     /// Where a replay that starts with frame `sequence` begins: its position, or the head while it is not written.
     pub fn position_of(&self, sequence: u64) -> u64 {
-        self.frames.iter().find(|f| f.0 >= sequence).map_or(self.head, |f| f.1)
+        self.frames
+            .iter()
+            .find(|f| f.0 >= sequence)
+            .map_or(self.head, |f| f.1)
     }
 
     /// Frees all frames before `sequence`: the checkpoint that does without them is durable.
@@ -105,7 +113,11 @@ mod tests {
         assert_eq!(s.reserve(3, 2 * K), None, "no room behind, and the start is live");
         s.release_before(2);
         assert_eq!(s.reserve(3, 2 * K), Some(K), "wrapped into the freed start");
-        assert_eq!(s.reserve(4, K), None, "a wrapped head never passes the oldest frame");
+        assert_eq!(
+            s.reserve(4, K),
+            None,
+            "a wrapped head never passes the oldest frame"
+        );
         assert_eq!(s.position_of(2), 3 * K);
         s.release_before(4);
         assert_eq!((s.used_bytes(), s.position_of(4)), (0, 3 * K));

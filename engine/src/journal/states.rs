@@ -12,7 +12,9 @@
 //! All numbers are little-endian; strings and lists carry their length in front.
 
 use crate::epochs::LeaderEpochs;
-use crate::index::{OffsetEntry, OffsetFences, OffsetIndexFile, SparseIndex, TimeEntry, TimeFences, TimeIndexFile};
+use crate::index::{
+    OffsetEntry, OffsetFences, OffsetIndexFile, SparseIndex, TimeEntry, TimeFences, TimeIndexFile,
+};
 use crate::log::LogState;
 use crate::producers::ProducerStates;
 use crate::segment::Segment;
@@ -88,7 +90,12 @@ fn read_body(input: &mut Input<'_>, interval_bytes: u32) -> Option<Checkpoint> {
     for _ in 0..count {
         partitions.push(decode(input.bytes()?, interval_bytes)?);
     }
-    Some(Checkpoint { journal_id, first_frame, position, partitions })
+    Some(Checkpoint {
+        journal_id,
+        first_frame,
+        position,
+        partitions,
+    })
 }
 
 /// One partition's bytes. The active segment's index entries must all be written, or on their way.
@@ -140,18 +147,40 @@ pub fn decode(bytes: &[u8], interval_bytes: u32) -> Option<LogState> {
         ..Segment::new(base_offset, interval_bytes, created_ms)
     };
     let segments = [active].into();
-    Some(LogState { name, topic_id, log_start_offset, end_offset, segments, producers, epochs })
+    Some(LogState {
+        name,
+        topic_id,
+        log_start_offset,
+        end_offset,
+        segments,
+        producers,
+        epochs,
+    })
 }
 
 fn read_index(input: &mut Input<'_>, interval_bytes: u32) -> Option<SparseIndex> {
     let entries = input.u32()?;
-    let last = input.option()?.map(|e: i64| OffsetEntry::decode(&e.to_be_bytes()));
-    let firsts = (0..input.u32()?).map(|_| input.u32()).collect::<Option<Vec<_>>>()?;
-    let offsets = OffsetIndexFile { entries, last, fences: OffsetFences::from_parts(firsts, entries)? };
+    let last = input
+        .option()?
+        .map(|e: i64| OffsetEntry::decode(&e.to_be_bytes()));
+    let firsts = (0..input.u32()?)
+        .map(|_| input.u32())
+        .collect::<Option<Vec<_>>>()?;
+    let offsets = OffsetIndexFile {
+        entries,
+        last,
+        fences: OffsetFences::from_parts(firsts, entries)?,
+    };
     let entries = input.u32()?;
     let last = input.time()?;
-    let firsts = (0..input.u32()?).map(|_| input.u64().map(|t| t as i64)).collect::<Option<Vec<_>>>()?;
-    let times = TimeIndexFile { entries, last, fences: TimeFences::from_parts(firsts, entries)? };
+    let firsts = (0..input.u32()?)
+        .map(|_| input.u64().map(|t| t as i64))
+        .collect::<Option<Vec<_>>>()?;
+    let times = TimeIndexFile {
+        entries,
+        last,
+        fences: TimeFences::from_parts(firsts, entries)?,
+    };
     let largest = input.time()?;
     Some(SparseIndex::resume(interval_bytes, offsets, times, largest))
 }
@@ -214,7 +243,10 @@ impl<'a> Input<'a> {
     fn time(&mut self) -> Option<Option<TimeEntry>> {
         let timestamp_ms = self.option()?;
         let relative_offset = self.u32()?;
-        Some(timestamp_ms.map(|timestamp_ms| TimeEntry { timestamp_ms, relative_offset }))
+        Some(timestamp_ms.map(|timestamp_ms| TimeEntry {
+            timestamp_ms,
+            relative_offset,
+        }))
     }
 }
 
@@ -226,9 +258,17 @@ mod tests {
     fn state() -> LogState {
         let mut state = LogState::empty("orders-3".into(), [8; 16], 100, 5);
         for i in 0..50i64 {
-            let batch = BatchBuilder::new().producer(4, 0, i as i32).record(0, None, Some(&[1; 90])).finish();
+            let batch = BatchBuilder::new()
+                .producer(4, 0, i as i32)
+                .record(0, None, Some(&[1; 90]))
+                .finish();
             let header = BatchHeader::read(&batch).unwrap();
-            let header = BatchHeader { base_offset: i, max_timestamp_ms: 1000 + i, partition_leader_epoch: 2, ..header };
+            let header = BatchHeader {
+                base_offset: i,
+                max_timestamp_ms: 1000 + i,
+                partition_leader_epoch: 2,
+                ..header
+            };
             state.note_batch(&header, 77);
         }
         state
@@ -241,7 +281,10 @@ mod tests {
         let read = decode_file(&file, 100).unwrap();
         assert_eq!((read.journal_id, read.first_frame, read.position), (1, 2, 4096));
         let back = &read.partitions[1];
-        assert_eq!((back.name.as_str(), back.topic_id, back.end_offset), ("orders-3", [8; 16], 50));
+        assert_eq!(
+            (back.name.as_str(), back.topic_id, back.end_offset),
+            ("orders-3", [8; 16], 50)
+        );
         assert_eq!(back.end(), state.end());
         assert_eq!(back.producers, state.producers);
         assert_eq!(back.epochs, state.epochs);
@@ -255,8 +298,14 @@ mod tests {
         let mut file = encode_file(1, 2, 4096, &[&encode(&state())]);
         let end = file.len() - 1;
         file[end] ^= 1;
-        assert!(matches!(decode_file(&file, 100), Err(CheckpointFault::Damaged(_))));
-        assert!(matches!(decode_file(&file[..9], 100), Err(CheckpointFault::Damaged(_))));
+        assert!(matches!(
+            decode_file(&file, 100),
+            Err(CheckpointFault::Damaged(_))
+        ));
+        assert!(matches!(
+            decode_file(&file[..9], 100),
+            Err(CheckpointFault::Damaged(_))
+        ));
         file[8] = 9;
         assert!(matches!(decode_file(&file, 100), Err(CheckpointFault::Newer(9))));
     }

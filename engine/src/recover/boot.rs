@@ -37,10 +37,17 @@ pub fn prepare(data_dir: &Path, ids: &[u64], logs: &[&LogState]) -> Result<Vec<J
         let content = states::encode_file(*id, 1, format::FRAMES_START, &parts);
         files::replace(&checkpoint_path(data_dir, core), &content)?;
     }
-    let journals = ids.iter().enumerate().map(|(core, id)| prepare_journal(data_dir, core, *id)).collect();
+    let journals = ids
+        .iter()
+        .enumerate()
+        .map(|(core, id)| prepare_journal(data_dir, core, *id))
+        .collect();
     for entry in files::list(data_dir)? {
         for prefix in [super::JOURNAL_PREFIX, super::CHECKPOINT_PREFIX] {
-            let core = entry.name.strip_prefix(prefix).and_then(|n| n.parse::<usize>().ok());
+            let core = entry
+                .name
+                .strip_prefix(prefix)
+                .and_then(|n| n.parse::<usize>().ok());
             if core.is_some_and(|c| c >= ids.len()) {
                 files::remove_file(&data_dir.join(&entry.name))?;
             }
@@ -53,20 +60,31 @@ pub fn prepare(data_dir: &Path, ids: &[u64], logs: &[&LogState]) -> Result<Vec<J
 
 fn prepare_journal(data_dir: &Path, core: usize, id: u64) -> Result<JournalFile, Error> {
     let path = journal_path(data_dir, core);
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path);
     let file = file.map_err(Error::io("open", &path))?;
     let mut capacity = file.metadata().map_err(Error::io("stat", &path))?.len() / ALIGN as u64 * ALIGN as u64;
     if capacity < FIRST_JOURNAL_BYTES {
         files::prewrite(&path, capacity, FIRST_JOURNAL_BYTES)?;
         capacity = FIRST_JOURNAL_BYTES;
     }
-    file.write_all_at(&format::file_header(id), 0).map_err(Error::io("write", &path))?;
+    file.write_all_at(&format::file_header(id), 0)
+        .map_err(Error::io("write", &path))?;
     file.sync_all().map_err(Error::io("sync", &path))?;
     Ok(JournalFile { id, capacity })
 }
 
 /// Opens a core's prepared journal on the core's own thread.
-pub fn open_journal(io: &mut dyn Io, data_dir: &Path, core: usize, prepared: JournalFile) -> Result<Journal, Error> {
+pub fn open_journal(
+    io: &mut dyn Io,
+    data_dir: &Path,
+    core: usize,
+    prepared: JournalFile,
+) -> Result<Journal, Error> {
     let path = journal_path(data_dir, core);
     let file = open_now(io, &path)?;
     Ok(Journal::new(file, prepared.id, prepared.capacity))
@@ -104,14 +122,20 @@ pub struct Stopped {
 /// clean-shutdown file, written last, says that all of it holds.
 pub fn finish_stop(data_dir: &Path, stopped: &[Stopped], broker_epoch: i64) -> Result<(), Error> {
     let lines = |offset: &dyn Fn(&Stopped) -> Option<i64>| {
-        let mut entries: Vec<OffsetEntry> = stopped.iter().filter_map(|s| entry(&s.name, offset(s)?)).collect();
+        let mut entries: Vec<OffsetEntry> = stopped
+            .iter()
+            .filter_map(|s| entry(&s.name, offset(s)?))
+            .collect();
         entries.sort();
         checkpoint::encode_offsets(&entries).into_bytes()
     };
     let starts = |s: &Stopped| (s.log_start_offset > s.first_base_offset).then_some(s.log_start_offset);
     let texts = [
         (checkpoint::RECOVERY_POINT_FILE, lines(&|s| Some(s.end_offset))),
-        (checkpoint::REPLICATION_OFFSET_FILE, lines(&|s| Some(s.high_watermark))),
+        (
+            checkpoint::REPLICATION_OFFSET_FILE,
+            lines(&|s| Some(s.high_watermark)),
+        ),
         (checkpoint::LOG_START_OFFSET_FILE, lines(&starts)),
     ];
     for (name, content) in texts {
@@ -124,10 +148,17 @@ pub fn finish_stop(data_dir: &Path, stopped: &[Stopped], broker_epoch: i64) -> R
     }
     files::sync_dir(data_dir)?;
     let epoch = checkpoint::encode_clean_shutdown(broker_epoch);
-    Ok(files::replace(&data_dir.join(checkpoint::CLEAN_SHUTDOWN_FILE), epoch.as_bytes())?)
+    Ok(files::replace(
+        &data_dir.join(checkpoint::CLEAN_SHUTDOWN_FILE),
+        epoch.as_bytes(),
+    )?)
 }
 
 fn entry(name: &str, offset: i64) -> Option<OffsetEntry> {
     let (topic, partition) = super::split_name(name)?;
-    Some(OffsetEntry { topic: topic.to_owned(), partition, offset })
+    Some(OffsetEntry {
+        topic: topic.to_owned(),
+        partition,
+        offset,
+    })
 }

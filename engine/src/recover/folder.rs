@@ -36,7 +36,10 @@ impl Points {
 }
 
 fn read_offsets(path: &Path) -> Result<HashMap<String, i64>, Error> {
-    let damaged = |detail: String| Error::Corrupt { path: path.to_path_buf(), detail };
+    let damaged = |detail: String| Error::Corrupt {
+        path: path.to_path_buf(),
+        detail,
+    };
     let bytes = files::read_small(path)?.unwrap_or_default();
     let text = String::from_utf8(bytes).map_err(|_| damaged("it is not UTF-8".into()))?;
     let entries = checkpoint::parse_offsets(&text).map_err(|e| damaged(e.to_string()))?;
@@ -59,7 +62,9 @@ impl Listing {
     pub fn read(folder: &Path) -> Result<Listing, Error> {
         let entries = files::list(folder)?;
         let based = |suffix: &str| {
-            let bases = entries.iter().filter_map(|e| Some((scan::segment_base(&e.name, suffix)?, e.bytes)));
+            let bases = entries
+                .iter()
+                .filter_map(|e| Some((scan::segment_base(&e.name, suffix)?, e.bytes)));
             bases.collect::<Vec<_>>()
         };
         Ok(Listing {
@@ -82,7 +87,10 @@ impl Listing {
 
     /// Whether a segment's index files have at least the entries that an index counts.
     fn has_entries_of(&self, base: i64, index: &SparseIndex) -> bool {
-        let needed = (u64::from(index.offset_count()) * 8, u64::from(index.time_count()) * 12);
+        let needed = (
+            u64::from(index.offset_count()) * 8,
+            u64::from(index.time_count()) * 12,
+        );
         match self.index_bytes(base) {
             Some((offsets, times)) => offsets >= needed.0 && times >= needed.1,
             None => needed == (0, 0),
@@ -98,8 +106,13 @@ impl Listing {
 /// The topic's id from `partition.metadata`, all zeroes where there is none.
 pub(super) fn topic_id(folder: &Path) -> Result<[u8; 16], Error> {
     let path = folder.join(checkpoint::PARTITION_METADATA_FILE);
-    let Some(bytes) = files::read_small(&path)? else { return Ok([0; 16]) };
-    let damaged = |detail: String| Error::Corrupt { path: path.clone(), detail };
+    let Some(bytes) = files::read_small(&path)? else {
+        return Ok([0; 16]);
+    };
+    let damaged = |detail: String| Error::Corrupt {
+        path: path.clone(),
+        detail,
+    };
     let text = String::from_utf8(bytes).map_err(|_| damaged("it is not UTF-8".into()))?;
     checkpoint::parse_partition_metadata(&text).map_err(|e| damaged(e.to_string()))
 }
@@ -119,7 +132,12 @@ pub(super) fn resume(
     let mut state = known.unwrap_or_else(|| LogState::empty(name.to_owned(), topic_id, INTERVAL_BYTES, 0));
     let active = state.active().base_offset;
     let older: Vec<Segment> = if is_known {
-        listing.logs.iter().filter(|l| l.0 < active).map(|l| Segment::sealed(l.0, l.1)).collect()
+        listing
+            .logs
+            .iter()
+            .filter(|l| l.0 < active)
+            .map(|l| Segment::sealed(l.0, l.1))
+            .collect()
     } else {
         Vec::new()
     };
@@ -130,7 +148,11 @@ pub(super) fn resume(
         }
         state.segments.push_front(segment);
     }
-    let is_indexed = state.active().index.as_ref().is_some_and(|i| listing.has_entries_of(active, i));
+    let is_indexed = state
+        .active()
+        .index
+        .as_ref()
+        .is_some_and(|i| listing.has_entries_of(active, i));
     if is_known && !is_indexed {
         report.scanned_segments += 1;
         rebuild_active(&folder, &mut state)?;
@@ -143,11 +165,16 @@ fn rebuild_active(folder: &Path, state: &mut LogState) -> Result<(), Error> {
     let active = state.active_mut();
     let (base, size) = (active.base_offset, active.size_bytes);
     let mut index = SparseIndex::new(INTERVAL_BYTES);
-    scan::walk(&segment_file(folder, base, ".log"), 0, size, |position, header, bytes| {
-        let last = (header.last_offset() - base) as u32;
-        index.append(last, position as u32, bytes.len() as u32, header.max_timestamp_ms);
-        ControlFlow::Continue(())
-    })?;
+    scan::walk(
+        &segment_file(folder, base, ".log"),
+        0,
+        size,
+        |position, header, bytes| {
+            let last = (header.last_offset() - base) as u32;
+            index.append(last, position as u32, bytes.len() as u32, header.max_timestamp_ms);
+            ControlFlow::Continue(())
+        },
+    )?;
     scan::write_whole_index(folder, base, &mut index)?;
     active.index = Some(index);
     Ok(())
@@ -172,12 +199,21 @@ pub(super) fn open(
         report,
     };
     let recovery_point = points.recovery.get(name).copied();
-    let mut state = match recovery_point.filter(|_| is_clean).and_then(|end| opening.believe(end).transpose()) {
+    let mut state = match recovery_point
+        .filter(|_| is_clean)
+        .and_then(|end| opening.believe(end).transpose())
+    {
         Some(state) => state?,
         None => opening.read(recovery_point.unwrap_or(0))?,
     };
     let first = state.segments.front().map_or(0, |s| s.base_offset);
-    state.log_start_offset = points.log_start.get(name).copied().unwrap_or(first).max(first).min(state.end_offset);
+    state.log_start_offset = points
+        .log_start
+        .get(name)
+        .copied()
+        .unwrap_or(first)
+        .max(first)
+        .min(state.end_offset);
     Ok(state)
 }
 
@@ -221,7 +257,9 @@ impl Opening<'_> {
         }
         let mut state = self.empty_at(base);
         state.end_offset = end_offset;
-        let Some(producers) = self.producers_at(end_offset)? else { return Ok(None) };
+        let Some(producers) = self.producers_at(end_offset)? else {
+            return Ok(None);
+        };
         state.producers = producers;
         for &(base, size) in self.listing.logs.iter().rev().skip(1) {
             if !self.listing.has_indexes(base) {
@@ -261,7 +299,9 @@ impl Opening<'_> {
 
     /// Reads every segment that may hold something at or after `from`, and those the newest snapshot does not cover.
     fn read(&mut self, from: i64) -> Result<LogState, Error> {
-        let Some(&(first, _)) = self.listing.logs.first() else { return Ok(self.empty_at(0)) };
+        let Some(&(first, _)) = self.listing.logs.first() else {
+            return Ok(self.empty_at(0));
+        };
         let from = if self.epochs.is_none() { first } else { from };
         let (producers, known_to) = self.newest_snapshot(from, first)?;
         let mut state = self.empty_at(first);
@@ -292,7 +332,13 @@ impl Opening<'_> {
 
     /// The newest usable snapshot at or before `offset`, and how far it knows the log.
     fn newest_snapshot(&self, offset: i64, first: i64) -> Result<(ProducerStates, i64), Error> {
-        for &at in self.listing.snapshots.iter().rev().filter(|s| **s <= offset.max(first)) {
+        for &at in self
+            .listing
+            .snapshots
+            .iter()
+            .rev()
+            .filter(|s| **s <= offset.max(first))
+        {
             if let Some(producers) = self.snapshot(at)? {
                 return Ok((producers, at));
             }
@@ -303,7 +349,13 @@ impl Opening<'_> {
     }
 
     /// Reads one segment whole; false when it was cut, so that what follows does not count.
-    fn read_segment(&mut self, state: &mut LogState, base: i64, size: u64, known_to: i64) -> Result<bool, Error> {
+    fn read_segment(
+        &mut self,
+        state: &mut LogState,
+        base: i64,
+        size: u64,
+        known_to: i64,
+    ) -> Result<bool, Error> {
         self.report.scanned_segments += 1;
         state.end_offset = base;
         state.segments.push_back(Segment::new(base, INTERVAL_BYTES, 0));
@@ -311,7 +363,10 @@ impl Opening<'_> {
         let mut gap = None;
         let end = scan::walk(&path, 0, size, |position, header, _| {
             if header.base_offset < state.end_offset {
-                gap = Some(format!("offset {} at byte {position} is not above the one before", header.base_offset));
+                gap = Some(format!(
+                    "offset {} at byte {position} is not above the one before",
+                    header.base_offset
+                ));
                 return ControlFlow::Break(());
             }
             let producers = (header.base_offset < known_to).then(|| state.producers.clone());
@@ -325,7 +380,11 @@ impl Opening<'_> {
         if end.position < size {
             let why = fault.as_deref().unwrap_or("nothing but zeroes follows");
             if fault.is_some() {
-                self.report.notices.push(format!("{} is cut at byte {}: {why}", path.display(), end.position));
+                self.report.notices.push(format!(
+                    "{} is cut at byte {}: {why}",
+                    path.display(),
+                    end.position
+                ));
             }
             files::truncate(&path, end.position)?;
         }
@@ -342,7 +401,10 @@ impl Opening<'_> {
     fn remove_behind(&mut self, logs: &[(i64, u64)]) -> Result<(), Error> {
         for (base, bytes) in logs {
             let path = self.log_file(*base);
-            self.report.notices.push(format!("{} with {bytes} bytes lies behind the cut and is removed", path.display()));
+            self.report.notices.push(format!(
+                "{} with {bytes} bytes lies behind the cut and is removed",
+                path.display()
+            ));
             for suffix in [".log", ".index", ".timeindex", ".txnindex"] {
                 files::remove_large_file(&segment_file(&self.folder, *base, suffix))?;
             }

@@ -86,9 +86,19 @@ pub struct Recovered {
 /// Opens the directory, which must exist and be locked by the caller.
 pub fn open(data_dir: &Path) -> Result<Recovered, Error> {
     let entries = files::list(data_dir)?;
-    let names: Vec<&str> = entries.iter().filter(|e| e.is_dir).map(|e| e.name.as_str()).collect();
-    let numbered = |prefix: &str| entries.iter().filter_map(|e| e.name.strip_prefix(prefix)?.parse().ok()).collect();
-    let (journals, checkpoints): (Vec<usize>, Vec<usize>) = (numbered(JOURNAL_PREFIX), numbered(CHECKPOINT_PREFIX));
+    let names: Vec<&str> = entries
+        .iter()
+        .filter(|e| e.is_dir)
+        .map(|e| e.name.as_str())
+        .collect();
+    let numbered = |prefix: &str| {
+        entries
+            .iter()
+            .filter_map(|e| e.name.strip_prefix(prefix)?.parse().ok())
+            .collect()
+    };
+    let (journals, checkpoints): (Vec<usize>, Vec<usize>) =
+        (numbered(JOURNAL_PREFIX), numbered(CHECKPOINT_PREFIX));
     let is_clean = entries.iter().any(|e| e.name == checkpoint::CLEAN_SHUTDOWN_FILE);
     let left = match (is_clean, journals.is_empty() && checkpoints.is_empty()) {
         (true, _) => Left::Clean,
@@ -112,7 +122,9 @@ pub fn open(data_dir: &Path) -> Result<Recovered, Error> {
         restore(data_dir, partitions, chains, &mut logs, &mut report)?;
     } else {
         if chains.iter().any(|c| c.start.is_some()) && left == Left::Clean {
-            report.notices.push("a journal older than the last clean stop is set aside".into());
+            report
+                .notices
+                .push("a journal older than the last clean stop is set aside".into());
         }
         let points = folder::Points::read(data_dir)?;
         for name in partitions {
@@ -120,8 +132,16 @@ pub fn open(data_dir: &Path) -> Result<Recovered, Error> {
             logs.insert((*name).to_owned(), log);
         }
     }
-    let leftovers = names.iter().filter(|n| n.ends_with("-delete")).map(|n| data_dir.join(n)).collect();
-    Ok(Recovered { logs, report, leftovers })
+    let leftovers = names
+        .iter()
+        .filter(|n| n.ends_with("-delete"))
+        .map(|n| data_dir.join(n))
+        .collect();
+    Ok(Recovered {
+        logs,
+        report,
+        leftovers,
+    })
 }
 
 /// Whether a folder's name is `<topic>-<index>`; those of deleted, moved or stray partitions are not.
@@ -151,38 +171,63 @@ fn read_chains(
     report: &mut Report,
 ) -> Result<Vec<Chain>, Error> {
     let cores: std::collections::BTreeSet<usize> = journals.iter().chain(checkpoints).copied().collect();
-    cores.into_iter().map(|core| read_chain(data_dir, core, report)).collect()
+    cores
+        .into_iter()
+        .map(|core| read_chain(data_dir, core, report))
+        .collect()
 }
 
 fn read_chain(data_dir: &Path, core: usize, report: &mut Report) -> Result<Chain, Error> {
     let (journal, path) = (journal_path(data_dir, core), checkpoint_path(data_dir, core));
-    let id = if journal.exists() { replay::journal_id(&journal)? } else { None };
+    let id = if journal.exists() {
+        replay::journal_id(&journal)?
+    } else {
+        None
+    };
     let checkpoint = match files::read_small(&path)? {
         None => None,
         Some(bytes) => match states::decode_file(&bytes, INTERVAL_BYTES) {
             Ok(checkpoint) => Some(checkpoint),
             Err(CheckpointFault::Newer(found)) => {
-                return Err(Error::NewerFormat { path, found, supported: states::VERSION });
+                return Err(Error::NewerFormat {
+                    path,
+                    found,
+                    supported: states::VERSION,
+                });
             }
             Err(CheckpointFault::Damaged(detail)) => {
-                return Err(Error::Corrupt { path, detail: detail.into() });
+                return Err(Error::Corrupt {
+                    path,
+                    detail: detail.into(),
+                });
             }
         },
     };
     let start = match (&checkpoint, id) {
-        (Some(c), Some(id)) if c.journal_id == id => {
-            Some(Start { journal_id: id, sequence: c.first_frame, position: c.position })
-        }
-        (None, Some(id)) => {
-            Some(Start { journal_id: id, sequence: 1, position: crate::journal::format::FRAMES_START })
-        }
+        (Some(c), Some(id)) if c.journal_id == id => Some(Start {
+            journal_id: id,
+            sequence: c.first_frame,
+            position: c.position,
+        }),
+        (None, Some(id)) => Some(Start {
+            journal_id: id,
+            sequence: 1,
+            position: crate::journal::format::FRAMES_START,
+        }),
         (Some(_), Some(_)) => {
-            report.notices.push(format!("{} belongs to an earlier start and is set aside", journal.display()));
+            report.notices.push(format!(
+                "{} belongs to an earlier start and is set aside",
+                journal.display()
+            ));
             None
         }
         (_, None) => None,
     };
-    Ok(Chain { journal, start, checkpoint })
+    Ok(Chain {
+        journal,
+        start,
+        checkpoint,
+    })
 }
 
 /// We were killed: what the checkpoints say, then what the journals add.
@@ -194,16 +239,25 @@ fn restore<'a>(
     report: &mut Report,
 ) -> Result<(), Error> {
     let mut known: HashMap<String, LogState> = HashMap::new();
-    for state in chains.iter_mut().filter_map(|c| c.checkpoint.take()).flat_map(|c| c.partitions) {
+    for state in chains
+        .iter_mut()
+        .filter_map(|c| c.checkpoint.take())
+        .flat_map(|c| c.partitions)
+    {
         // Each core's first checkpoint has all partitions; the newest entry is the one furthest on.
-        let newer = known.get(&state.name).is_none_or(|k| k.topic_id != state.topic_id || k.end_offset <= state.end_offset);
+        let newer = known
+            .get(&state.name)
+            .is_none_or(|k| k.topic_id != state.topic_id || k.end_offset <= state.end_offset);
         if newer {
             known.insert(state.name.clone(), state);
         }
     }
     let mut open = HashMap::new();
     for name in partitions {
-        open.insert((*name).to_owned(), folder::resume(data_dir, name, known.remove(*name), report)?);
+        open.insert(
+            (*name).to_owned(),
+            folder::resume(data_dir, name, known.remove(*name), report)?,
+        );
     }
     for chain in &chains {
         let Some(start) = chain.start else { continue };

@@ -27,7 +27,14 @@ pub struct Reviving {
 
 impl Reviving {
     pub(super) fn new(folder: PathBuf, state: LogState, is_known: bool, listing: Listing) -> Reviving {
-        Reviving { folder, state, is_known, listing, active: None, restored: 0 }
+        Reviving {
+            folder,
+            state,
+            is_known,
+            listing,
+            active: None,
+            restored: 0,
+        }
     }
 
     /// Takes one journal entry. Those the segments have already are passed over.
@@ -59,11 +66,16 @@ impl Reviving {
         let file = match &self.active {
             Some(file) => file,
             None => {
-                let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+                let file = OpenOptions::new()
+                    .write(true)
+                    .create(true)
+                    .truncate(false)
+                    .open(&path);
                 self.active.insert(file.map_err(Error::io("open", &path))?)
             }
         };
-        file.write_all_at(entry.data, end.position).map_err(Error::io("write", &path))?;
+        file.write_all_at(entry.data, end.position)
+            .map_err(Error::io("write", &path))?;
         self.state.note_batch(&header, header.max_timestamp_ms);
         self.restored += 1;
         report.restored_batches += 1;
@@ -74,7 +86,10 @@ impl Reviving {
     fn damaged(&self, entry: &Entry<'_>, what: &str) -> Error {
         let (offset, end) = (entry.base_offset, self.state.end_offset);
         let detail = format!("the journal's batch at offset {offset} (log end {end}): {what}");
-        Error::Corrupt { path: self.folder.clone(), detail }
+        Error::Corrupt {
+            path: self.folder.clone(),
+            detail,
+        }
     }
 
     /// The journal goes on in a new segment: the one before gets its exact length, its indexes and its snapshot.
@@ -91,7 +106,12 @@ impl Reviving {
 
     fn seal_all(&mut self) -> Result<(), Error> {
         self.sync_active()?;
-        for segment in self.state.segments.iter_mut().filter(|s| s.phase == Phase::Sealing) {
+        for segment in self
+            .state
+            .segments
+            .iter_mut()
+            .filter(|s| s.phase == Phase::Sealing)
+        {
             let base = segment.base_offset;
             files::truncate(&segment_file(&self.folder, base, ".log"), segment.size_bytes)?;
             if let Some(mut index) = segment.index.take() {
