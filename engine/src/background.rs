@@ -265,7 +265,7 @@ fn remove_partition(folder: &Path, renamed: &Path) -> Result<(), Error> {
     if folder.exists() {
         files::rename(folder, renamed)?;
     }
-    Ok(files::remove_dir(renamed)?)
+    files::remove_dir(renamed)
 }
 
 /// The path of one of a segment's files: the base offset in 20 digits, and what it holds.
@@ -287,7 +287,7 @@ fn create_partition(folder: &Path, metadata: &str, epochs: &str) -> Result<(), E
     for suffix in [".timeindex", ".index", ".log"].iter().filter(|_| is_new) {
         files::create_file(&segment_file(folder, 0, suffix))?;
     }
-    Ok(files::sync_dir(folder)?)
+    files::sync_dir(folder)
 }
 
 fn seal(
@@ -301,10 +301,10 @@ fn seal(
     files::truncate(&segment_file(folder, base_offset, ".log"), size_bytes)?;
     extend_index(folder, base_offset, index, true)?;
     files::replace(&segment_file(folder, snapshot.0, ".snapshot"), &snapshot.1)?;
-    Ok(files::replace(
+    files::replace(
         &folder.join(crate::checkpoint::LEADER_EPOCH_FILE),
         epochs.as_bytes(),
-    )?)
+    )
 }
 
 fn extend_index(folder: &Path, base_offset: i64, index: &IndexTail, whole: bool) -> Result<(), Error> {

@@ -189,11 +189,11 @@ impl Shard {
             return;
         };
         let start = *start;
-        let ready = waiting.is_empty() && indexes.is_empty() && self.journal.has_placed_before(start);
+        let ready = waiting.is_empty() && indexes.is_empty();
         if !ready {
             return;
         }
-        let position = self.journal.space().position_of(start);
+        let (start, position) = self.journal.replay_start(start);
         let parts: Vec<&[u8]> = self
             .logs
             .iter()

@@ -403,7 +403,11 @@ fn has_work(log: &PartitionLog) -> bool {
         return false;
     }
     let (written, end) = (log.flush.written, log.state.end());
-    if written.segment_base < end.segment_base {
+    if log
+        .state
+        .segment(written.segment_base)
+        .is_some_and(|s| s.phase == Phase::Sealing)
+    {
         return true;
     }
     match log.flush.wanted {

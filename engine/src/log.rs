@@ -186,6 +186,8 @@ pub struct PartitionLog {
     pub dirty: bool,
     /// The partition's part of the last checkpoint.
     pub checkpointed: Option<Rc<[u8]>>,
+    /// Size of the largest batch appended since the partition was opened.
+    pub largest_batch_bytes: u64,
     /// When something was appended last.
     pub last_append: Instant,
     /// Sequential cold readers: next offset and where it lies. Newest last, few.
@@ -236,6 +238,7 @@ impl PartitionLog {
             loading_prefix: false,
             dirty: true,
             checkpointed: None,
+            largest_batch_bytes: 0,
             last_append: now,
             cursors: VecDeque::new(),
             damaged: None,
@@ -341,8 +344,21 @@ impl PartitionLog {
         self.tail
             .append(prepared.place, &[&prepared.prefix, rest], take)?;
         self.state.note_batch(&prepared.header, now_ms);
+        self.largest_batch_bytes = self.largest_batch_bytes.max(bytes.len() as u64);
         self.dirty = true;
         Ok(())
+    }
+
+    /// Memory before this place can be given back: every batch that starts before it is in the file to its end.
+    pub fn evictable_to(&self) -> Place {
+        let (written, end) = (self.flush.written, self.state.end());
+        if written == end {
+            return end;
+        }
+        Place {
+            position: written.position.saturating_sub(self.largest_batch_bytes),
+            ..written
+        }
     }
 
     /// Whether acknowledgements wait for stable storage.

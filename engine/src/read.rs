@@ -355,6 +355,10 @@ impl Shard {
                 let answer = data(log, vec![slice]);
                 self.finish_read(&read, Ok(answer));
             }
+            Picked::InMemory(place) => {
+                let answer = read_tail(log, place, &read.request);
+                self.finish_read(&read, Ok(answer));
+            }
             Picked::TooLarge => {
                 let answer = data(log, Vec::new());
                 self.finish_read(&read, Ok(answer));
@@ -432,6 +436,8 @@ enum Picked {
     },
     /// The batch is there, but larger than asked for.
     TooLarge,
+    /// From this place on the log is in memory.
+    InMemory(Place),
     /// The batch starts at or behind `skip`.
     ReadOn {
         skip: usize,
@@ -457,10 +463,29 @@ fn pick(log: &PartitionLog, read: &ColdRead, bytes: &[u8], limit: u64) -> Picked
             next_offset: next.unwrap_or(-1),
         };
         if position >= limit {
+            let place = Place {
+                segment_base: read.segment_base,
+                position,
+            };
+            if start.is_none() && log.tail.holds(place) {
+                return Picked::InMemory(place);
+            }
             return start.map_or(Picked::SegmentEnd, |s| whole(s, expected));
         }
         let size = match batch::peek_size(left) {
             Some(Ok(size)) if position + size as u64 <= limit => size,
+            Some(Ok(_))
+                if start.is_none()
+                    && log.tail.holds(Place {
+                        segment_base: read.segment_base,
+                        position,
+                    }) =>
+            {
+                return Picked::InMemory(Place {
+                    segment_base: read.segment_base,
+                    position,
+                });
+            }
             Some(_) => {
                 let why = "a batch has an impossible length".to_owned();
                 return start.map_or(Picked::Damaged { at, why }, |s| whole(s, expected));

@@ -220,7 +220,7 @@ pub fn find_time(
         if found.is_some() {
             return Ok(found);
         }
-        if let Some(fault) = end.fault {
+        if let Some(fault) = end.fault.filter(|_| is_whole) {
             let detail = format!("at byte {}: {fault}", end.position);
             return Err(Error::Corrupt {
                 path: segment_file(folder, base_offset, ".log"),

@@ -550,7 +550,7 @@ impl Shard {
         {
             tries -= 1;
             let Some(log) = self.log_mut(slot) else { continue };
-            if log.tail.drop_oldest(log.flush.written) {
+            if log.tail.drop_oldest(log.evictable_to()) {
                 self.evictable.push_back(slot);
                 return true;
             }
@@ -727,6 +727,11 @@ impl Shard {
     /// Whether a slow job has ended since the last tick: a core must not sleep over it.
     pub fn has_mail(&self) -> bool {
         !self.inbox.is_empty()
+    }
+
+    /// Bytes of the journal that a restart would replay.
+    pub fn journal_live_bytes(&self) -> u64 {
+        self.journal.space().used_bytes()
     }
 
     /// When [`Shard::tick`] wants to be called at the latest.

@@ -96,22 +96,23 @@ impl Shard {
     }
 }
 
-/// The segments, or parts of them, that must be searched on disk: what is not in memory.
+/// The segments, or parts of them, that must be searched on disk because they are not all in memory.
 fn on_disk(log: &PartitionLog) -> Vec<(i64, u64)> {
-    let start = log.tail.start().unwrap_or(log.state.end());
-    let segments = log.state.segments.iter();
+    let (start, written) = (log.tail.start().unwrap_or(log.state.end()), log.flush.written);
+    let bytes = |s: &crate::segment::Segment| match s.base_offset.cmp(&written.segment_base) {
+        std::cmp::Ordering::Less => s.size_bytes,
+        std::cmp::Ordering::Equal => written.position,
+        std::cmp::Ordering::Greater => 0,
+    };
+    let is_cold = |s: &crate::segment::Segment| {
+        Place {
+            segment_base: s.base_offset,
+            position: 0,
+        } < start
+    };
+    let segments = log.state.segments.iter().filter(|s| is_cold(s));
     segments
-        .filter(|s| s.base_offset <= start.segment_base)
-        .map(|s| {
-            (
-                s.base_offset,
-                if s.base_offset == start.segment_base {
-                    start.position
-                } else {
-                    s.size_bytes
-                },
-            )
-        })
+        .map(|s| (s.base_offset, bytes(s)))
         .filter(|(_, bytes)| *bytes > 0)
         .collect()
 }

@@ -317,9 +317,11 @@ impl Journal {
         self.open.as_ref().map_or(self.next_sequence, |g| g.sequence)
     }
 
-    /// Whether all frames before `sequence` have their place in the file, so that [`Space::position_of`] is final for it.
-    pub fn has_placed_before(&self, sequence: Ticket) -> bool {
-        self.queued.front().is_none_or(|g| g.sequence >= sequence)
+    /// Where a replay has to start that needs the frames from `sequence` on: at that frame, or at an earlier one that has no
+    /// place in the file yet. Waiting for it to get one could be forever: the journal may be full until this checkpoint is done.
+    pub fn replay_start(&self, sequence: Ticket) -> (Ticket, u64) {
+        let first = self.queued.front().map_or(sequence, |g| g.sequence.min(sequence));
+        (first, self.space.position_of(first))
     }
 
     /// The journal's random id.

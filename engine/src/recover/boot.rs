@@ -148,10 +148,7 @@ pub fn finish_stop(data_dir: &Path, stopped: &[Stopped], broker_epoch: i64) -> R
     }
     files::sync_dir(data_dir)?;
     let epoch = checkpoint::encode_clean_shutdown(broker_epoch);
-    Ok(files::replace(
-        &data_dir.join(checkpoint::CLEAN_SHUTDOWN_FILE),
-        epoch.as_bytes(),
-    )?)
+    files::replace(&data_dir.join(checkpoint::CLEAN_SHUTDOWN_FILE), epoch.as_bytes())
 }
 
 fn entry(name: &str, offset: i64) -> Option<OffsetEntry> {
