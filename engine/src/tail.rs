@@ -10,7 +10,7 @@
 //! Blocks start at multiples of [`ALIGN`] and follow each other without a gap, across segments too: a new segment
 //! starts a new block at position 0. Bytes that are in a segment file already stay until memory is wanted for
 //! something newer, because most readers read here. When a partition falls idle its blocks are given back and only the
-//! [`Remainder`], the bytes since the last aligned position, is kept: without it the next aligned write could not be made.
+//! remainder, the bytes since the last aligned position, is kept: without it the next aligned write could not be made.
 
 use std::collections::VecDeque;
 

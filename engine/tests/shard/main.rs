@@ -1,5 +1,7 @@
 //! A shard as a whole, on the real ring and real files: what was acknowledged is there, in order, after whatever stop.
 
+#![allow(clippy::unwrap_used)]
+
 mod world;
 
 use std::fs;
