@@ -327,7 +327,7 @@ mod tests {
         assert_eq!(&bytes[..4], b"RLJF");
         assert_eq!(
             &bytes[4..8],
-            &[0x0b, 0x07, 0xd9, 0x05][..],
+            &[0xdb, 0xc2, 0x97, 0x5f][..],
             "crc {:02x?}",
             &bytes[4..8]
         );
