@@ -304,7 +304,7 @@ impl Walk<'_, '_> {
     fn batches(&mut self, bytes: Bytes) -> Result<Wish, Failure> {
         let start = self.cursor.position;
         let mut batches = Batches::new(bytes);
-        while let Some(batch) = batches.next() {
+        for batch in batches.by_ref() {
             if self.batch(&batch.map_err(data)?)? == Wish::Enough {
                 return Ok(Wish::Enough);
             }

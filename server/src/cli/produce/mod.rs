@@ -5,7 +5,7 @@ mod partitioner;
 mod sender;
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::Receiver;
 
 use super::args::ProduceArgs;
 use super::client::Client;
@@ -30,8 +30,11 @@ pub fn run(args: &ProduceArgs) -> CliResult<()> {
     };
     let mut out = Output::stdout(args.connect.json);
     let sent = producing.all(&input::start(args), &mut out);
-    let shown = producing.show_totals(&mut out);
     // What was sent before a failure is sent: the totals are shown either way, the failure last.
+    let shown = match sent.is_err() && producing.totals.records == 0 {
+        true => Ok(()),
+        false => producing.show_totals(&mut out),
+    };
     sent.and(shown)
 }
 
@@ -49,11 +52,8 @@ impl Producing<'_> {
         while let Ok(first) = input.recv() {
             self.add(&first?, out)?;
             // Whatever else is there already goes along; nothing waits for what is not.
-            loop {
-                match input.try_recv() {
-                    Ok(record) => self.add(&record?, out)?,
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-                }
+            while let Ok(record) = input.try_recv() {
+                self.add(&record?, out)?;
             }
             self.send(out)?;
         }
