@@ -6,11 +6,15 @@ use std::time::{Duration, Instant};
 use super::{Backoff, CallError, Connection, describe, is_retriable, unknown_topic};
 use crate::cli::args::ConnectArgs;
 use crate::cli::error::{CliError, CliResult};
-use crate::wire::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseTopic};
+use crate::wire::metadata::{
+    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponsePartition, MetadataResponseTopic,
+};
 use crate::wire::{Request, Uuid};
 
 const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 const NO_LEADER: i32 = -1;
+/// How long a broker may not know a topic that another one has just made. Longer, and the name is wrong.
+const NEWS_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A topic as Metadata told it last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -218,6 +222,7 @@ impl Client {
     /// Looks a topic up, waiting for it to get over whatever passes by itself.
     pub fn load_topic(&mut self, name: &str) -> CliResult<&Topic> {
         let mut backoff = Backoff::new(self.timeout);
+        let mut news = Backoff::new(NEWS_TIMEOUT.min(self.timeout));
         loop {
             let response = self.refresh(Some(&[name]))?;
             let found = response
@@ -226,7 +231,7 @@ impl Client {
                 .find(|topic| topic.name.as_deref() == Some(name));
             match found.map_or(UNKNOWN_TOPIC_OR_PARTITION, |topic| topic.error_code) {
                 0 => return Ok(self.topics.entry(name.to_owned()).or_default()),
-                // Kafka calls it retriable, for topics just created; to a person it means a wrong name.
+                UNKNOWN_TOPIC_OR_PARTITION if news.pause() => {}
                 UNKNOWN_TOPIC_OR_PARTITION => return Err(unknown_topic(name)),
                 code if is_retriable(code) && backoff.pause() => {}
                 code => {
@@ -237,6 +242,30 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// Waits until every broker knows the topic and the leaders of its partitions, so that whoever comes next, and
+    /// asks any of them, finds it. Brokers that cannot be reached are not waited for.
+    pub fn await_topic(&mut self, name: &str) -> CliResult<()> {
+        let request = MetadataRequest {
+            topics: Some(vec![MetadataRequestTopic {
+                name: Some(name.to_owned()),
+                ..Default::default()
+            }]),
+            allow_auto_topic_creation: false,
+            ..Default::default()
+        };
+        self.refresh(Some(&[]))?;
+        let mut backoff = Backoff::new(self.timeout);
+        let brokers: Vec<i32> = self.brokers.keys().copied().collect();
+        for broker in brokers {
+            while let Ok(response) = self.call_broker(broker, &request, backoff.deadline()) {
+                if response.topics.iter().all(is_led) || !backoff.pause() {
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What was last known of a topic.
@@ -272,8 +301,13 @@ impl Client {
     }
 }
 
+fn is_led(topic: &MetadataResponseTopic) -> bool {
+    let led = |partition: &MetadataResponsePartition| partition.leader_id != NO_LEADER;
+    topic.error_code == 0 && topic.partitions.iter().all(led)
+}
+
 fn topic_of(topic: &MetadataResponseTopic) -> Topic {
-    let partition = |partition: &crate::wire::metadata::MetadataResponsePartition| Partition {
+    let partition = |partition: &MetadataResponsePartition| Partition {
         leader_id: partition.leader_id,
         leader_epoch: partition.leader_epoch,
         replica_nodes: partition.replica_nodes.clone(),

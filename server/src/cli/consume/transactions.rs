@@ -91,7 +91,6 @@ mod tests {
         let listed = [AbortedTransaction {
             producer_id: 1,
             first_offset: 10,
-            ..Default::default()
         }];
         let mut aborted = Aborted::new(Some(&listed), Isolation::ReadCommitted);
         let mut uncommitted = Aborted::new(Some(&listed), Isolation::ReadUncommitted);

@@ -126,7 +126,9 @@ mod tests {
         }
     }
 
-    fn pair(options: &[&str], line: &[u8]) -> Option<(Option<Vec<u8>>, Option<Vec<u8>>)> {
+    type OptionBytes = Option<Vec<u8>>;
+
+    fn pair(options: &[&str], line: &[u8]) -> Option<(OptionBytes, OptionBytes)> {
         let record = line_record(&args(options), line.to_vec(), 1).ok()?;
         Some((record.key, record.value))
     }

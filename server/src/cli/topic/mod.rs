@@ -37,7 +37,12 @@ fn create(args: &TopicCreateArgs) -> CliResult<()> {
     })?;
     let mut out = Output::stdout(args.connect.json);
     match ErrorCode::from_code(result.error_code) {
-        ErrorCode::None => out.fields_line("", &created(args, &result))?,
+        ErrorCode::None => {
+            if !args.validate_only {
+                client.await_topic(&args.topic)?;
+            }
+            out.fields_line("", &created(args, &result))?;
+        }
         ErrorCode::TopicAlreadyExists if args.if_not_exists => {
             out.fields_line("", &fields! { kind: "exists", topic: args.topic.as_str() })?;
         }
