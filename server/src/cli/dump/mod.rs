@@ -1,6 +1,8 @@
 //! `ringlog dump`: prints and checks the files of a data directory. What a file is follows from its name.
 
 mod index;
+mod journal;
+mod record;
 mod segment;
 mod snapshot;
 mod text;
@@ -82,6 +84,8 @@ enum Kind {
     Checkpoint,
     Properties,
     Json,
+    Journal,
+    JournalCheckpoint,
 }
 
 impl Kind {
@@ -94,7 +98,9 @@ impl Kind {
             "meta.properties" | "partition.metadata" => return Some(Self::Properties),
             "quorum-state" | ".kafka_cleanshutdown" => return Some(Self::Json),
             "leader-epoch-checkpoint" => return Some(Self::Checkpoint),
-            _ if name.ends_with("-offset-checkpoint") || name == "recovery-point-offset-checkpoint" => {
+            _ if name.starts_with("ringlog-journal-") => return Some(Self::Journal),
+            _ if name.starts_with("ringlog-checkpoint-") => return Some(Self::JournalCheckpoint),
+            _ if name.ends_with("-offset-checkpoint") => {
                 return Some(Self::Checkpoint);
             }
             _ => {}
@@ -120,6 +126,8 @@ impl Kind {
             Self::Checkpoint => "checkpoint",
             Self::Properties => "properties",
             Self::Json => "json",
+            Self::Journal => "journal",
+            Self::JournalCheckpoint => "journal checkpoint",
         }
     }
 }
@@ -143,6 +151,8 @@ fn dump_file(path: &Path, args: &DumpArgs, report: &mut Report) -> CliResult<()>
         Kind::Checkpoint => text::dump_checkpoint(path, report),
         Kind::Properties => text::dump_properties(path, report),
         Kind::Json => text::dump_json(path, report),
+        Kind::Journal => journal::dump(path, args, report),
+        Kind::JournalCheckpoint => journal::dump_checkpoint(path, report),
     }
 }
 

@@ -7,14 +7,16 @@ use std::path::Path;
 use bytes::Bytes;
 use ringlog_engine::batch::{BatchHeader, HEADER_BYTES, TimestampType};
 
+use super::record::Records;
 use super::{Report, base_offset_of, cannot_read};
 use crate::cli::args::DumpArgs;
 use crate::cli::error::CliResult;
-use crate::cli::output::{Fields, fields, insert_record};
-use crate::cli::records::{Batch, Batches, RecordError, whole_size_bytes};
+use crate::cli::output::{Fields, fields};
+use crate::cli::records::{Batch, Batches, whole_size_bytes};
 
 /// Prints every batch, and with `--records` its records; then how many there were.
 pub(super) fn dump(path: &Path, args: &DumpArgs, report: &mut Report) -> CliResult<()> {
+    let records = Records::of_path(path, args);
     let mut reader = LogReader::open(path)?;
     let mut totals = Totals {
         next_offset: base_offset_of(path).unwrap_or(0),
@@ -23,7 +25,7 @@ pub(super) fn dump(path: &Path, args: &DumpArgs, report: &mut Report) -> CliResu
     loop {
         let position = reader.position;
         match reader.next(path)? {
-            Found::Batch(batch) => dump_batch(&batch, position, args, &mut totals, report)?,
+            Found::Batch(batch) => dump_batch(&batch, position, records, &mut totals, report)?,
             Found::End => break,
             Found::Zeroes(bytes) => {
                 report.item(
@@ -146,7 +148,7 @@ impl LogReader {
 fn dump_batch(
     batch: &Batch,
     position: u64,
-    args: &DumpArgs,
+    records: Records,
     totals: &mut Totals,
     report: &mut Report,
 ) -> CliResult<()> {
@@ -158,8 +160,7 @@ fn dump_batch(
     totals.next_offset = batch.header.last_offset().saturating_add(1);
     match crc {
         Err(error) => report.corrupt(position, error),
-        Ok(()) if args.records => dump_records(batch, position, args.max_unpacked_bytes, report),
-        Ok(()) => Ok(()),
+        Ok(()) => records.dump(batch, position, report),
     }
 }
 
@@ -213,26 +214,4 @@ fn timestamp_type(header: &BatchHeader) -> &'static str {
         TimestampType::CreateTime => "CreateTime",
         TimestampType::LogAppendTime => "LogAppendTime",
     }
-}
-
-fn dump_records(batch: &Batch, position: u64, max_unpacked_bytes: u64, report: &mut Report) -> CliResult<()> {
-    let records = match batch.records(max_unpacked_bytes) {
-        Ok(records) => records,
-        // A batch that is merely larger than the limit is not damaged.
-        Err(error @ RecordError::TooLarge { .. }) => {
-            return report.inner(&fields! { kind: "skipped", position: position, note: error.to_string() });
-        }
-        Err(error) => return report.corrupt(position, error),
-    };
-    for record in records {
-        match record {
-            Ok(record) => {
-                let mut shown = fields! { kind: "record" };
-                insert_record(&mut shown, &record);
-                report.inner(&shown)?;
-            }
-            Err(error) => report.corrupt(position, error)?,
-        }
-    }
-    Ok(())
 }

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use ringlog_engine::journal::format::{self, Entry, EntryKind, FrameHeader};
+use ringlog_engine::journal::states;
+
 use super::*;
 use crate::cli::records::{BatchBuilder, Codec, NewRecord, Producer};
 
@@ -174,6 +177,79 @@ fn text_files_are_checked() {
     }
 }
 
+/// A journal frame with one batch, as the engine writes it.
+fn frame(sequence: u64, data: &[u8]) -> Vec<u8> {
+    let entry = Entry {
+        kind: EntryKind::Batch,
+        name: "t-0",
+        topic_id: [7; 16],
+        segment_base: 0,
+        position: 0,
+        base_offset: 5,
+        data,
+    };
+    let mut payload = Vec::new();
+    entry.write_head(&mut payload);
+    payload.extend_from_slice(data);
+    let frame_bytes = format::frame_bytes(payload.len());
+    let header = FrameHeader {
+        journal_id: 9,
+        sequence,
+        frame_bytes: frame_bytes as u32,
+        payload_bytes: payload.len() as u32,
+        entries: 1,
+    };
+    let mut bytes = header.encode(&payload).to_vec();
+    bytes.extend_from_slice(&payload);
+    bytes.resize(frame_bytes, 0);
+    bytes
+}
+
+#[test]
+fn a_journal_may_end_in_a_torn_frame_but_not_hold_one() {
+    let first = format::file_header(9).to_vec();
+    let frames = [
+        frame(3, &batch(5, &["a"])),
+        frame(4, &batch(6, &["b"])),
+        frame(5, &batch(7, &["c"])),
+    ];
+    let journal = |frames: &[Vec<u8>]| [&first[..], &frames.concat(), &[0; 8192]].concat();
+    assert_eq!(corrupt_in("ringlog-journal-0", &journal(&frames)), 0);
+    let mut torn = frames.clone();
+    torn[2][100] ^= 1;
+    assert_eq!(corrupt_in("ringlog-journal-0", &journal(&torn)), 0);
+    torn[1][100] ^= 1;
+    assert_eq!(
+        corrupt_in("ringlog-journal-0", &journal(&torn)),
+        1,
+        "only the last can be unfinished"
+    );
+    let mut holed = frames;
+    holed[1][100] ^= 1;
+    assert_eq!(corrupt_in("ringlog-journal-0", &journal(&holed)), 1);
+    assert_eq!(corrupt_in("ringlog-journal-0", &[0; 4096]), 0);
+    assert_eq!(corrupt_in("ringlog-journal-0", &[]), 0);
+}
+
+#[test]
+fn a_journal_s_batches_are_checked() {
+    let mut damaged = batch(5, &["a"]);
+    *damaged.last_mut().expect("a byte") ^= 1;
+    let journal = [format::file_header(9).to_vec(), frame(1, &damaged)].concat();
+    assert_eq!(corrupt_in("ringlog-journal-0", &journal), 1);
+}
+
+#[test]
+fn a_checkpoint_is_checked() {
+    let sound = states::encode_file(9, 3, 4096, &[]);
+    assert_eq!(corrupt_in("ringlog-checkpoint-1", &sound), 0);
+    for at in 12..sound.len() {
+        let mut flipped = sound.clone();
+        flipped[at] ^= 1;
+        assert_eq!(corrupt_in("ringlog-checkpoint-1", &flipped), 1, "byte {at}");
+    }
+}
+
 #[test]
 fn a_name_decides_what_a_file_is() {
     for (name, kind) in [
@@ -182,6 +258,8 @@ fn a_name_decides_what_a_file_is() {
         ("00000000000000000005.index.swap", Some(Kind::OffsetIndex)),
         ("00000000000000000100-0000000001.checkpoint", Some(Kind::Segment)),
         ("recovery-point-offset-checkpoint", Some(Kind::Checkpoint)),
+        ("ringlog-journal-0", Some(Kind::Journal)),
+        ("ringlog-checkpoint-12", Some(Kind::JournalCheckpoint)),
         ("notes.txt", None),
         ("log", None),
     ] {
