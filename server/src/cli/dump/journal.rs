@@ -118,18 +118,21 @@ impl<'a> Journal<'a> {
         Ok(())
     }
 
-    /// A damaged frame is corrupt when a later one is there; the last may be one that was cut off, which nobody was
-    /// told about.
+    /// Frames are written one at a time: a damaged one is corrupt when a later one was begun. Only the last may be
+    /// one that was cut off, which nobody was told about.
     fn verdict(&self, report: &mut Report) -> CliResult<()> {
+        let damaged = self.damaged.iter().map(|(_, sequence)| sequence);
+        let newest = damaged.chain(self.intact.last()).max();
         for (position, sequence) in &self.damaged {
-            match self.intact.contains(&(sequence + 1)) {
-                true => report.corrupt(
+            if newest.is_some_and(|newest| sequence < newest) {
+                report.corrupt(
                     *position,
-                    format!("frame {sequence} is damaged, and a later one is not"),
-                )?,
-                false => report.item(&fields! {
+                    format!("frame {sequence} is damaged, and a later one is there"),
+                )?;
+            } else {
+                report.item(&fields! {
                     kind: "torn", position: *position, sequence: *sequence, note: "begun and not finished",
-                })?,
+                })?;
             }
         }
         let mut end = fields! { kind: "end", frames: self.intact.len() as u64 };
