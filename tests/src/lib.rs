@@ -36,6 +36,21 @@ pub fn wait_for<T>(what: &str, patience: Duration, mut probe: impl FnMut() -> Op
     }
 }
 
+/// Checks that `probe` gives `expected` at once. Another broker (see [`broker::external`]) may take its time:
+/// in Apache Kafka an acknowledged change of metadata reaches the answers a little later.
+///
+/// # Panics
+/// When it does not.
+pub fn assert_settled<T: PartialEq + std::fmt::Debug>(what: &str, expected: T, mut probe: impl FnMut() -> T) {
+    let mut found = probe();
+    let deadline = Instant::now() + PATIENCE;
+    while found != expected && broker::external().is_some() && Instant::now() < deadline {
+        std::thread::park_timeout(Duration::from_millis(20));
+        found = probe();
+    }
+    assert_eq!(found, expected, "{what}");
+}
+
 /// A small generator of pseudo-random numbers (xorshift64*), so that a seed is a run.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
