@@ -11,6 +11,8 @@
 pub mod admin;
 pub mod broker;
 pub mod client;
+pub mod files;
+pub mod fixture;
 pub mod oracle;
 pub mod raw;
 
