@@ -86,6 +86,7 @@ pub struct Builder {
     cores: Option<usize>,
     data: Option<PathBuf>,
     wrapper: Vec<String>,
+    same_port: bool,
 }
 
 impl Builder {
@@ -95,6 +96,7 @@ impl Builder {
             cores: None,
             data: None,
             wrapper: Vec::new(),
+            same_port: false,
         }
     }
 
@@ -119,6 +121,12 @@ impl Builder {
     /// A command to put before the binary, which must end by executing what follows it.
     pub fn wrapper(mut self, words: &[&str]) -> Builder {
         self.wrapper = words.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
+    /// Later starts listen on the port the first one found, so that clients find the broker again.
+    pub fn same_port(mut self) -> Builder {
+        self.same_port = true;
         self
     }
 
@@ -155,6 +163,7 @@ impl Builder {
             settings: self.settings,
             cores: self.cores,
             wrapper: self.wrapper,
+            same_port: self.same_port,
             data,
             logs,
             starts: 0,
@@ -194,6 +203,7 @@ pub struct Broker {
     settings: Vec<(String, String)>,
     cores: Option<usize>,
     wrapper: Vec<String>,
+    same_port: bool,
     data: PathBuf,
     logs: TempDir,
     starts: u32,
@@ -219,6 +229,7 @@ impl Broker {
             settings: Vec::new(),
             cores: None,
             wrapper: Vec::new(),
+            same_port: false,
             data: PathBuf::new(),
             logs: TempDir::new().expect("a temporary directory"),
             starts: 0,
@@ -330,6 +341,25 @@ impl Broker {
         Ok(())
     }
 
+    /// Starts the process and kills it after this time, ready or not.
+    pub fn start_and_kill(&mut self, after: Duration) {
+        assert!(self.running.is_none(), "stop or kill it first");
+        self.starts += 1;
+        let stderr = File::create(self.stderr_path()).expect("a file for standard error");
+        let mut child = self
+            .command()
+            .stdout(Stdio::null())
+            .stderr(stderr)
+            .spawn()
+            .expect("the binary starts");
+        assert!(
+            wait(&mut child, after).is_none(),
+            "it ended by itself:\n{}",
+            self.log()
+        );
+        end(&mut child);
+    }
+
     fn command(&self) -> Command {
         let mut words: Vec<std::ffi::OsString> = self.wrapper.iter().map(Into::into).collect();
         words.push(binary().into());
@@ -339,7 +369,8 @@ impl Broker {
             .arg("serve")
             .arg("--data-dir")
             .arg(&self.data);
-        command.args(["--listen", "127.0.0.1:0"]);
+        let again = self.same_port && !self.bootstrap.is_empty();
+        command.args(["--listen", if again { &self.bootstrap } else { "127.0.0.1:0" }]);
         if let Some(cores) = self.cores {
             command.args(["--cores", &cores.to_string()]);
         }

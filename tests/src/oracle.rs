@@ -1,6 +1,6 @@
 //! What a broker promised and what it then gives: a ledger of acknowledgements, and the check against it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use rdkafka::Offset;
@@ -14,7 +14,7 @@ pub struct Acknowledged {
     pub topic: String,
     /// Its partition.
     pub partition: i32,
-    /// The offset the broker named.
+    /// The offset the broker named; negative when the client learned only that it is in the log.
     pub offset: i64,
     /// What was in it, see [`digest`].
     pub digest: u64,
@@ -30,7 +30,14 @@ pub fn digest(key: Option<&[u8]>, value: Option<&[u8]>) -> u64 {
 /// Everything acknowledged so far, by topic and partition, then offset.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    partitions: BTreeMap<(String, i32), BTreeMap<i64, u64>>,
+    partitions: BTreeMap<(String, i32), Promised>,
+}
+
+/// What is promised of one partition: contents at offsets, and contents at offsets nobody knows.
+#[derive(Debug, Default)]
+struct Promised {
+    placed: BTreeMap<i64, u64>,
+    somewhere: Vec<u64>,
 }
 
 impl Ledger {
@@ -49,19 +56,21 @@ impl Ledger {
                 .partitions
                 .entry((one.topic.clone(), one.partition))
                 .or_default();
-            if let Some(other) = place.insert(one.offset, one.digest) {
-                assert_eq!(
-                    other, one.digest,
-                    "{}-{} offset {} was given twice",
-                    one.topic, one.partition, one.offset
-                );
+            if one.offset < 0 {
+                place.somewhere.push(one.digest);
+            } else if let Some(other) = place.placed.insert(one.offset, one.digest) {
+                let what = format!("{}-{} offset {}", one.topic, one.partition, one.offset);
+                assert_eq!(other, one.digest, "{what} was given to two records");
             }
         }
     }
 
     /// How many records are promised.
     pub fn len(&self) -> usize {
-        self.partitions.values().map(BTreeMap::len).sum()
+        self.partitions
+            .values()
+            .map(|promised| promised.placed.len() + promised.somewhere.len())
+            .sum()
     }
 
     /// Whether nothing is promised.
@@ -97,21 +106,28 @@ fn dense(place: &str, records: &[Incoming]) {
     }
 }
 
-fn kept(place: &str, promised: &BTreeMap<i64, u64>, records: &[Incoming]) {
-    let last = promised.last_key_value().map_or(-1, |(&offset, _)| offset);
+fn kept(place: &str, promised: &Promised, records: &[Incoming]) {
+    let last = promised.placed.last_key_value().map_or(-1, |(&offset, _)| offset);
+    let end = records.len() as i64;
     assert!(
-        last < records.len() as i64,
-        "{place}: offset {last} was acknowledged, and the log ends at {}",
-        records.len()
+        last < end,
+        "{place}: offset {last} was acknowledged, and the log ends at {end}"
     );
-    for (&offset, &digest) in promised {
-        let record = &records[offset as usize];
-        let found = self::digest(record.key.as_deref(), record.value.as_deref());
+    let found: Vec<u64> = records
+        .iter()
+        .map(|record| digest(record.key.as_deref(), record.value.as_deref()))
+        .collect();
+    for (&offset, &digest) in &promised.placed {
         assert_eq!(
-            found, digest,
+            found[offset as usize], digest,
             "{place}: at offset {offset} is another record than was acknowledged"
         );
     }
+    let found: HashSet<u64> = found.into_iter().collect();
+    assert!(
+        promised.somewhere.iter().all(|digest| found.contains(digest)),
+        "{place}: an acknowledged record is missing"
+    );
 }
 
 fn once(place: &str, records: &[Incoming]) {
