@@ -13,6 +13,7 @@ pub mod broker;
 pub mod client;
 pub mod files;
 pub mod fixture;
+pub mod mounts;
 pub mod oracle;
 pub mod raw;
 
