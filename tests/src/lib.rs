@@ -11,6 +11,7 @@
 pub mod admin;
 pub mod broker;
 pub mod client;
+pub mod code;
 pub mod files;
 pub mod fixture;
 pub mod mounts;

@@ -184,6 +184,14 @@ pub fn metadata(connection: &mut Connection, version: i16, topics: &[&str]) -> M
     connection.call(version, &request)
 }
 
+/// A Metadata request for one topic that may create it.
+pub fn ask_metadata(topic: &str) -> MetadataRequest {
+    let topic = MetadataRequestTopic::default().with_name(Some(name(topic)));
+    MetadataRequest::default()
+        .with_topics(Some(vec![topic]))
+        .with_allow_auto_topic_creation(true)
+}
+
 /// A Produce request (by name) for one partition.
 pub fn produce_request(topic: &str, partition: i32, acks: i16, records: &[u8]) -> ProduceRequest {
     let partition = PartitionProduceData::default()
@@ -403,4 +411,19 @@ pub fn batches(mut records: &[u8]) -> Vec<(i64, i32)> {
         records = &records[length..];
     }
     out
+}
+
+/// The broker still serves: a good batch is taken and comes back.
+///
+/// # Panics
+/// When it does not.
+pub fn assert_serves(bootstrap: &str, topic: &str) {
+    let mut connection = Connection::open(bootstrap);
+    let answer = produce(&mut connection, topic, 0, &Batch::of(&[b"still here"]).build());
+    assert_eq!(answer.error_code, 0);
+    let back = fetch(&mut connection, topic, 0, answer.base_offset);
+    assert_eq!(
+        batches(&back.records.unwrap_or_default()),
+        [(answer.base_offset, 1)]
+    );
 }
