@@ -1,11 +1,14 @@
 //! What is in the data directories under `tests/fixtures`, which Apache Kafka 4.3.1 wrote: one rule for who fills
 //! them (`examples/fill_fixture.rs`) and who reads them back.
 
+use std::path::Path;
+use std::process::Command;
+
 use kafka_protocol::messages::InitProducerIdRequest;
 
-use crate::admin;
 use crate::client::{Outgoing, Producer};
 use crate::raw::{Batch, Connection, produce};
+use crate::{PATIENCE, admin, code, wait_for};
 
 /// Topics of one partition, each with [`CODEC_RECORDS`] records in the codec it is named after.
 pub const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
@@ -67,7 +70,8 @@ pub fn fill(bootstrap: &str) {
         producer.send_all(&topic, 0, &records);
     }
     admin::try_create(bootstrap, ROLLED, 1, &[forever, ("segment.bytes", "1048576")]).expect("created");
-    let producer = Producer::new(bootstrap, &[("linger.ms", "0")]);
+    // A batch for each record, so that the indexes have entries.
+    let producer = Producer::new(bootstrap, &[("linger.ms", "0"), ("batch.size", "60000")]);
     let records: Vec<Outgoing> = (0..ROLLED_RECORDS)
         .map(|offset| Outgoing::value(rolled_value(offset)))
         .collect();
@@ -76,7 +80,10 @@ pub fn fill(bootstrap: &str) {
     admin::try_create(bootstrap, IDEMPOTENT, 3, &settings).expect("created");
     admin::try_create(bootstrap, EMPTY, 2, &[forever]).expect("created");
     let mut connection = Connection::open(bootstrap);
-    let id = connection.call(4, &InitProducerIdRequest::default().with_transactional_id(None));
+    let id = wait_for("a producer id", PATIENCE, || {
+        let answer = connection.call(4, &InitProducerIdRequest::default().with_transactional_id(None));
+        (answer.error_code == code::NONE).then_some(answer)
+    });
     for partition in 0..3 {
         for sequence in 0..IDEMPOTENT_BATCHES {
             let batch = Batch::of(&[&idempotent_value(partition, sequence)]);
@@ -85,4 +92,21 @@ pub fn fill(bootstrap: &str) {
             assert_eq!((answer.error_code, answer.base_offset), (0, i64::from(sequence)));
         }
     }
+}
+
+/// Unpacks a fixture into a folder that does not exist yet.
+///
+/// # Panics
+/// When there is no `tar`.
+pub fn unpack(name: &str, into: &Path) {
+    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
+    std::fs::create_dir(into).expect("a folder");
+    let status = Command::new("tar")
+        .arg("-xzf")
+        .arg(archive)
+        .arg("-C")
+        .arg(into)
+        .status()
+        .expect("tar");
+    assert!(status.success(), "tar: {status}");
 }

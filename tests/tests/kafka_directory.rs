@@ -1,30 +1,15 @@
 //! Data directories Apache Kafka 4.3.1 wrote, one left by a clean stop and one by kill -9: we start on them.
 
 use std::path::Path;
-use std::process::Command;
 
 use rdkafka::Offset;
 use ringlog_tests::Broker;
 use ringlog_tests::client::{Outgoing, Producer, read, read_partition};
 use ringlog_tests::fixture::{
     CODEC_RECORDS, CODECS, EMPTY, IDEMPOTENT, IDEMPOTENT_BATCHES, IDEMPOTENT_LIMIT, ROLLED, ROLLED_RECORDS,
-    codec_record, codec_topic, idempotent_value, rolled_value,
+    codec_record, codec_topic, idempotent_value, rolled_value, unpack,
 };
 use ringlog_tests::raw::{Batch, Connection, fetch, metadata, produce, topic_id};
-
-/// Unpacks a fixture.
-fn unpack(name: &str, into: &Path) {
-    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
-    std::fs::create_dir(into).expect("a folder");
-    let status = Command::new("tar")
-        .arg("-xzf")
-        .arg(archive)
-        .arg("-C")
-        .arg(into)
-        .status()
-        .expect("tar");
-    assert!(status.success(), "tar: {status}");
-}
 
 fn property(text: &str, key: &str) -> String {
     let line = text

@@ -11,11 +11,14 @@ use ringlog_tests::files::{
 };
 use ringlog_tests::oracle::Ledger;
 use ringlog_tests::raw::{Batch, Connection, fetch, produce};
-use ringlog_tests::{Broker, Random};
+use ringlog_tests::{Broker, Random, fixture};
 
 /// Sends records of random sizes to every partition and enters them in the ledger.
 fn load(broker: &Broker, topic: &str, partitions: i32, records: usize, seed: u64, ledger: &mut Ledger) {
-    let producer = Producer::new(broker.bootstrap(), &[("enable.idempotence", "true")]);
+    let producer = Producer::new(
+        broker.bootstrap(),
+        &[("enable.idempotence", "true"), ("batch.size", "30000")],
+    );
     let mut random = Random::new(seed);
     for number in 0..records {
         let size = 9 + random.below(20_000);
@@ -227,6 +230,25 @@ fn assert_only_known(folder: &Path) {
                 .any(|suffix| name.ends_with(suffix));
         assert!(known, "{name} in {folder:?} is no file of Kafka's");
     }
+}
+
+/// What [`the_files_after_a_clean_stop_are_kafkas`] asks of our files, Kafka's own have.
+#[test]
+fn kafkas_own_files_pass_the_same_checks() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let data = folder.path().join("data");
+    fixture::unpack("kafka-4.3.1-clean.tar.gz", &data);
+    assert_root(&data);
+    assert_partition(
+        &data.join(format!("{}-0", fixture::ROLLED)),
+        fixture::ROLLED_RECORDS as i64,
+    );
+    assert_partition(&data.join(format!("{}-1", fixture::EMPTY)), 0);
+    let highs = checkpoint(&data.join("replication-offset-checkpoint"));
+    let recovered = checkpoint(&data.join("recovery-point-offset-checkpoint"));
+    let key = (fixture::codec_topic("lz4"), 0);
+    let end = fixture::CODEC_RECORDS as i64;
+    assert_eq!((highs.get(&key), recovered.get(&key)), (Some(&end), Some(&end)));
 }
 
 #[test]
