@@ -1,4 +1,5 @@
 //! Ringlog, the broker: wire codec, connections, handlers, metadata and the command line.
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod wire;
