@@ -148,7 +148,10 @@ pub fn end(bytes: &[u8]) -> Result<Option<(i64, i32)>, LogError> {
         if position > bytes.len() {
             break;
         }
-        found = Some((header.base_offset + i64::from(header.last_delta) + 1, header.epoch));
+        found = Some((
+            header.base_offset + i64::from(header.last_delta) + 1,
+            header.epoch,
+        ));
     }
     Ok(found)
 }
@@ -159,8 +162,12 @@ pub fn end(bytes: &[u8]) -> Result<Option<(i64, i32)>, LogError> {
 /// # Errors
 /// The batch is damaged.
 pub fn first(bytes: &[u8]) -> Result<Option<(usize, i64, i64)>, LogError> {
-    let Some(header) = Header::read(bytes)? else { return Ok(None) };
-    let Some(batch) = bytes.get(..header.total_bytes) else { return Ok(None) };
+    let Some(header) = Header::read(bytes)? else {
+        return Ok(None);
+    };
+    let Some(batch) = bytes.get(..header.total_bytes) else {
+        return Ok(None);
+    };
     header.check(batch)?;
     let end = header.base_offset + i64::from(header.last_delta) + 1;
     Ok(Some((header.total_bytes, header.base_offset, end)))
@@ -180,15 +187,24 @@ struct Header {
 impl Header {
     /// `None` when the bytes end before the header does, or when only the zeroes of a preallocated file follow.
     fn read(bytes: &[u8]) -> Result<Option<Header>, LogError> {
-        let Some(head) = bytes.get(..HEADER_BYTES) else { return Ok(None) };
+        let Some(head) = bytes.get(..HEADER_BYTES) else {
+            return Ok(None);
+        };
         let i64_at = |at: usize| head[at..at + 8].iter().fold(0u64, |n, b| n << 8 | u64::from(*b)) as i64;
         let i32_at = |at: usize| head[at..at + 4].iter().fold(0u32, |n, b| n << 8 | u32::from(*b)) as i32;
         let (base_offset, length) = (i64_at(0), i32_at(8));
         if length == 0 && base_offset == 0 {
             return Ok(None);
         }
-        let wrong = |reason: String| Err(LogError::Batch { offset: base_offset, reason });
-        let Ok(length) = usize::try_from(length) else { return wrong(format!("a length of {length}")) };
+        let wrong = |reason: String| {
+            Err(LogError::Batch {
+                offset: base_offset,
+                reason,
+            })
+        };
+        let Ok(length) = usize::try_from(length) else {
+            return wrong(format!("a length of {length}"));
+        };
         if !(HEADER_BYTES - 12..=4 * MAX_BATCH_BYTES).contains(&length) {
             return wrong(format!("a length of {length} bytes"));
         }
@@ -209,7 +225,10 @@ impl Header {
 
     fn check(&self, batch: &[u8]) -> Result<(), LogError> {
         let wrong = |reason: &str| {
-            Err(LogError::Batch { offset: self.base_offset, reason: reason.to_owned() })
+            Err(LogError::Batch {
+                offset: self.base_offset,
+                reason: reason.to_owned(),
+            })
         };
         if crc32c(&batch[CRC_FROM..]) != self.crc {
             wrong("its checksum is wrong")
@@ -227,7 +246,10 @@ impl Header {
         batch: &Bytes,
         each: &mut dyn FnMut(Placed) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut from = Cursor { bytes: batch, position: HEADER_BYTES };
+        let mut from = Cursor {
+            bytes: batch,
+            position: HEADER_BYTES,
+        };
         for delta in 0..self.count {
             let offset = self.base_offset + i64::from(delta);
             let value = from.value().ok_or_else(|| LogError::Batch {
@@ -235,7 +257,12 @@ impl Header {
                 reason: format!("record {delta} is malformed"),
             })?;
             let record = Record::decode(&value).map_err(|error| LogError::Record { offset, error })?;
-            each(Placed { offset, epoch: self.epoch, timestamp_ms: self.timestamp_ms, record })?;
+            each(Placed {
+                offset,
+                epoch: self.epoch,
+                timestamp_ms: self.timestamp_ms,
+                record,
+            })?;
         }
         Ok(())
     }
@@ -250,7 +277,10 @@ impl Cursor<'_> {
     /// The value of the next record; `None` when its bytes make no sense.
     fn value(&mut self) -> Option<Bytes> {
         let length = usize::try_from(self.varint()?).ok()?;
-        let end = self.position.checked_add(length).filter(|end| *end <= self.bytes.len())?;
+        let end = self
+            .position
+            .checked_add(length)
+            .filter(|end| *end <= self.bytes.len())?;
         self.position += 1;
         self.varint()?;
         self.varint()?;
@@ -297,9 +327,21 @@ mod tests {
 
     fn sample() -> Vec<Record> {
         vec![
-            FeatureLevelRecord { name: "metadata.version".into(), feature_level: 30 }.into(),
-            TopicRecord { name: "t".into(), topic_id: Uuid([1; 16]) }.into(),
-            PartitionRecord { replicas: vec![1; 70], ..Default::default() }.into(),
+            FeatureLevelRecord {
+                name: "metadata.version".into(),
+                feature_level: 30,
+            }
+            .into(),
+            TopicRecord {
+                name: "t".into(),
+                topic_id: Uuid([1; 16]),
+            }
+            .into(),
+            PartitionRecord {
+                replicas: vec![1; 70],
+                ..Default::default()
+            }
+            .into(),
         ]
     }
 
@@ -321,8 +363,14 @@ mod tests {
         log.extend_from_slice(&second);
         let (found, used) = read(&Bytes::from(log.clone())).expect("valid");
         assert_eq!((found.len(), used), (4, log.len()));
-        assert_eq!((found[3].offset, found[3].epoch, found[3].timestamp_ms), (3, 6, 2000));
-        assert_eq!(found.iter().map(|p| p.record.clone()).collect::<Vec<_>>()[..3], sample());
+        assert_eq!(
+            (found[3].offset, found[3].epoch, found[3].timestamp_ms),
+            (3, 6, 2000)
+        );
+        assert_eq!(
+            found.iter().map(|p| p.record.clone()).collect::<Vec<_>>()[..3],
+            sample()
+        );
         assert_eq!(end(&log), Ok(Some((4, 6))));
         let torn = Bytes::from(log[..log.len() - 1].to_vec());
         assert_eq!(read(&torn).expect("valid").1, first_bytes);

@@ -18,7 +18,10 @@ pub struct ChunkedMap<K, V> {
 
 impl<K, V> Default for ChunkedMap<K, V> {
     fn default() -> Self {
-        ChunkedMap { chunks: Vec::new(), len: 0 }
+        ChunkedMap {
+            chunks: Vec::new(),
+            len: 0,
+        }
     }
 }
 
@@ -57,8 +60,12 @@ impl<K: Ord + Clone, V: Clone> ChunkedMap<K, V> {
         K: Borrow<Q>,
     {
         let at = self.chunk_of(key)?;
-        let index = self.chunks[at].binary_search_by(|(k, _)| k.borrow().cmp(key)).ok()?;
-        Arc::make_mut(&mut self.chunks[at]).get_mut(index).map(|(_, value)| value)
+        let index = self.chunks[at]
+            .binary_search_by(|(k, _)| k.borrow().cmp(key))
+            .ok()?;
+        Arc::make_mut(&mut self.chunks[at])
+            .get_mut(index)
+            .map(|(_, value)| value)
     }
 
     /// Puts a value in, and gives back the one it replaces.
@@ -86,7 +93,9 @@ impl<K: Ord + Clone, V: Clone> ChunkedMap<K, V> {
         K: Borrow<Q>,
     {
         let at = self.chunk_of(key)?;
-        let index = self.chunks[at].binary_search_by(|(k, _)| k.borrow().cmp(key)).ok()?;
+        let index = self.chunks[at]
+            .binary_search_by(|(k, _)| k.borrow().cmp(key))
+            .ok()?;
         let chunk = Arc::make_mut(&mut self.chunks[at]);
         let (_, value) = chunk.remove(index);
         if chunk.is_empty() {
@@ -98,7 +107,10 @@ impl<K: Ord + Clone, V: Clone> ChunkedMap<K, V> {
 
     /// All entries, in the order of their keys.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.chunks.iter().flat_map(|chunk| chunk.iter()).map(|(key, value)| (key, value))
+        self.chunks
+            .iter()
+            .flat_map(|chunk| chunk.iter())
+            .map(|(key, value)| (key, value))
     }
 
     /// The entries whose key is at least `key`, in order.
@@ -107,8 +119,13 @@ impl<K: Ord + Clone, V: Clone> ChunkedMap<K, V> {
         K: Borrow<Q>,
     {
         let at = self.chunk_of(key).unwrap_or(0);
-        let start = self.chunks.get(at).map_or(0, |chunk| chunk.partition_point(|(k, _)| k.borrow() < key));
-        let entries = self.chunks[at.min(self.chunks.len())..].iter().flat_map(|chunk| chunk.iter());
+        let start = self
+            .chunks
+            .get(at)
+            .map_or(0, |chunk| chunk.partition_point(|(k, _)| k.borrow() < key));
+        let entries = self.chunks[at.min(self.chunks.len())..]
+            .iter()
+            .flat_map(|chunk| chunk.iter());
         entries.skip(start).map(|(key, value)| (key, value))
     }
 
@@ -117,8 +134,9 @@ impl<K: Ord + Clone, V: Clone> ChunkedMap<K, V> {
     where
         K: Borrow<Q>,
     {
-        let above =
-            self.chunks.partition_point(|chunk| chunk.first().is_some_and(|(k, _)| k.borrow() <= key));
+        let above = self
+            .chunks
+            .partition_point(|chunk| chunk.first().is_some_and(|(k, _)| k.borrow() <= key));
         above.checked_sub(1)
     }
 
@@ -128,7 +146,11 @@ impl<K: Ord + Clone, V: Clone> ChunkedMap<K, V> {
             return;
         }
         // Keys that arrive in order fill chunks to the brim; others split them in half.
-        let middle = if inserted + 1 == chunk.len() { CHUNK } else { CHUNK / 2 };
+        let middle = if inserted + 1 == chunk.len() {
+            CHUNK
+        } else {
+            CHUNK / 2
+        };
         let upper = chunk.split_off(middle);
         self.chunks.insert(at + 1, Arc::new(upper));
     }
@@ -183,7 +205,12 @@ mod tests {
         let map: ChunkedMap<u32, u32> = (0..1000).map(|n| (n, n)).collect();
         let mut copy = map.clone();
         *copy.get_mut(&500).expect("there") = 7;
-        let shared = map.chunks.iter().zip(&copy.chunks).filter(|(a, b)| Arc::ptr_eq(a, b)).count();
+        let shared = map
+            .chunks
+            .iter()
+            .zip(&copy.chunks)
+            .filter(|(a, b)| Arc::ptr_eq(a, b))
+            .count();
         assert_eq!((shared, map.get(&500)), (map.chunks.len() - 1, Some(&500)));
         assert_eq!(map.chunks.len(), 1000usize.div_ceil(CHUNK));
     }

@@ -36,7 +36,13 @@ pub enum ResourceType {
 impl ResourceType {
     /// The kind of a number.
     pub fn from_number(number: i8) -> Option<ResourceType> {
-        let all = [Self::Topic, Self::Broker, Self::BrokerLogger, Self::ClientMetrics, Self::Group];
+        let all = [
+            Self::Topic,
+            Self::Broker,
+            Self::BrokerLogger,
+            Self::ClientMetrics,
+            Self::Group,
+        ];
         all.into_iter().find(|kind| *kind as i8 == number)
     }
 }
@@ -185,7 +191,8 @@ impl MetadataImage {
 
     /// A topic's effective settings. A name that is no topic has the defaults.
     pub fn topic_settings(&self, config: &Config, node_id: i32, topic: &str) -> TopicSettings {
-        self.layers(config, node_id).topic_settings(self.settings(ResourceType::Topic, topic))
+        self.layers(config, node_id)
+            .topic_settings(self.settings(ResourceType::Topic, topic))
     }
 
     /// A registered broker.

@@ -4,6 +4,7 @@
 
 pub mod batches;
 pub mod chunked;
+pub mod controller;
 pub mod image;
 pub mod records;
 pub mod replay;

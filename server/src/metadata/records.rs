@@ -52,7 +52,10 @@ mod tests {
     fn kafkas_bytes_are_ours() {
         // The first record of a log formatted by Kafka 4.3.1.
         let kafkas = b"\x01\x0c\x00\x11metadata.version\x00\x1e\x00";
-        let record = Record::from(FeatureLevelRecord { name: "metadata.version".into(), feature_level: 30 });
+        let record = Record::from(FeatureLevelRecord {
+            name: "metadata.version".into(),
+            feature_level: 30,
+        });
         let mut out = Vec::new();
         encode(&record, &mut out, level::V4_3);
         assert_eq!(out, kafkas);

@@ -29,7 +29,10 @@ pub struct Replay {
 impl Replay {
     /// From an image.
     pub fn new(image: MetadataImage) -> Replay {
-        Replay { image, transaction: None }
+        Replay {
+            image,
+            transaction: None,
+        }
     }
 
     /// The image as of the last whole transaction.
@@ -49,7 +52,12 @@ impl Replay {
     /// The record contradicts the image. The image is then of no use.
     pub fn apply(&mut self, placed: Placed) -> Result<(), ReplayError> {
         let Placed { offset, epoch, .. } = placed;
-        let wrong = |reason: &str| Err(ReplayError::Contradiction { offset, reason: reason.to_owned() });
+        let wrong = |reason: &str| {
+            Err(ReplayError::Contradiction {
+                offset,
+                reason: reason.to_owned(),
+            })
+        };
         match (&placed.record, self.transaction.take()) {
             (Record::BeginTransaction(_), Some(_)) => return wrong("a transaction begins within another"),
             (Record::BeginTransaction(_), None) => self.transaction = Some(Vec::new()),
@@ -93,7 +101,12 @@ impl Replay {
     /// As [`Replay::apply`].
     pub fn apply_all(&mut self, records: &[Record], base_offset: i64, epoch: i32) -> Result<(), ReplayError> {
         for (offset, record) in (base_offset..).zip(records) {
-            self.apply(Placed { offset, epoch, timestamp_ms: 0, record: record.clone() })?;
+            self.apply(Placed {
+                offset,
+                epoch,
+                timestamp_ms: 0,
+                record: record.clone(),
+            })?;
         }
         Ok(())
     }
@@ -132,8 +145,14 @@ impl From<LogError> for ReplayError {
 
 impl MetadataImage {
     fn apply(&mut self, placed: Placed) -> Result<(), ReplayError> {
-        let Placed { offset, epoch, record, .. } = placed;
-        self.change(record, offset).map_err(|reason| ReplayError::Contradiction { offset, reason })?;
+        let Placed {
+            offset,
+            epoch,
+            record,
+            ..
+        } = placed;
+        self.change(record, offset)
+            .map_err(|reason| ReplayError::Contradiction { offset, reason })?;
         self.applied = Some((offset, epoch));
         Ok(())
     }
@@ -166,7 +185,10 @@ impl MetadataImage {
             }
             Record::NoOp(_) | Record::ZkMigrationState(_) | Record::RegisterController(_) => {}
             Record::BeginTransaction(_) | Record::EndTransaction(_) | Record::AbortTransaction(_) => {
-                return Err(format!("{} applied at offset {offset} outside replay", record.name()));
+                return Err(format!(
+                    "{} applied at offset {offset} outside replay",
+                    record.name()
+                ));
             }
         }
         Ok(())
@@ -178,12 +200,19 @@ impl MetadataImage {
             self.unified.insert(unified, name.clone());
         }
         self.names.insert(record.topic_id, name.clone());
-        let topic = Topic { id: record.topic_id, name: name.clone(), partitions: ChunkedMap::default() };
+        let topic = Topic {
+            id: record.topic_id,
+            name: name.clone(),
+            partitions: ChunkedMap::default(),
+        };
         self.topics.insert(name, topic);
     }
 
     fn remove_topic(&mut self, id: Uuid) -> Result<(), String> {
-        let name = self.names.remove(&id).ok_or_else(|| format!("removal of an unknown topic id {id}"))?;
+        let name = self
+            .names
+            .remove(&id)
+            .ok_or_else(|| format!("removal of an unknown topic id {id}"))?;
         if let Some(topic) = self.topics.remove(name.as_ref()) {
             self.partition_count -= topic.partitions.len();
         }
@@ -192,7 +221,8 @@ impl MetadataImage {
         {
             self.unified.remove(unified.as_str());
         }
-        self.configs.remove(&(ResourceType::Topic as i8, name.to_string()));
+        self.configs
+            .remove(&(ResourceType::Topic as i8, name.to_string()));
         Ok(())
     }
 
@@ -207,7 +237,10 @@ impl MetadataImage {
         if index < 0 {
             return Err(format!("a partition with the index {index}"));
         }
-        let replaced = self.topic_mut(record.topic_id)?.partitions.insert(index, Partition::from(record));
+        let replaced = self
+            .topic_mut(record.topic_id)?
+            .partitions
+            .insert(index, Partition::from(record));
         self.partition_count += usize::from(replaced.is_none());
         Ok(())
     }
@@ -215,7 +248,9 @@ impl MetadataImage {
     fn change_partition(&mut self, record: PartitionChangeRecord) -> Result<(), String> {
         let (id, index) = (record.topic_id, record.partition_id);
         let partition = self.topic_mut(id)?.partitions.get_mut(&index);
-        partition.ok_or_else(|| format!("a change of partition {index}, which topic {id} lacks"))?.merge(record);
+        partition
+            .ok_or_else(|| format!("a change of partition {index}, which topic {id} lacks"))?
+            .merge(record);
         Ok(())
     }
 
@@ -225,10 +260,18 @@ impl MetadataImage {
             name => vec![name.into()],
         };
         for name in names {
-            let Some(topic) = self.topics.get_mut(name.as_ref()) else { continue };
-            let with_elr = topic.partitions.iter().filter(|(_, p)| p.has_elr()).map(|(index, _)| *index);
+            let Some(topic) = self.topics.get_mut(name.as_ref()) else {
+                continue;
+            };
+            let with_elr = topic
+                .partitions
+                .iter()
+                .filter(|(_, p)| p.has_elr())
+                .map(|(index, _)| *index);
             for index in with_elr.collect::<Vec<_>>() {
-                let Some(partition) = topic.partitions.get_mut(&index) else { continue };
+                let Some(partition) = topic.partitions.get_mut(&index) else {
+                    continue;
+                };
                 partition.eligible_leader_replicas.clear();
                 partition.last_known_elr.clear();
                 partition.partition_epoch += 1;
@@ -241,7 +284,9 @@ impl MetadataImage {
         if self.configs.get(&resource).is_none() {
             self.configs.insert(resource.clone(), Settings::new());
         }
-        let Some(settings) = self.configs.get_mut(&resource) else { return };
+        let Some(settings) = self.configs.get_mut(&resource) else {
+            return;
+        };
         match record.value {
             Some(value) => settings.insert(record.name, value),
             None => settings.remove(&record.name),
@@ -343,7 +388,10 @@ impl Partition {
         take(&mut self.replicas, change.replicas);
         take(&mut self.removing_replicas, change.removing_replicas);
         take(&mut self.adding_replicas, change.adding_replicas);
-        take(&mut self.eligible_leader_replicas, change.eligible_leader_replicas);
+        take(
+            &mut self.eligible_leader_replicas,
+            change.eligible_leader_replicas,
+        );
         take(&mut self.last_known_elr, change.last_known_elr);
         if let Some(directories) = change.directories {
             self.directories = directories;
@@ -367,7 +415,11 @@ mod tests {
     const ID: Uuid = Uuid([3; 16]);
 
     fn topic(name: &str, id: Uuid) -> Record {
-        TopicRecord { name: name.into(), topic_id: id }.into()
+        TopicRecord {
+            name: name.into(),
+            topic_id: id,
+        }
+        .into()
     }
 
     fn partition(index: i32, leader: i32) -> Record {
@@ -386,7 +438,13 @@ mod tests {
 
     fn setting(kind: ResourceType, resource: &str, name: &str, value: Option<&str>) -> Record {
         let (resource_name, name, value) = (resource.to_owned(), name.to_owned(), value.map(str::to_owned));
-        ConfigRecord { resource_type: kind as i8, resource_name, name, value }.into()
+        ConfigRecord {
+            resource_type: kind as i8,
+            resource_name,
+            name,
+            value,
+        }
+        .into()
     }
 
     fn replay(records: &[Record]) -> Result<MetadataImage, ReplayError> {
@@ -408,7 +466,10 @@ mod tests {
         assert_eq!((image.topic_count(), image.partition_count()), (1, 2));
         assert_eq!(image.topic_by_id(ID), image.topic("a.b"));
         assert_eq!(image.colliding_topic("a_b"), Some("a.b"));
-        assert_eq!(image.settings(ResourceType::Topic, "a.b").map(Settings::len), Some(1));
+        assert_eq!(
+            image.settings(ResourceType::Topic, "a.b").map(Settings::len),
+            Some(1)
+        );
         assert_eq!(image.applied(), Some((3, 1)));
         records.push(RemoveTopicRecord { topic_id: ID }.into());
         let gone = replay(&records).expect("valid");
@@ -420,7 +481,12 @@ mod tests {
 
     #[test]
     fn epochs_follow_kafkas_rules() {
-        let change = |leader| PartitionChangeRecord { partition_id: 0, topic_id: ID, leader, ..Default::default() };
+        let change = |leader| PartitionChangeRecord {
+            partition_id: 0,
+            topic_id: ID,
+            leader,
+            ..Default::default()
+        };
         for (leader, want) in [(SAME_LEADER, (1, 4, 8)), (1, (1, 5, 8)), (NO_LEADER, (-1, 5, 8))] {
             let records = [topic("t", ID), partition(0, 1), change(leader).into()];
             let image = replay(&records).expect("valid");
@@ -433,9 +499,16 @@ mod tests {
     fn settings_are_set_and_unset() {
         let set = |value| setting(ResourceType::Broker, "", "log.segment.bytes", value);
         let image = replay(&[set(Some("1")), set(Some("2"))]).expect("valid");
-        let found = image.settings(ResourceType::Broker, "").and_then(|s| s.get("log.segment.bytes"));
+        let found = image
+            .settings(ResourceType::Broker, "")
+            .and_then(|s| s.get("log.segment.bytes"));
         assert_eq!(found.map(String::as_str), Some("2"));
-        assert_eq!(replay(&[set(Some("1")), set(None)]).expect("valid").settings(ResourceType::Broker, ""), None);
+        assert_eq!(
+            replay(&[set(Some("1")), set(None)])
+                .expect("valid")
+                .settings(ResourceType::Broker, ""),
+            None
+        );
     }
 
     #[test]
@@ -458,27 +531,53 @@ mod tests {
         for (records, part) in [
             (vec![partition(0, 1)], "unknown topic id"),
             (vec![topic("t", ID), partition(-1, 1)], "index -1"),
-            (vec![RemoveTopicRecord { topic_id: ID }.into()], "removal of an unknown topic"),
-            (vec![topic("t", ID), PartitionChangeRecord { topic_id: ID, ..Default::default() }.into()], "lacks"),
+            (
+                vec![RemoveTopicRecord { topic_id: ID }.into()],
+                "removal of an unknown topic",
+            ),
+            (
+                vec![
+                    topic("t", ID),
+                    PartitionChangeRecord {
+                        topic_id: ID,
+                        ..Default::default()
+                    }
+                    .into(),
+                ],
+                "lacks",
+            ),
             (vec![EndTransactionRecord {}.into()], "has not begun"),
             (
-                vec![BeginTransactionRecord::default().into(), BeginTransactionRecord::default().into()],
+                vec![
+                    BeginTransactionRecord::default().into(),
+                    BeginTransactionRecord::default().into(),
+                ],
                 "begins within another",
             ),
             (
-                vec![FeatureLevelRecord { name: METADATA_VERSION.into(), feature_level: 31 }.into()],
+                vec![
+                    FeatureLevelRecord {
+                        name: METADATA_VERSION.into(),
+                        feature_level: 31,
+                    }
+                    .into(),
+                ],
                 "metadata.version 31 is outside 7 to 30",
             ),
         ] {
             let said = replay(&records).expect_err(part).to_string();
-            assert!(said.contains(part) && said.starts_with("metadata log, offset"), "{said}");
+            assert!(
+                said.contains(part) && said.starts_with("metadata log, offset"),
+                "{said}"
+            );
         }
     }
 
     #[test]
     fn what_is_not_enforced_is_counted() {
         let entry = || Record::from(AccessControlEntryRecord::default());
-        let image = replay(&[entry(), entry(), RemoveAccessControlEntryRecord::default().into()]).expect("valid");
+        let image =
+            replay(&[entry(), entry(), RemoveAccessControlEntryRecord::default().into()]).expect("valid");
         assert_eq!(image.unserved().get("access control entries"), Some(&1));
     }
 
@@ -488,7 +587,12 @@ mod tests {
         records.extend((0..10_000).map(|index| partition(index, 1)));
         let image = replay(&records).expect("valid");
         let mut changed = Replay::new(image.clone());
-        let change = PartitionChangeRecord { partition_id: 5000, topic_id: ID, leader: 1, ..Default::default() };
+        let change = PartitionChangeRecord {
+            partition_id: 5000,
+            topic_id: ID,
+            leader: 1,
+            ..Default::default()
+        };
         changed.apply_all(&[change.into()], 10_001, 1).expect("valid");
         assert_eq!(find(&image, 5000).leader_epoch, 4);
         assert_eq!(find(changed.image(), 5000).leader_epoch, 5);

@@ -68,7 +68,11 @@ impl fmt::Display for SourceError {
             Self::Io { path, error } => write!(f, "{}: {error}", path.display()),
             Self::Content { path, error } => write!(f, "{}: {error}", path.display()),
             Self::Gap { path, end } => {
-                write!(f, "{}: records are missing, the log before it ends at offset {end}", path.display())
+                write!(
+                    f,
+                    "{}: records are missing, the log before it ends at offset {end}",
+                    path.display()
+                )
             }
         }
     }
@@ -88,7 +92,10 @@ pub fn start(data_dir: &Path) -> Result<Start, SourceError> {
     }
     if let Some((offset, epoch, path)) = snapshots.into_iter().max() {
         let bytes = read(&path)?;
-        start.replay.feed(&bytes, 0).map_err(|error| SourceError::Content { path, error })?;
+        start
+            .replay
+            .feed(&bytes, 0)
+            .map_err(|error| SourceError::Content { path, error })?;
         (start.next_offset, start.epoch) = (offset, epoch);
     }
     if start.next_offset == 0 {
@@ -108,10 +115,15 @@ pub fn read_log(data_dir: &Path, start: &mut Start) -> Result<(), SourceError> {
         segments.extend(segment_name(&path).map(|base| (base, path)));
     }
     segments.sort();
-    let covering = segments.partition_point(|(base, _)| *base <= start.next_offset).saturating_sub(1);
+    let covering = segments
+        .partition_point(|(base, _)| *base <= start.next_offset)
+        .saturating_sub(1);
     for (base, path) in segments.split_off(covering.min(segments.len())) {
         if base > start.next_offset {
-            return Err(SourceError::Gap { path, end: start.next_offset });
+            return Err(SourceError::Gap {
+                path,
+                end: start.next_offset,
+            });
         }
         let bytes = read(&path)?;
         let from = start.next_offset;
@@ -152,27 +164,41 @@ fn bootstrap(path: &Path) -> Result<Vec<Record>, SourceError> {
         records.push(placed.record);
         Ok(())
     };
-    batches::decode::<LogError>(&bytes, each)
-        .map_err(|error| SourceError::Content { path: path.to_owned(), error: error.into() })?;
+    batches::decode::<LogError>(&bytes, each).map_err(|error| SourceError::Content {
+        path: path.to_owned(),
+        error: error.into(),
+    })?;
     Ok(records)
 }
 
 fn list(directory: &Path) -> Result<Vec<PathBuf>, SourceError> {
-    let failed = |error| SourceError::Io { path: directory.to_owned(), error };
+    let failed = |error| SourceError::Io {
+        path: directory.to_owned(),
+        error,
+    };
     match std::fs::read_dir(directory) {
-        Ok(entries) => entries.map(|entry| entry.map(|e| e.path()).map_err(failed)).collect(),
+        Ok(entries) => entries
+            .map(|entry| entry.map(|e| e.path()).map_err(failed))
+            .collect(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(failed(error)),
     }
 }
 
 fn read(path: &Path) -> Result<Bytes, SourceError> {
-    let bytes = std::fs::read(path).map_err(|error| SourceError::Io { path: path.to_owned(), error })?;
+    let bytes = std::fs::read(path).map_err(|error| SourceError::Io {
+        path: path.to_owned(),
+        error,
+    })?;
     Ok(bytes.into())
 }
 
 fn snapshot_name(path: &Path) -> Option<(i64, i32)> {
-    let (offset, epoch) = path.file_name()?.to_str()?.strip_suffix(".checkpoint")?.split_once('-')?;
+    let (offset, epoch) = path
+        .file_name()?
+        .to_str()?
+        .strip_suffix(".checkpoint")?
+        .split_once('-')?;
     Some((digits(offset, 20)?, i32::try_from(digits(epoch, 10)?).ok()?))
 }
 
@@ -193,8 +219,16 @@ mod tests {
 
     fn batch(base: i64, name: &str) -> Vec<u8> {
         let id = Uuid([name.len() as u8; 16]);
-        let mut bytes =
-            batches::encode(&[TopicRecord { name: name.into(), topic_id: id }.into()], level::V4_3, 3, 0);
+        let mut bytes = batches::encode(
+            &[TopicRecord {
+                name: name.into(),
+                topic_id: id,
+            }
+            .into()],
+            level::V4_3,
+            3,
+            0,
+        );
         bytes[..8].copy_from_slice(&base.to_be_bytes());
         bytes
     }
@@ -209,7 +243,12 @@ mod tests {
     }
 
     fn names(start: &Start) -> Vec<String> {
-        start.replay.image().topics().map(|topic| topic.name.to_string()).collect()
+        start
+            .replay
+            .image()
+            .topics()
+            .map(|topic| topic.name.to_string())
+            .collect()
     }
 
     fn load(files: &[(&str, Vec<u8>)]) -> Result<Start, SourceError> {
