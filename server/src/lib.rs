@@ -2,5 +2,6 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod handlers;
 pub mod metadata;
 pub mod wire;
