@@ -31,7 +31,7 @@ public final class Interop {
     static final String BOOTSTRAP = System.getenv("BOOTSTRAP"), RUN = System.getenv("RUN"), ME = "java";
     static final long T0 = Long.parseLong(System.getenv("T0"));
     static final String[] CODECS = {"none", "gzip", "snappy", "lz4", "zstd"};
-    static final Duration LIMIT = Duration.ofSeconds(30);
+    static final Duration LIMIT = Duration.ofSeconds(20);
     static int failures;
 
     interface Job { String run() throws Exception; }
@@ -46,6 +46,22 @@ public final class Interop {
             line = "FAIL " + name + " " + cause;
         }
         System.out.println(line.replace('\n', ' '));
+    }
+
+    /**
+     * Repeats the body until it succeeds, or a few seconds have passed: Apache Kafka answers an admin request before every broker has
+     * applied what its controller decided.
+     */
+    static String eventually(Job body) throws Exception {
+        long deadline = System.nanoTime() + Duration.ofSeconds(5).toNanos();
+        while (true) {
+            try {
+                return body.run();
+            } catch (IllegalStateException | ExecutionException e) {
+                if (System.nanoTime() > deadline) throw e;
+                Thread.sleep(10);
+            }
+        }
     }
 
     static void require(boolean holds, String otherwise) {
@@ -144,10 +160,10 @@ public final class Interop {
         ConfigResource resource = new ConfigResource(ConfigResource.Type.TOPIC, topic);
         var set = new AlterConfigOp(new ConfigEntry("retention.ms", "86400000"), AlterConfigOp.OpType.SET);
         admin.incrementalAlterConfigs(Map.of(resource, List.of(set))).all().get();
-        String seen = config(admin, topic, "retention.ms", "86400000");
+        String seen = eventually(() -> config(admin, topic, "retention.ms", "86400000"));
         var unset = new AlterConfigOp(new ConfigEntry("retention.ms", ""), AlterConfigOp.OpType.DELETE);
         admin.incrementalAlterConfigs(Map.of(resource, List.of(unset))).all().get();
-        config(admin, topic, "retention.ms", "604800000");
+        eventually(() -> config(admin, topic, "retention.ms", "604800000"));
         return seen + ", and back";
     }
 
@@ -160,9 +176,11 @@ public final class Interop {
 
     static String createPartitions(Admin admin, String topic) throws Exception {
         admin.createPartitions(Map.of(topic, NewPartitions.increaseTo(5))).all().get();
-        int count = admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic).partitions().size();
-        require(count == 5, count + " partitions");
-        return "3 -> 5";
+        return eventually(() -> {
+            int count = admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic).partitions().size();
+            require(count == 5, count + " partitions");
+            return "3 -> 5";
+        });
     }
 
     static String logDirs(Admin admin, String topic) throws Exception {
@@ -192,13 +210,15 @@ public final class Interop {
         String topic = topic(ME, "gone");
         admin.createTopics(List.of(new NewTopic(topic, 2, (short) 1))).all().get();
         admin.deleteTopics(List.of(topic)).all().get();
-        try {
-            admin.describeTopics(List.of(topic)).allTopicNames().get();
-        } catch (ExecutionException e) {
-            if (e.getCause() instanceof UnknownTopicOrPartitionException) return "gone";
-            throw e;
-        }
-        throw new IllegalStateException("still described");
+        return eventually(() -> {
+            try {
+                admin.describeTopics(List.of(topic)).allTopicNames().get();
+            } catch (ExecutionException e) {
+                if (e.getCause() instanceof UnknownTopicOrPartitionException) return "gone";
+                throw e;
+            }
+            throw new IllegalStateException("still described");
+        });
     }
 
     static String deleteAll(Admin admin) throws Exception {
