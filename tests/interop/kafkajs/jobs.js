@@ -8,7 +8,7 @@ const { Kafka, CompressionTypes, CompressionCodecs, ConfigResourceTypes, logLeve
 const Cluster = require('kafkajs/src/cluster')
 const socketFactory = require('kafkajs/src/network/socketFactory')
 const snappy = require('kafkajs-snappy')
-const lz4 = require('lz4js')
+const lz4 = require('lz4-napi')
 const { ZstdCodec } = require('zstd-codec')
 const corpus = require('./corpus')
 
@@ -109,6 +109,7 @@ async function alterConfigs(admin, topic) {
 }
 
 async function deleteRecords(admin, topic) {
+  await admin.fetchTopicOffsets(topic) // deleteTopicRecords looks for leaders in the metadata it already has
   await admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: '1' }] })
   const low = (await admin.fetchTopicOffsets(topic)).find(p => p.partition === 0).low
   require_(low === '1', `earliest is ${low}`)
@@ -299,8 +300,8 @@ function installCodecs(zstd) {
   const streaming = new zstd.Streaming()
   CompressionCodecs[CompressionTypes.Snappy] = snappy
   CompressionCodecs[CompressionTypes.LZ4] = () => ({
-    compress: async encoder => Buffer.from(lz4.compress(encoder.buffer)),
-    decompress: async buffer => Buffer.from(lz4.decompress(buffer)),
+    compress: async encoder => lz4.compressFrame(encoder.buffer),
+    decompress: async buffer => lz4.decompressFrame(buffer),
   })
   CompressionCodecs[CompressionTypes.ZSTD] = () => ({
     compress: async encoder => Buffer.from(streaming.compress(encoder.buffer)),
