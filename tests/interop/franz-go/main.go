@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -430,7 +431,7 @@ func first(topic string, partition int32, offset kgo.Offset) (*kgo.Record, error
 // ---- clients
 
 func open(more ...kgo.Opt) (*kgo.Client, error) {
-	return kgo.NewClient(append(more, kgo.SeedBrokers(corpus.Bootstrap))...)
+	return kgo.NewClient(append(more, kgo.SeedBrokers(corpus.Bootstrap), kgo.MetadataMinAge(50*time.Millisecond))...)
 }
 
 func limit() (context.Context, context.CancelFunc) {

@@ -2,7 +2,7 @@
 //   Interop own               admin, produce and group-less consume with topics of its own
 //   Interop create WRITER...  the topics of writers that have no admin API
 //   Interop read WRITER...    what other clients wrote
-//   Interop count TOPIC N BYTES   group-less consume: N records of BYTES bytes in all (for what ProducerPerformance wrote)
+//   Interop count WRITER N BYTES KIND...   group-less consume: N records and BYTES bytes in each topic (what ProducerPerformance wrote)
 //   Interop delete            every topic of this run
 
 import java.time.Duration;
@@ -29,7 +29,7 @@ import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
 
 public final class Interop {
     static final String BOOTSTRAP = System.getenv("BOOTSTRAP"), RUN = System.getenv("RUN"), ME = "java";
-    static final long T0 = Long.parseLong(System.getenv("T0"));
+    static final long T0 = Long.parseLong(System.getenv().getOrDefault("T0", "0"));
     static final String[] CODECS = {"none", "gzip", "snappy", "lz4", "zstd"};
     static final Duration LIMIT = Duration.ofSeconds(20);
     static int failures;
@@ -69,6 +69,7 @@ public final class Interop {
     }
 
     public static void main(String[] args) {
+        if (args[0].equals("compiled")) return; // asked for by `run`, so that no job waits for the compiler
         List<String> rest = List.of(args).subList(1, args.length);
         try (Admin admin = Admin.create(client())) {
             switch (args[0]) {
@@ -78,7 +79,10 @@ public final class Interop {
                     for (String writer : rest)
                         for (String codec : CODECS) job("read-" + writer + "-" + codec, () -> consume(writer, codec));
                 }
-                case "count" -> job("count", () -> count(rest.get(0), Long.parseLong(rest.get(1)), Long.parseLong(rest.get(2))));
+                case "count" -> {
+                    for (String kind : rest.subList(3, rest.size()))
+                        job("consume-" + kind, () -> count(topic(rest.get(0), kind), Long.parseLong(rest.get(1)), Long.parseLong(rest.get(2))));
+                }
                 case "delete" -> job("delete", () -> deleteAll(admin));
                 default -> throw new IllegalArgumentException(args[0]);
             }
