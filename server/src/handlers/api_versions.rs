@@ -1,0 +1,137 @@
+//! ApiVersions: what this broker serves, printed from the wire's table, and the features of its cluster.
+//!
+//! Only `metadata.version` is named as a feature. A log taken over from Kafka may have others finalized
+//! (`transaction.version`, `group.version`, ...); clients change their behaviour when they see those, so they stay
+//! unnamed until what they stand for is served.
+
+use super::context::Context;
+use crate::metadata::image::METADATA_VERSION;
+use crate::metadata::records::level;
+use crate::wire::ErrorCode;
+use crate::wire::api::{Api, ApiKey, TABLE};
+use crate::wire::api_versions::*;
+
+/// The first version that carries the client's name and version, and the features.
+const CLIENT_NAME_FROM: i16 = 3;
+
+/// Answers in the request's own version.
+pub fn handle(ctx: &Context<'_>, request: &ApiVersionsRequest, version: i16) -> ApiVersionsResponse {
+    let named = [&request.client_software_name, &request.client_software_version];
+    if version >= CLIENT_NAME_FROM && !named.into_iter().all(|name| is_name(name)) {
+        return ApiVersionsResponse {
+            error_code: ErrorCode::InvalidRequest.into(),
+            ..Default::default()
+        };
+    }
+    let level = ctx.image.metadata_version();
+    ApiVersionsResponse {
+        api_keys: TABLE.iter().map(row).collect(),
+        supported_features: vec![SupportedFeatureKey {
+            name: METADATA_VERSION.to_owned(),
+            min_version: level::OLDEST,
+            max_version: level::V4_3,
+        }],
+        finalized_features_epoch: ctx.image.applied().map_or(-1, |(offset, _)| offset),
+        finalized_features: vec![FinalizedFeatureKey {
+            name: METADATA_VERSION.to_owned(),
+            max_version_level: level,
+            min_version_level: level,
+        }],
+        ..Default::default()
+    }
+}
+
+/// The answer to a version this broker does not have, to be encoded as version 0: the error, and the versions of
+/// ApiVersions itself, so that the client can ask again (KIP-35, KIP-511).
+pub fn unsupported() -> ApiVersionsResponse {
+    ApiVersionsResponse {
+        error_code: ErrorCode::UnsupportedVersion.into(),
+        api_keys: Api::find(ApiKey::ApiVersions).into_iter().map(row).collect(),
+        ..Default::default()
+    }
+}
+
+fn row(api: &Api) -> ApiVersion {
+    ApiVersion {
+        api_key: api.key as i16,
+        min_version: api.advertised_min,
+        max_version: api.max_version,
+    }
+}
+
+/// Letters, digits, dots and dashes, the first and last a letter or digit (KIP-511).
+fn is_name(text: &str) -> bool {
+    let outer = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = text.as_bytes();
+    let inner = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-');
+    outer(bytes.first()) && outer(bytes.last()) && bytes.iter().all(inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::context::testing::*;
+    use super::*;
+    use crate::wire::metadata_records::FeatureLevelRecord;
+
+    fn request(name: &str) -> ApiVersionsRequest {
+        ApiVersionsRequest {
+            client_software_name: name.into(),
+            client_software_version: "1.0".into(),
+        }
+    }
+
+    #[test]
+    fn only_features_that_are_served_are_named() {
+        let feature = |name: &str, feature_level| {
+            FeatureLevelRecord {
+                name: name.into(),
+                feature_level,
+            }
+            .into()
+        };
+        let world = World::new(
+            &[feature(METADATA_VERSION, 29), feature("transaction.version", 2)],
+            &[],
+        );
+        let response = handle(&world.context(), &request("a"), 4);
+        assert_eq!((response.error_code, response.api_keys.len()), (0, TABLE.len()));
+        assert_eq!(response.finalized_features_epoch, 1);
+        let found: Vec<_> = response
+            .finalized_features
+            .iter()
+            .map(|f| (f.name.as_str(), f.max_version_level))
+            .collect();
+        assert_eq!(found, [(METADATA_VERSION, 29)]);
+    }
+
+    #[test]
+    fn clients_have_decent_names() {
+        let world = World::new(&[], &[]);
+        for (name, version, want) in [
+            ("apache-kafka.java", 3, 0),
+            ("a", 3, 0),
+            ("", 3, 42),
+            ("-a", 3, 42),
+            ("a.", 3, 42),
+            ("a b", 3, 42),
+            ("", 2, 0),
+        ] {
+            assert_eq!(
+                handle(&world.context(), &request(name), version).error_code,
+                want,
+                "{name} {version}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_version_too_high_is_told_the_right_one() {
+        let response = unsupported();
+        let rows: Vec<_> = response
+            .api_keys
+            .iter()
+            .map(|r| (r.api_key, r.min_version, r.max_version))
+            .collect();
+        assert_eq!((response.error_code, rows), (35, vec![(18, 0, 4)]));
+    }
+}

@@ -1,0 +1,79 @@
+//! InitProducerId without a transactional id: the next producer id, at epoch 0.
+//!
+//! With a transactional id the answer is UNSUPPORTED_VERSION. It is the one code every client takes as final and
+//! words as "not supported": COORDINATOR_NOT_AVAILABLE would be tried again for ever, and an authorization error
+//! would send people looking for a permission that does not exist. Well-behaved clients do not get this far, since
+//! FindCoordinator finds no coordinator for the id.
+
+use crate::wire::ErrorCode;
+use crate::wire::init_producer_id::*;
+
+/// What the request comes to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// It gets a producer id; [`granted`] makes the response.
+    Allocate,
+    /// It gets this response.
+    Now(InitProducerIdResponse),
+}
+
+/// Checks the request.
+pub fn handle(request: &InitProducerIdRequest) -> Answer {
+    match request.transactional_id.as_deref() {
+        Some("") => return Answer::Now(refused(ErrorCode::InvalidRequest)),
+        Some(_) => return Answer::Now(refused(ErrorCode::UnsupportedVersion)),
+        None => {}
+    }
+    // Id and epoch come together or not at all (KIP-360).
+    if (request.producer_id == -1) != (request.producer_epoch == -1) {
+        return Answer::Now(refused(ErrorCode::InvalidRequest));
+    }
+    Answer::Allocate
+}
+
+/// The response that hands out an id.
+pub fn granted(producer_id: i64) -> InitProducerIdResponse {
+    InitProducerIdResponse {
+        producer_id,
+        producer_epoch: 0,
+        ..Default::default()
+    }
+}
+
+/// The response that hands out none.
+pub fn refused(code: ErrorCode) -> InitProducerIdResponse {
+    InitProducerIdResponse {
+        error_code: code.into(),
+        producer_id: -1,
+        producer_epoch: -1,
+        ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_idempotent_producers_get_an_id() {
+        let request = |id: Option<&str>, producer_id, producer_epoch| InitProducerIdRequest {
+            transactional_id: id.map(str::to_owned),
+            producer_id,
+            producer_epoch,
+            ..Default::default()
+        };
+        for (request, want) in [
+            (request(None, -1, -1), None),
+            (request(None, 5, 1), None),
+            (request(None, 5, -1), Some(42)),
+            (request(Some(""), -1, -1), Some(42)),
+            (request(Some("t"), -1, -1), Some(35)),
+        ] {
+            let found = match handle(&request) {
+                Answer::Allocate => None,
+                Answer::Now(response) => Some(response.error_code),
+            };
+            assert_eq!(found, want, "{request:?}");
+        }
+    }
+}

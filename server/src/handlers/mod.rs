@@ -1,0 +1,16 @@
+//! One file per request: look at the metadata, decide, answer. A handler returns a value and never touches a socket.
+
+pub mod alter_configs;
+pub mod api_versions;
+pub mod context;
+pub mod create_partitions;
+pub mod create_topics;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_configs;
+pub mod describe_topic_partitions;
+pub mod elect_leaders;
+pub mod find_coordinator;
+pub mod incremental_alter_configs;
+pub mod init_producer_id;
+pub mod metadata;

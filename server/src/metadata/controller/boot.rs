@@ -1,0 +1,208 @@
+//! What a broker appends to the metadata log when it starts.
+
+use super::View;
+use crate::metadata::image::{METADATA_VERSION, Partition};
+use crate::metadata::records::{Record, level};
+use crate::wire::Uuid;
+use crate::wire::metadata_records::*;
+
+/// How this run of the broker presents itself.
+#[derive(Clone, Debug)]
+pub struct Registration<'a> {
+    /// What sets this run apart from the last: random.
+    pub incarnation_id: Uuid,
+    /// Listener name, host and port that clients are told.
+    pub endpoints: Vec<(&'a str, &'a str, u16)>,
+    /// Where it stands.
+    pub rack: Option<String>,
+}
+
+/// The records a start asks for, to be appended from `next_offset` on in order: the log's format when it is empty
+/// (`bootstrap` holds what the directory was formatted with, if anything), this broker, and its leadership of what
+/// it holds alone.
+///
+/// `open_transaction` says that the log ends within a transaction whose writer is gone; it is aborted.
+pub fn records(
+    view: View<'_>,
+    me: &Registration<'_>,
+    bootstrap: Vec<Record>,
+    open_transaction: bool,
+    next_offset: i64,
+) -> Vec<Record> {
+    let mut records = Vec::new();
+    if open_transaction {
+        let reason = Some("its writer stopped before it ended".to_owned());
+        records.push(AbortTransactionRecord { reason }.into());
+    }
+    if view.image.feature(METADATA_VERSION).is_none() {
+        if !bootstrap.iter().any(is_format) {
+            let record = FeatureLevelRecord {
+                name: METADATA_VERSION.to_owned(),
+                feature_level: level::V4_3,
+            };
+            records.push(record.into());
+        }
+        records.extend(bootstrap);
+    }
+    let broker_epoch = next_offset + records.len() as i64;
+    records.push(register(view, me, broker_epoch).into());
+    records.extend(elections(view));
+    records
+}
+
+fn is_format(record: &Record) -> bool {
+    matches!(record, Record::FeatureLevel(feature) if feature.name == METADATA_VERSION)
+}
+
+fn register(view: View<'_>, me: &Registration<'_>, broker_epoch: i64) -> RegisterBrokerRecord {
+    let endpoint = |(name, host, port): &(&str, &str, u16)| BrokerEndpoint {
+        name: (*name).to_owned(),
+        host: (*host).to_owned(),
+        port: *port,
+        security_protocol: 0,
+    };
+    let feature = BrokerFeature {
+        name: METADATA_VERSION.to_owned(),
+        min_supported_version: level::OLDEST,
+        max_supported_version: level::V4_3,
+    };
+    RegisterBrokerRecord {
+        broker_id: view.node_id,
+        incarnation_id: me.incarnation_id,
+        broker_epoch,
+        end_points: me.endpoints.iter().map(endpoint).collect(),
+        features: vec![feature],
+        rack: me.rack.clone(),
+        fenced: false,
+        log_dirs: vec![view.directory_id],
+        ..Default::default()
+    }
+}
+
+/// Takes the lead of every partition whose last in-sync replicas include this broker and that it does not lead: a
+/// Kafka broker leaves them so when it stops. A partition it was not in sync with stays without a leader, since
+/// leading it would lose records.
+fn elections(view: View<'_>) -> impl Iterator<Item = Record> {
+    let me = view.node_id;
+    let mine = move |partition: &Partition| partition.leader != me && partition.isr.contains(&me);
+    view.image.topics().flat_map(move |topic| {
+        let orphans = topic
+            .partitions
+            .iter()
+            .filter(move |(_, partition)| mine(partition));
+        orphans.map(move |(index, _)| {
+            let change = PartitionChangeRecord {
+                partition_id: *index,
+                topic_id: topic.id,
+                leader: me,
+                isr: Some(vec![me]),
+                ..Default::default()
+            };
+            Record::from(change)
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+    use crate::metadata::replay::Replay;
+
+    fn me() -> Registration<'static> {
+        let endpoints = vec![("PLAINTEXT", "h", 9092)];
+        Registration {
+            incarnation_id: Uuid([2; 16]),
+            endpoints,
+            rack: None,
+        }
+    }
+
+    #[test]
+    fn an_empty_log_gets_its_format_and_its_broker() {
+        let config = config(&[]);
+        let empty = image(&[]);
+        let made = records(view(&empty, &config), &me(), Vec::new(), false, 0);
+        let then = image(&made);
+        assert_eq!((then.metadata_version(), then.features().count()), (30, 1));
+        let broker = then.broker(1).expect("registered");
+        assert_eq!(
+            (broker.epoch, broker.fenced, broker.endpoints[0].port),
+            (1, false, 9092)
+        );
+        assert_eq!(
+            records(view(&then, &config), &me(), Vec::new(), false, 2).len(),
+            1
+        );
+    }
+
+    #[test]
+    fn a_formatted_directory_keeps_its_format() {
+        let config = config(&[]);
+        let empty = image(&[]);
+        let bootstrap = vec![
+            FeatureLevelRecord {
+                name: METADATA_VERSION.into(),
+                feature_level: 21,
+            }
+            .into(),
+        ];
+        let made = records(view(&empty, &config), &me(), bootstrap, false, 0);
+        assert_eq!((image(&made).metadata_version(), made.len()), (21, 2));
+    }
+
+    #[test]
+    fn orphans_in_sync_are_taken_over() {
+        let config = config(&[]);
+        let mut log = topic("t", 3);
+        for (index, isr) in [(0, vec![1]), (1, vec![2])] {
+            let topic_id = id_of("t");
+            let change = PartitionChangeRecord {
+                partition_id: index,
+                topic_id,
+                leader: -1,
+                isr: Some(isr),
+                ..Default::default()
+            };
+            log.push(change.into());
+        }
+        let now = image(&log);
+        log.extend(records(
+            view(&now, &config),
+            &me(),
+            Vec::new(),
+            false,
+            log.len() as i64,
+        ));
+        let then = image(&log);
+        let topic = then.topic("t").expect("there");
+        let leaders: Vec<_> = topic
+            .partitions
+            .iter()
+            .map(|(_, p)| (p.leader, p.leader_epoch))
+            .collect();
+        assert_eq!(leaders, [(1, 2), (-1, 1), (1, 0)]);
+    }
+
+    #[test]
+    fn an_unfinished_transaction_is_aborted() {
+        let config = config(&[]);
+        let mut replay = Replay::default();
+        let log = [vec![BeginTransactionRecord::default().into()], topic("t", 1)].concat();
+        replay.apply_all(&log, 0, 1).expect("valid");
+        let next = log.len() as i64;
+        let made = records(
+            view(replay.image(), &config),
+            &me(),
+            Vec::new(),
+            replay.in_transaction(),
+            next,
+        );
+        replay.apply_all(&made, next, 1).expect("valid");
+        assert!(!replay.in_transaction() && replay.image().topic_count() == 0);
+        assert_eq!(
+            replay.image().broker(1).map(|broker| broker.epoch),
+            Some(next + 2)
+        );
+    }
+}
