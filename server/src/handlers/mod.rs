@@ -1,4 +1,5 @@
-//! One file per request: look at the metadata, decide, answer. A handler returns a value and never touches a socket.
+//! One file per request, or per few that are alike: look at the metadata, decide, answer. A handler returns a value and
+//! never touches a socket; where it needs what only a partition's owner knows, it returns the questions.
 
 pub mod alter_configs;
 pub mod api_versions;
@@ -10,7 +11,12 @@ pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_topic_partitions;
 pub mod elect_leaders;
+pub mod fetch;
 pub mod find_coordinator;
 pub mod incremental_alter_configs;
 pub mod init_producer_id;
+pub mod log_dirs;
 pub mod metadata;
+pub mod offsets;
+pub mod produce;
+pub mod times;

@@ -1,0 +1,85 @@
+//! The addresses to listen on, settled before anything is written: a port that is taken is found out here.
+//!
+//! The cores share each address (SO_REUSEPORT), which would also let a second broker of the same user share it
+//! unnoticed. So the address is first bound without sharing, then held by a socket that shares but does not listen, until all
+//! cores do.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with, sockopt};
+
+use super::StartError;
+use crate::config::Listener;
+
+/// An address that is ours.
+#[derive(Debug)]
+pub struct Reserved {
+    /// The address; its port is never 0.
+    pub address: SocketAddr,
+    _socket: OwnedFd,
+}
+
+/// Reserves the address of each listener.
+///
+/// # Errors
+/// A name that cannot be resolved, an address that is taken or not this machine's.
+pub fn reserve(listeners: &[Listener]) -> Result<Vec<Reserved>, StartError> {
+    listeners.iter().map(reserve_one).collect()
+}
+
+fn reserve_one(listener: &Listener) -> Result<Reserved, StartError> {
+    let asked = resolve(listener)?;
+    let failed = |error: rustix::io::Errno| {
+        StartError(format!("cannot listen on {asked}: {}", std::io::Error::from(error)))
+    };
+    let alone = bound(asked, false).map_err(failed)?;
+    drop(alone);
+    let socket = bound(asked, true).map_err(failed)?;
+    let address = getsockname(&socket).and_then(SocketAddr::try_from).map_err(failed)?;
+    Ok(Reserved { address, _socket: socket })
+}
+
+fn resolve(listener: &Listener) -> Result<SocketAddr, StartError> {
+    let (host, port) = (listener.bind_host.as_str(), listener.bind_port);
+    let host = if host.is_empty() { "0.0.0.0" } else { host };
+    let mut found = (host, port).to_socket_addrs();
+    let first = found.as_mut().ok().and_then(Iterator::next);
+    first.ok_or_else(|| StartError(format!("cannot listen on {host}:{port}: the name has no address")))
+}
+
+fn bound(address: SocketAddr, shared: bool) -> rustix::io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    sockopt::set_socket_reuseport(&socket, shared)?;
+    bind(&socket, &address)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listener(port: u16) -> Listener {
+        let host = "127.0.0.1".to_owned();
+        Listener {
+            name: "PLAINTEXT".to_owned(),
+            bind_host: host.clone(),
+            bind_port: port,
+            advertised_host: host,
+            advertised_port: port,
+        }
+    }
+
+    #[test]
+    fn a_taken_port_is_refused_even_when_it_is_shared() {
+        let reserved = reserve(&[listener(0)]).expect("free");
+        let port = reserved[0].address.port();
+        assert_ne!(port, 0);
+        let refused = reserve(&[listener(port)]).expect_err("taken");
+        assert!(refused.to_string().contains("cannot listen on 127.0.0.1:"), "{refused}");
+        drop(reserved);
+        assert!(reserve(&[listener(port)]).is_ok());
+    }
+}

@@ -1,0 +1,200 @@
+//! Responses of one connection, given back in the order of its requests.
+//!
+//! ```text
+//!        first                           first + slots.len()
+//!          v                                     v
+//!   sent   | ready | waiting | ready | waiting   |  not asked yet
+//! ```
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use ringlog_engine::io::Piece;
+
+/// What a request came to.
+#[derive(Debug)]
+pub enum Answer {
+    /// No response at all: produce with acks=0.
+    Nothing,
+    /// One whole response frame with its length.
+    Bytes(Vec<u8>),
+    /// A response frame in pieces; the length is in the first.
+    Pieces(Vec<Piece>),
+    /// Kafka closes the connection instead of answering.
+    Close,
+}
+
+/// One request under way.
+#[derive(Debug)]
+struct Slot {
+    frame_bytes: usize,
+    answer: Option<Answer>,
+}
+
+/// The responses due on one connection.
+#[derive(Debug, Default)]
+pub struct Answers {
+    first: u64,
+    slots: VecDeque<Slot>,
+    frame_bytes: usize,
+}
+
+impl Answers {
+    /// Notes a request of so many bytes; returns the number its answer is to be given for.
+    pub fn open(&mut self, frame_bytes: usize) -> u64 {
+        self.slots.push_back(Slot { frame_bytes, answer: None });
+        self.frame_bytes += frame_bytes;
+        self.first + self.slots.len() as u64 - 1
+    }
+
+    /// Fills the answer of one request. Its frame no longer counts. A second answer to the same request is ignored.
+    pub fn fill(&mut self, number: u64, answer: Answer) -> bool {
+        let Some(slot) = number.checked_sub(self.first).and_then(|n| self.slots.get_mut(n as usize)) else {
+            return false;
+        };
+        if slot.answer.is_some() {
+            return false;
+        }
+        slot.answer = Some(answer);
+        self.frame_bytes -= std::mem::take(&mut slot.frame_bytes);
+        true
+    }
+
+    /// The next answer in order, if it is there.
+    pub fn next_ready(&mut self) -> Option<Answer> {
+        self.slots.front()?.answer.as_ref()?;
+        self.first += 1;
+        self.slots.pop_front()?.answer
+    }
+
+    /// Requests whose answer was not taken yet.
+    pub fn open_requests(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Bytes of the frames that have no answer yet.
+    pub fn frame_bytes(&self) -> usize {
+        self.frame_bytes
+    }
+}
+
+/// Bytes below which an answer is copied together with its neighbours rather than sent as a piece of its own.
+const COALESCE_BYTES: usize = 4096;
+
+/// Answers in order, gathered until the socket can take them.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    pieces: Vec<Piece>,
+    /// Small answers that follow the pieces.
+    small: Vec<u8>,
+    bytes: usize,
+}
+
+impl Outgoing {
+    /// Adds one whole response.
+    pub fn push(&mut self, answer: Answer) {
+        match answer {
+            Answer::Nothing | Answer::Close => {}
+            Answer::Bytes(bytes) if bytes.len() <= COALESCE_BYTES => {
+                self.bytes += bytes.len();
+                if self.small.is_empty() {
+                    self.small = bytes;
+                } else {
+                    self.small.extend_from_slice(&bytes);
+                }
+            }
+            Answer::Bytes(bytes) => self.push_piece(Piece::Bytes(Bytes::from(bytes))),
+            Answer::Pieces(pieces) => pieces.into_iter().for_each(|piece| self.push_piece(piece)),
+        }
+    }
+
+    fn push_piece(&mut self, piece: Piece) {
+        self.seal_small();
+        self.bytes += piece.len();
+        self.pieces.push(piece);
+    }
+
+    fn seal_small(&mut self) {
+        if !self.small.is_empty() {
+            self.pieces.push(Piece::Bytes(Bytes::from(std::mem::take(&mut self.small))));
+        }
+    }
+
+    /// Takes everything gathered, in order, with its number of bytes.
+    pub fn take(&mut self) -> (Vec<Piece>, usize) {
+        self.seal_small();
+        (std::mem::take(&mut self.pieces), std::mem::take(&mut self.bytes))
+    }
+
+    /// Bytes gathered.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(n: u8) -> Answer {
+        Answer::Bytes(vec![n])
+    }
+
+    fn drain(answers: &mut Answers) -> Vec<u8> {
+        let mut out = Outgoing::default();
+        while let Some(answer) = answers.next_ready() {
+            out.push(answer);
+        }
+        let (pieces, total) = out.take();
+        let flat: Vec<u8> = pieces
+            .iter()
+            .flat_map(|piece| match piece {
+                Piece::Bytes(b) => b.to_vec(),
+                Piece::Slice(_) => vec![],
+            })
+            .collect();
+        assert_eq!(flat.len(), total);
+        flat
+    }
+
+    #[test]
+    fn answers_leave_in_the_order_of_requests() {
+        let mut answers = Answers::default();
+        let numbers: Vec<u64> = (0..4).map(|n| answers.open(n * 10)).collect();
+        assert_eq!(answers.frame_bytes(), 60);
+        assert!(answers.fill(numbers[2], bytes(2)));
+        assert!(answers.fill(numbers[1], Answer::Nothing));
+        assert_eq!(drain(&mut answers), []);
+        assert!(answers.fill(numbers[0], bytes(0)));
+        assert_eq!(drain(&mut answers), [0, 2]);
+        assert_eq!((answers.open_requests(), answers.frame_bytes()), (1, 30));
+        assert!(answers.fill(numbers[3], bytes(3)));
+        assert_eq!(drain(&mut answers), [3]);
+        assert_eq!((answers.open_requests(), answers.frame_bytes()), (0, 0));
+    }
+
+    #[test]
+    fn late_and_second_answers_are_ignored() {
+        let mut answers = Answers::default();
+        let number = answers.open(1);
+        assert!(answers.fill(number, bytes(1)));
+        assert!(!answers.fill(number, bytes(2)));
+        assert_eq!(drain(&mut answers), [1]);
+        assert!(!answers.fill(number, bytes(3)));
+        assert!(!answers.fill(number + 5, bytes(3)));
+    }
+
+    #[test]
+    fn small_answers_share_a_piece_and_keep_their_place() {
+        let mut out = Outgoing::default();
+        out.push(bytes(1));
+        out.push(bytes(2));
+        out.push(Answer::Bytes(vec![3; COALESCE_BYTES + 1]));
+        out.push(bytes(4));
+        let (pieces, total) = out.take();
+        let lengths: Vec<usize> = pieces.iter().map(Piece::len).collect();
+        assert_eq!(lengths, [2, COALESCE_BYTES + 1, 1]);
+        assert_eq!(total, COALESCE_BYTES + 4);
+        assert_eq!(out.bytes(), 0);
+    }
+}

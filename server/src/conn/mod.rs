@@ -1,0 +1,332 @@
+//! One client connection: frames in, requests one after the other, responses out in order. Pure: it owns no
+//! socket and reads no clock; the core feeds it and does what it asks for.
+//!
+//! ```text
+//! bytes -> Framer -> waiting frames -> running requests -> Answers (in order) -> Outgoing -> one send under way
+//! ```
+//!
+//! Any number of Produce requests may run at once, which is what lets one connection fill a group commit; of every other kind
+//! Kafka's clients count on one at a time, so such a request runs alone. Everything a connection holds is bounded: when a bound
+//! is reached it stops asking for bytes, and the client's TCP window does the rest.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ringlog_engine::io::Piece;
+
+mod answers;
+mod frame;
+
+pub use answers::{Answer, Answers, Outgoing};
+pub use frame::{FrameError, Framer};
+
+/// Requests received and not yet answered before the connection stops asking for more.
+pub const MAX_REQUESTS_IN_FLIGHT: usize = 512;
+
+/// Bytes of such requests before the connection stops asking for more. One frame may be larger than that, up to
+/// `socket.request.max.bytes`; then it is alone.
+pub const MAX_BYTES_IN_FLIGHT: usize = 8 << 20;
+
+/// No further request starts while more bytes than this wait to be read by the client.
+pub const MAX_UNSENT_BYTES: usize = 256 << 10;
+
+/// A client that takes nothing of what is being sent for this long is given up.
+pub const SEND_STALL: Duration = Duration::from_secs(30);
+
+/// Produce's api key, which is in the first two bytes of a request.
+const PRODUCE_KEY: [u8; 2] = [0, 0];
+
+/// What runs on the connection now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Running {
+    Produces(usize),
+    One,
+}
+
+/// Why the connection should be closed by the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// Nothing was sent or received for `connections.max.idle.ms`.
+    Idle,
+    /// The client does not read its responses.
+    SendStalled,
+}
+
+/// One client connection.
+#[derive(Debug)]
+pub struct Conn {
+    serial: u64,
+    framer: Framer,
+    /// When the unfinished frame began.
+    partial_since: Option<Instant>,
+    last_bytes: Instant,
+    last_active: Instant,
+    waiting: VecDeque<Bytes>,
+    waiting_bytes: usize,
+    running: Running,
+    answers: Answers,
+    outgoing: Outgoing,
+    sending: Option<(Instant, usize)>,
+    /// Whether the core last told the socket to receive.
+    pub receiving: bool,
+    /// Whether this connection is on the core's list of connections to look at.
+    pub dirty: bool,
+    /// The client closed its side; what it sent before is still done.
+    pub ended: bool,
+    /// An answer said that the connection is to be closed.
+    closing: bool,
+}
+
+impl Conn {
+    /// A new connection. `serial` is never used again by this core, unlike the socket's id.
+    pub fn new(serial: u64, max_frame_bytes: usize, now: Instant) -> Conn {
+        Conn {
+            serial,
+            framer: Framer::new(max_frame_bytes),
+            partial_since: None,
+            last_bytes: now,
+            last_active: now,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            running: Running::Produces(0),
+            answers: Answers::default(),
+            outgoing: Outgoing::default(),
+            sending: None,
+            receiving: false,
+            dirty: false,
+            ended: false,
+            closing: false,
+        }
+    }
+
+    /// Tells this connection from earlier ones with the same socket id.
+    pub fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// Takes bytes the socket brought. An error means that the connection must be closed.
+    pub fn take_bytes(&mut self, data: &[u8], now: Instant) -> Result<(), FrameError> {
+        self.last_bytes = now;
+        self.last_active = now;
+        let (waiting, bytes) = (&mut self.waiting, &mut self.waiting_bytes);
+        let before = waiting.len();
+        self.framer.feed(data, |frame| {
+            *bytes += frame.len();
+            waiting.push_back(frame);
+        })?;
+        let finished = self.waiting.len() > before;
+        if self.framer.partial_bytes() == 0 {
+            self.partial_since = None;
+        } else if finished || self.partial_since.is_none() {
+            self.partial_since = Some(now);
+        }
+        Ok(())
+    }
+
+    /// The next request that may start now, with the number to answer it by. Call until `None`.
+    pub fn next_request(&mut self) -> Option<(u64, Bytes)> {
+        if self.closing || self.unsent_bytes() > MAX_UNSENT_BYTES {
+            return None;
+        }
+        let produce = self.waiting.front()?.starts_with(&PRODUCE_KEY);
+        self.running = match (self.running, produce) {
+            (Running::Produces(n), true) => Running::Produces(n + 1),
+            (Running::Produces(0), false) => Running::One,
+            _ => return None,
+        };
+        let frame = self.waiting.pop_front()?;
+        self.waiting_bytes -= frame.len();
+        Some((self.answers.open(frame.len()), frame))
+    }
+
+    /// Gives the answer of a request. Answers to requests that were answered already are ignored.
+    pub fn answer(&mut self, number: u64, answer: Answer, now: Instant) {
+        if !self.answers.fill(number, answer) {
+            return;
+        }
+        self.last_active = now;
+        self.running = match self.running {
+            Running::Produces(n) => Running::Produces(n.saturating_sub(1)),
+            Running::One => Running::Produces(0),
+        };
+        while let Some(answer) = self.answers.next_ready() {
+            self.closing |= matches!(answer, Answer::Close);
+            if !self.closing {
+                self.outgoing.push(answer);
+            }
+        }
+    }
+
+    /// What to send now, when nothing is under way. [`Conn::sent`] must follow.
+    pub fn next_send(&mut self, now: Instant) -> Option<Vec<Piece>> {
+        if self.sending.is_some() || self.outgoing.bytes() == 0 {
+            return None;
+        }
+        let (pieces, bytes) = self.outgoing.take();
+        self.sending = Some((now, bytes));
+        Some(pieces)
+    }
+
+    /// The send under way is finished.
+    pub fn sent(&mut self, now: Instant) {
+        self.sending = None;
+        self.last_active = now;
+    }
+
+    /// Whether more bytes may come.
+    pub fn wants_bytes(&self) -> bool {
+        !self.ended
+            && !self.closing
+            && self.waiting.len() + self.answers.open_requests() < MAX_REQUESTS_IN_FLIGHT
+            && self.waiting_bytes + self.answers.frame_bytes() < MAX_BYTES_IN_FLIGHT
+            && self.unsent_bytes() <= MAX_UNSENT_BYTES
+    }
+
+    /// Whether nothing is left to do before the connection can be closed: the client ended it, or an answer
+    /// asked for its end, and everything due before was sent.
+    pub fn is_over(&self) -> bool {
+        let all_sent = self.unsent_bytes() == 0;
+        (self.closing && all_sent) || (self.ended && self.is_quiet())
+    }
+
+    /// Whether no request is waiting or running and everything was sent.
+    pub fn is_quiet(&self) -> bool {
+        self.waiting.is_empty() && self.answers.open_requests() == 0 && self.unsent_bytes() == 0
+    }
+
+    /// Bytes of frames held: unfinished, waiting and running.
+    pub fn held_bytes(&self) -> usize {
+        self.framer.partial_bytes() + self.waiting_bytes + self.answers.frame_bytes()
+    }
+
+    /// Since when a frame is unfinished, and when its last byte came.
+    pub fn partial(&self) -> Option<(Instant, Instant)> {
+        self.partial_since.map(|since| (since, self.last_bytes))
+    }
+
+    /// When the clock ends this connection if nothing happens before, and why.
+    pub fn expiry(&self, max_idle: Duration) -> (Instant, Expiry) {
+        match self.sending {
+            Some((since, _)) => (since + SEND_STALL, Expiry::SendStalled),
+            None => (self.last_active + max_idle, Expiry::Idle),
+        }
+    }
+
+    /// Whether a request is running, so that silence of the client means nothing.
+    pub fn is_busy(&self) -> bool {
+        self.answers.open_requests() > 0
+    }
+
+    /// Forgets requests that have not started: their client is gone, or the broker stops.
+    pub fn drop_waiting(&mut self) {
+        self.waiting.clear();
+        self.waiting_bytes = 0;
+    }
+
+    fn unsent_bytes(&self) -> usize {
+        self.outgoing.bytes() + self.sending.map_or(0, |(_, bytes)| bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(key: u8, bytes: usize) -> Vec<u8> {
+        let mut payload = vec![0, key];
+        payload.resize(bytes, 0);
+        let mut framed = (bytes as i32).to_be_bytes().to_vec();
+        framed.extend(payload);
+        framed
+    }
+
+    fn conn() -> (Conn, Instant) {
+        let now = Instant::now();
+        (Conn::new(1, 100 << 20, now), now)
+    }
+
+    fn feed(conn: &mut Conn, now: Instant, frames: &[(u8, usize)]) {
+        let bytes: Vec<u8> = frames.iter().flat_map(|(key, bytes)| frame(*key, *bytes)).collect();
+        assert_eq!(conn.take_bytes(&bytes, now), Ok(()));
+    }
+
+    fn started(conn: &mut Conn) -> Vec<u64> {
+        std::iter::from_fn(|| conn.next_request()).map(|(number, _)| number).collect()
+    }
+
+    #[test]
+    fn produces_run_together_and_others_alone() {
+        let (mut conn, now) = conn();
+        feed(&mut conn, now, &[(0, 9), (0, 9), (3, 9), (1, 9), (0, 9)]);
+        assert_eq!(started(&mut conn), [0, 1]);
+        conn.answer(1, Answer::Bytes(vec![1]), now);
+        assert_eq!(started(&mut conn), []);
+        conn.answer(0, Answer::Bytes(vec![0]), now);
+        assert_eq!(started(&mut conn), [2]);
+        conn.answer(2, Answer::Bytes(vec![2]), now);
+        assert_eq!(started(&mut conn), [3]);
+        conn.answer(3, Answer::Bytes(vec![3]), now);
+        assert_eq!(started(&mut conn), [4]);
+        let sent: usize = conn.next_send(now).into_iter().flatten().map(|p| p.len()).sum();
+        assert_eq!(sent, 4);
+    }
+
+    #[test]
+    fn an_unread_answer_holds_back_the_next_request() {
+        let (mut conn, now) = conn();
+        feed(&mut conn, now, &[(3, 9), (3, 9)]);
+        assert_eq!(started(&mut conn), [0]);
+        conn.answer(0, Answer::Bytes(vec![0; MAX_UNSENT_BYTES + 1]), now);
+        assert_eq!(started(&mut conn), []);
+        assert!(conn.next_send(now).is_some());
+        assert_eq!(started(&mut conn), []);
+        assert!(!conn.wants_bytes());
+        assert_eq!(conn.expiry(Duration::from_secs(600)), (now + SEND_STALL, Expiry::SendStalled));
+        conn.sent(now);
+        assert!(conn.wants_bytes());
+        assert_eq!(started(&mut conn), [1]);
+    }
+
+    #[test]
+    fn requests_and_bytes_in_flight_are_bounded() {
+        let (mut conn, now) = conn();
+        feed(&mut conn, now, &[(0, MAX_BYTES_IN_FLIGHT)]);
+        assert!(!conn.wants_bytes());
+        assert_eq!(started(&mut conn), [0]);
+        assert!(!conn.wants_bytes());
+        conn.answer(0, Answer::Nothing, now);
+        assert!(conn.wants_bytes());
+        feed(&mut conn, now, &vec![(0, 9); MAX_REQUESTS_IN_FLIGHT]);
+        assert!(!conn.wants_bytes());
+    }
+
+    #[test]
+    fn closing_waits_for_what_is_due_before() {
+        let (mut conn, now) = conn();
+        feed(&mut conn, now, &[(0, 9), (0, 9), (0, 9)]);
+        assert_eq!(started(&mut conn), [0, 1, 2]);
+        conn.answer(1, Answer::Close, now);
+        assert!(!conn.is_over());
+        conn.answer(0, Answer::Bytes(vec![0]), now);
+        conn.answer(2, Answer::Bytes(vec![2]), now);
+        assert!(!conn.is_over());
+        let sent: Vec<usize> = conn.next_send(now).into_iter().flatten().map(|p| p.len()).collect();
+        assert_eq!(sent, [1]);
+        conn.sent(now);
+        assert!(conn.is_over());
+    }
+
+    #[test]
+    fn the_oldest_unfinished_frame_keeps_its_age() {
+        let (mut conn, now) = conn();
+        let later = now + Duration::from_secs(1);
+        assert_eq!(conn.take_bytes(&[0, 0], now), Ok(()));
+        assert_eq!(conn.partial(), Some((now, now)));
+        assert_eq!(conn.take_bytes(&[0, 9, 1], later), Ok(()));
+        assert_eq!(conn.partial(), Some((now, later)));
+        assert_eq!(conn.take_bytes(&[0; 9], later), Ok(()));
+        assert_eq!(conn.partial(), Some((later, later)));
+        assert_eq!(conn.held_bytes(), 9 + 1);
+    }
+}

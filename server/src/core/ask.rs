@@ -1,0 +1,243 @@
+//! Questions to the owners of single partitions: offsets, epochs, deletion by offset, sizes. The connection's core
+//! asks all owners at once and answers when the last has.
+
+use std::collections::VecDeque;
+
+use ringlog_engine::shard::{AppendError, ReadError, Slot, Ticket, TimeHit, TimeOutcome};
+
+use super::Core;
+use super::calls::{Call, CallId, CallKind, ReplyTo};
+use super::mail::{AskOrder, Mail, Place};
+use crate::conn::Answer;
+pub use crate::handlers::offsets::{Asked, Question, Told};
+use crate::handlers::{log_dirs, offsets, times};
+use crate::wire::code::ErrorCode;
+use crate::wire::delete_records::DeleteRecordsResponse;
+use crate::wire::describe_log_dirs::DescribeLogDirsResponse;
+use crate::wire::list_offsets::ListOffsetsResponse;
+use crate::wire::offset_for_leader_epoch::OffsetForLeaderEpochResponse;
+
+/// The response under construction.
+#[derive(Debug)]
+pub enum Form {
+    /// ListOffsets.
+    List(ListOffsetsResponse),
+    /// OffsetForLeaderEpoch.
+    Epochs(OffsetForLeaderEpochResponse),
+    /// DeleteRecords.
+    Delete(DeleteRecordsResponse),
+    /// DescribeLogDirs.
+    LogDirs(DescribeLogDirsResponse),
+}
+
+/// A request whose owners have not all answered.
+#[derive(Debug)]
+pub struct AskCall {
+    form: Form,
+    remaining: usize,
+}
+
+/// What an owner holds of questions.
+#[derive(Debug, Default)]
+pub struct Questions {
+    /// Deletions that are not durable yet. Tickets ascend.
+    deleting: VecDeque<(Ticket, Asker, Told)>,
+    /// Searches by time that read from disk.
+    searching: Vec<(u64, Asker, Question)>,
+    /// Questions that wait for memory or journal room.
+    stalled: VecDeque<(Asker, Slot, Question)>,
+    next_token: u64,
+}
+
+/// Who asked, and about which place in the request.
+#[derive(Clone, Copy, Debug)]
+struct Asker {
+    origin: usize,
+    call: CallId,
+    place: Place,
+}
+
+impl Form {
+    fn settle(&mut self, place: Place, told: Told) {
+        match self {
+            Form::List(response) => offsets::settle_list(response, place, told),
+            Form::Epochs(response) => offsets::settle_epochs(response, place, told),
+            Form::Delete(response) => offsets::settle_delete(response, place, told),
+            Form::LogDirs(response) => log_dirs::settle(response, place, told),
+        }
+    }
+
+    fn encode(&self, reply: &ReplyTo) -> Vec<u8> {
+        match self {
+            Form::List(response) => reply.encode(response),
+            Form::Epochs(response) => reply.encode(response),
+            Form::Delete(response) => reply.encode(response),
+            Form::LogDirs(response) => reply.encode(response),
+        }
+    }
+}
+
+impl Core {
+    /// Asks the owners, or answers at once when there is nothing to ask.
+    pub(super) fn start_ask<R>(&mut self, reply: ReplyTo, asked: Asked<R>, form: impl FnOnce(R) -> Form) {
+        let form = form(asked.response);
+        let remaining = asked.questions.len();
+        if remaining == 0 {
+            return self.deliver(reply, Answer::Bytes(form.encode(&reply)));
+        }
+        let call = self.calls.insert(Call { reply, kind: CallKind::Ask(Box::new(AskCall { form, remaining })) });
+        let mut orders: Vec<Vec<_>> = vec![Vec::new(); self.cores];
+        for question in asked.questions {
+            orders[question.1.owner(self.cores)].push(question);
+        }
+        for (owner, items) in orders.into_iter().enumerate().filter(|(_, items)| !items.is_empty()) {
+            self.post(owner, Mail::Ask(AskOrder { origin: self.id, call, items }));
+        }
+    }
+
+    /// Connection's core: an owner has answered.
+    pub(super) fn on_told(&mut self, id: CallId, answers: Vec<(Place, Told)>) {
+        let Some(Call { kind: CallKind::Ask(call), .. }) = self.calls.get_mut(id) else { return };
+        call.remaining = call.remaining.saturating_sub(answers.len());
+        answers.into_iter().for_each(|(place, told)| call.form.settle(place, told));
+        if call.remaining > 0 {
+            return;
+        }
+        if let Some(Call { reply, kind: CallKind::Ask(call) }) = self.calls.remove(id) {
+            self.deliver(reply, Answer::Bytes(call.form.encode(&reply)));
+        }
+    }
+
+    /// Owner: answers what it can at once.
+    pub(super) fn take_ask(&mut self, order: AskOrder) {
+        let AskOrder { origin, call, items } = order;
+        let mut answers = Vec::with_capacity(items.len());
+        for (place, key, question) in items {
+            let told = match self.partitions.slot(&key) {
+                Some(slot) => self.ask_one(Asker { origin, call, place }, slot, question),
+                None => Some(Told::Failed(ErrorCode::NotLeaderOrFollower)),
+            };
+            answers.extend(told.map(|told| (place, told)));
+        }
+        if !answers.is_empty() {
+            self.post(origin, Mail::Told { call, answers });
+        }
+    }
+
+    /// The answer, or nothing when it comes later.
+    fn ask_one(&mut self, asker: Asker, slot: Slot, question: Question) -> Option<Told> {
+        let Some(offsets) = self.shard.offsets(slot) else { return Some(Told::Failed(ErrorCode::NotLeaderOrFollower)) };
+        let leader_epoch = offsets.leader_epoch;
+        Some(match question {
+            Question::Latest => Told::Offset { timestamp_ms: -1, offset: offsets.high_watermark, leader_epoch },
+            Question::Earliest => Told::Offset { timestamp_ms: -1, offset: offsets.log_start, leader_epoch },
+            Question::EpochEnd(epoch) => {
+                let (epoch, end_offset) = self.shard.epoch_end_offset(slot, epoch);
+                Told::Epoch(epoch, end_offset)
+            }
+            Question::Size => Told::Size(self.shard.size_bytes(slot)),
+            Question::DeleteBefore(offset) => return self.delete_before(asker, slot, offset, offsets.high_watermark),
+            Question::Time(_) | Question::LargestTime => return self.search_time(asker, slot, question),
+        })
+    }
+
+    fn delete_before(&mut self, asker: Asker, slot: Slot, offset: i64, high_watermark: i64) -> Option<Told> {
+        let before = if offset == -1 { high_watermark } else { offset };
+        if !(0..=high_watermark).contains(&before) {
+            return Some(Told::Failed(ErrorCode::OffsetOutOfRange));
+        }
+        match self.shard.delete_records(&mut *self.io, slot, before) {
+            Ok((log_start, ticket)) if self.is_committed(ticket) => Some(Told::LogStart(log_start)),
+            Ok((log_start, ticket)) => {
+                self.questions.deleting.push_back((ticket, asker, Told::LogStart(log_start)));
+                None
+            }
+            Err(AppendError::Busy) => {
+                self.questions.stalled.push_back((asker, slot, Question::DeleteBefore(offset)));
+                None
+            }
+            Err(AppendError::NoSuchPartition) => Some(Told::Failed(ErrorCode::NotLeaderOrFollower)),
+            Err(_) => Some(Told::Failed(ErrorCode::KafkaStorageError)),
+        }
+    }
+
+    fn search_time(&mut self, asker: Asker, slot: Slot, question: Question) -> Option<Told> {
+        self.questions.next_token += 1;
+        let token = self.questions.next_token;
+        let wanted = match question {
+            Question::Time(timestamp_ms) => Some(timestamp_ms),
+            _ => self.shard.max_timestamp(slot).map(|(largest, _)| largest),
+        };
+        let Some(timestamp_ms) = wanted else { return Some(self.time_told(question, None)) };
+        match self.shard.offset_for_timestamp(&mut *self.io, slot, timestamp_ms, token) {
+            TimeOutcome::Now(hit) => Some(self.time_told(question, hit)),
+            TimeOutcome::Later => {
+                self.questions.searching.push((token, asker, question));
+                None
+            }
+            TimeOutcome::Error(ReadError::Busy) => {
+                self.questions.stalled.push_back((asker, slot, question));
+                None
+            }
+            TimeOutcome::Error(error) => Some(Told::Failed(time_code(&error))),
+        }
+    }
+
+    /// Looks inside the batch for the record: the one place where the broker opens a batch while a client waits.
+    fn time_told(&self, question: Question, hit: Option<TimeHit>) -> Told {
+        let none = Told::Offset { timestamp_ms: -1, offset: -1, leader_epoch: -1 };
+        let Some(hit) = hit else { return none };
+        let found = match question {
+            Question::Time(timestamp_ms) => times::first_at_or_after(&hit.batch, timestamp_ms),
+            _ => times::largest(&hit.batch),
+        };
+        match found {
+            Ok(Some((timestamp_ms, offset, leader_epoch))) => Told::Offset { timestamp_ms, offset, leader_epoch },
+            Ok(None) => none,
+            Err(reason) => {
+                crate::warn!("cannot search a batch by time: {reason}");
+                Told::Failed(ErrorCode::CorruptMessage)
+            }
+        }
+    }
+
+    /// Owner: a search that read from disk is finished.
+    pub(super) fn on_time_done(&mut self, token: u64, result: Result<Option<TimeHit>, ReadError>) {
+        let Some(at) = self.questions.searching.iter().position(|search| search.0 == token) else { return };
+        let (_, asker, question) = self.questions.searching.swap_remove(at);
+        let told = match result {
+            Ok(hit) => self.time_told(question, hit),
+            Err(error) => Told::Failed(time_code(&error)),
+        };
+        self.tell(asker, told);
+    }
+
+    fn tell(&mut self, asker: Asker, told: Told) {
+        self.post(asker.origin, Mail::Told { call: asker.call, answers: vec![(asker.place, told)] });
+    }
+
+    /// Owner: everything up to the ticket is durable.
+    pub(super) fn on_deletions_committed(&mut self, ticket: Ticket) {
+        while self.questions.deleting.front().is_some_and(|first| first.0 <= ticket) {
+            let Some((_, asker, told)) = self.questions.deleting.pop_front() else { break };
+            self.tell(asker, told);
+        }
+    }
+
+    /// Owner: the engine has room again.
+    pub(super) fn retry_questions(&mut self) {
+        for (asker, slot, question) in std::mem::take(&mut self.questions.stalled) {
+            if let Some(told) = self.ask_one(asker, slot, question) {
+                self.tell(asker, told);
+            }
+        }
+    }
+}
+
+fn time_code(error: &ReadError) -> ErrorCode {
+    match error {
+        ReadError::NoSuchPartition => ErrorCode::NotLeaderOrFollower,
+        ReadError::Corrupt { .. } => ErrorCode::CorruptMessage,
+        _ => ErrorCode::KafkaStorageError,
+    }
+}

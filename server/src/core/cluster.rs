@@ -1,0 +1,178 @@
+//! Requests that are answered from the metadata, and those that change it: the former here and now, the latter by
+//! core 0.
+
+use super::Core;
+use super::calls::{Call, CallId, CallKind, ReplyTo};
+use super::control::{After, ControlRequest};
+use super::dispatch::Incoming;
+use super::mail::{ControlOrder, Mail};
+use crate::conn::Answer;
+use crate::handlers::context::{Context, fresh_id};
+use crate::handlers::{
+    alter_configs, api_versions, create_partitions, create_topics, delete_topics, describe_cluster,
+    describe_configs, describe_topic_partitions, elect_leaders, find_coordinator, incremental_alter_configs,
+    metadata,
+};
+use crate::metadata::controller::{self, Outcome};
+use crate::metadata::records::Record;
+use crate::wire::alter_configs::AlterConfigsRequest;
+use crate::wire::create_partitions::CreatePartitionsRequest;
+use crate::wire::create_topics::CreateTopicsRequest;
+use crate::wire::delete_topics::DeleteTopicsRequest;
+use crate::wire::elect_leaders::ElectLeadersRequest;
+use crate::wire::incremental_alter_configs::IncrementalAlterConfigsRequest;
+use crate::wire::metadata::MetadataRequest;
+use crate::wire::{ApiKey, Message, Uuid, WireError};
+
+/// A client's request that may change the metadata.
+#[derive(Debug)]
+pub enum ClientRequest {
+    /// CreateTopics.
+    CreateTopics(CreateTopicsRequest),
+    /// DeleteTopics.
+    DeleteTopics(DeleteTopicsRequest),
+    /// CreatePartitions.
+    CreatePartitions(CreatePartitionsRequest),
+    /// AlterConfigs.
+    AlterConfigs(AlterConfigsRequest),
+    /// IncrementalAlterConfigs.
+    IncrementalAlterConfigs(IncrementalAlterConfigsRequest),
+    /// ElectLeaders.
+    ElectLeaders(ElectLeadersRequest),
+}
+
+/// What the controller says to a request.
+pub(super) struct Decision {
+    /// What is to be appended.
+    pub records: Vec<Record>,
+    /// What happens once that is in force.
+    pub after: After,
+}
+
+impl Core {
+    /// Answers an ApiVersions request of a version from the future, in the oldest one.
+    pub(super) fn answer_unknown_api_versions(&mut self, reply: ReplyTo) {
+        let oldest = ReplyTo { version: 0, ..reply };
+        self.deliver(reply, Answer::Bytes(oldest.encode(&api_versions::unsupported())));
+    }
+
+    /// Starts every request that is about metadata.
+    pub(super) fn start_metadata(&mut self, mut incoming: Incoming<'_>) -> Result<(), WireError> {
+        let reply = incoming.reply;
+        let (shared, image) = (self.shared.clone(), self.image.clone());
+        let ctx = &shared.context(&image);
+        let client = match reply.api_key {
+            ApiKey::Metadata => {
+                let request = incoming.decode()?;
+                self.answer_metadata(reply, request, true);
+                return Ok(());
+            }
+            ApiKey::CreateTopics => ClientRequest::CreateTopics(incoming.decode()?),
+            ApiKey::DeleteTopics => ClientRequest::DeleteTopics(incoming.decode()?),
+            ApiKey::CreatePartitions => ClientRequest::CreatePartitions(incoming.decode()?),
+            ApiKey::AlterConfigs => ClientRequest::AlterConfigs(incoming.decode()?),
+            ApiKey::IncrementalAlterConfigs => ClientRequest::IncrementalAlterConfigs(incoming.decode()?),
+            ApiKey::ElectLeaders => ClientRequest::ElectLeaders(incoming.decode()?),
+            _ => {
+                let answer = answer_at_once(ctx, &mut incoming)?;
+                self.deliver(reply, answer);
+                return Ok(());
+            }
+        };
+        self.ask_controller(ControlRequest::Client { to: reply, request: client });
+        Ok(())
+    }
+
+    /// Has core 0 decide.
+    pub(super) fn ask_controller(&mut self, request: ControlRequest) {
+        let order = ControlOrder { core: self.id, request };
+        self.post(0, Mail::Control(Box::new(order)));
+    }
+
+    fn answer_metadata(&mut self, reply: ReplyTo, request: MetadataRequest, may_create: bool) {
+        let (shared, image) = (self.shared.clone(), self.image.clone());
+        match metadata::handle(&shared.context(&image), &request, reply.version, may_create) {
+            metadata::Answer::Now(response) => self.deliver(reply, Answer::Bytes(reply.encode(&response))),
+            metadata::Answer::CreateFirst(names) => {
+                let call = self.calls.insert(Call { reply, kind: CallKind::Metadata(Box::new(request)) });
+                self.ask_controller(ControlRequest::AutoCreate { call, names });
+            }
+        }
+    }
+
+    /// Connection's core: the topics a Metadata request wanted are there, or could not be made.
+    pub(super) fn on_topics_ready(&mut self, id: CallId) {
+        if let Some(Call { reply, kind: CallKind::Metadata(request) }) = self.calls.remove(id) {
+            self.answer_metadata(reply, *request, false);
+        }
+    }
+
+    /// Core 0: what becomes of a request, as the metadata are now.
+    pub(super) fn decide(&mut self, order: ControlOrder) -> Option<Decision> {
+        let shared = self.shared.clone();
+        let ctx = shared.context(self.control.as_ref()?.image());
+        let ControlOrder { core, request } = order;
+        Some(match request {
+            ControlRequest::Boot(records) => Decision { records, after: After::Booted },
+            ControlRequest::Client { to, request } => decide_client(&ctx, to, &request),
+            ControlRequest::AutoCreate { call, names } => {
+                let Outcome { records, .. } = create_topics::auto_create(&ctx, &names, &mut new_id);
+                Decision { records, after: After::TopicsReady { core, call } }
+            }
+            ControlRequest::ProducerIds => match controller::producer_id_block(ctx.view()) {
+                Ok((record, ids)) => {
+                    let count = (ids.end - ids.start) as i32;
+                    let after = After::ProducerIds { core, first: Some(ids.start), count };
+                    Decision { records: vec![record], after }
+                }
+                Err(refusal) => {
+                    crate::error!("{}", refusal.message);
+                    let after = After::ProducerIds { core, first: None, count: 0 };
+                    Decision { records: Vec::new(), after }
+                }
+            },
+        })
+    }
+}
+
+fn answer_at_once(ctx: &Context<'_>, incoming: &mut Incoming<'_>) -> Result<Answer, WireError> {
+    let reply = incoming.reply;
+    let version = reply.version;
+    Ok(Answer::Bytes(match reply.api_key {
+        ApiKey::ApiVersions => reply.encode(&api_versions::handle(ctx, &incoming.decode()?, version)),
+        ApiKey::FindCoordinator => reply.encode(&find_coordinator::handle(&incoming.decode()?, version)),
+        ApiKey::DescribeConfigs => reply.encode(&describe_configs::handle(ctx, &incoming.decode()?)),
+        ApiKey::DescribeCluster => reply.encode(&describe_cluster::handle(ctx, &incoming.decode()?)),
+        ApiKey::DescribeTopicPartitions => {
+            reply.encode(&describe_topic_partitions::handle(ctx, &incoming.decode()?))
+        }
+        // Every key of the table is dealt with; one that is not says so and does no harm.
+        other => {
+            crate::error!("{other} is advertised and not handled");
+            return Ok(Answer::Close);
+        }
+    }))
+}
+
+fn decide_client(ctx: &Context<'_>, to: ReplyTo, request: &ClientRequest) -> Decision {
+    match request {
+        ClientRequest::CreateTopics(request) => granted(to, create_topics::handle(ctx, request, &mut new_id)),
+        ClientRequest::DeleteTopics(request) => granted(to, delete_topics::handle(ctx, request, to.version)),
+        ClientRequest::CreatePartitions(request) => granted(to, create_partitions::handle(ctx, request)),
+        ClientRequest::AlterConfigs(request) => granted(to, alter_configs::handle(ctx, request)),
+        ClientRequest::IncrementalAlterConfigs(request) => {
+            granted(to, incremental_alter_configs::handle(ctx, request))
+        }
+        ClientRequest::ElectLeaders(request) => granted(to, elect_leaders::handle(ctx, request)),
+    }
+}
+
+fn granted<R: Message>(to: ReplyTo, outcome: Outcome<R>) -> Decision {
+    let answer = Answer::Bytes(to.encode(&outcome.response));
+    Decision { records: outcome.records, after: After::Answer(to, answer) }
+}
+
+/// Random; a system without random bytes would have failed at start already.
+fn new_id() -> Uuid {
+    fresh_id().unwrap_or(Uuid::ZERO)
+}

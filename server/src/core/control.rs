@@ -1,0 +1,309 @@
+//! Core 0's control plane: one request at a time is decided, appended to the metadata log, applied once durable,
+//! prepared and published on every core, and answered.
+//!
+//! ```text
+//! decide -> records -> append -> committed -> apply -> Prepare -> all Ready -> Publish -> all Ready -> answer
+//!        \-> none ------------------------------------------------------------------------------> answer
+//! ```
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use ringlog_engine::shard::{AppendError, Slot, Ticket};
+
+use super::Core;
+use super::cluster::{ClientRequest, Decision};
+use super::calls::{CallId, ReplyTo};
+use super::mail::{ControlOrder, Mail, PartitionKey};
+use crate::conn::Answer;
+use crate::metadata::batches;
+use crate::metadata::image::{MetadataImage, ResourceType, Topic};
+use crate::metadata::replay::Replay;
+use crate::metadata::records::Record;
+
+/// What only the controller can do.
+#[derive(Debug)]
+pub enum ControlRequest {
+    /// A client's request.
+    Client {
+        /// Where the response goes.
+        to: ReplyTo,
+        /// What is asked.
+        request: ClientRequest,
+    },
+    /// Create the topics a Metadata request asks for.
+    AutoCreate {
+        /// The request that waits for them.
+        call: CallId,
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// A block of producer ids for a core.
+    ProducerIds,
+    /// Records that are decided already, from the start of the broker.
+    Boot(Vec<Record>),
+}
+
+/// A partition that comes or goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionChange {
+    /// Which.
+    pub key: PartitionKey,
+    /// Its topic's name.
+    pub topic: Arc<str>,
+    /// The epoch of its leader.
+    pub leader_epoch: i32,
+}
+
+/// The way from one image to the next.
+#[derive(Debug)]
+pub struct Update {
+    /// The next image.
+    pub image: Arc<MetadataImage>,
+    /// Partitions it has and the one before has not.
+    pub opened: Vec<PartitionChange>,
+    /// Partitions the one before has and it has not.
+    pub closed: Vec<PartitionChange>,
+    /// Topics whose settings differ; `None`: a broker setting differs, so all may.
+    pub reconfigured: Option<HashSet<Arc<str>>>,
+}
+
+impl Update {
+    /// What changes from one image to the next.
+    pub fn between(before: &MetadataImage, image: Arc<MetadataImage>) -> Update {
+        let mut update = Update { image: image.clone(), opened: Vec::new(), closed: Vec::new(), reconfigured: None };
+        for topic in image.topics() {
+            let known = before.topic_by_id(topic.id);
+            update.opened.extend(changes(topic, |index| known.is_none_or(|k| !k.partitions.contains_key(&index))));
+        }
+        for topic in before.topics() {
+            let known = image.topic_by_id(topic.id);
+            update.closed.extend(changes(topic, |index| known.is_none_or(|k| !k.partitions.contains_key(&index))));
+        }
+        update.reconfigured = reconfigured(before, &image);
+        update
+    }
+
+    /// Whether the topic's settings may differ.
+    pub fn changes_settings_of(&self, topic: &Arc<str>) -> bool {
+        self.reconfigured.as_ref().is_none_or(|topics| topics.contains(topic))
+    }
+}
+
+fn changes(topic: &Topic, differs: impl Fn(i32) -> bool) -> Vec<PartitionChange> {
+    let differing = topic.partitions.iter().filter(|(index, _)| differs(**index));
+    let change = |(index, partition): (&i32, &crate::metadata::image::Partition)| PartitionChange {
+        key: PartitionKey { topic_id: topic.id, index: *index },
+        topic: topic.name.clone(),
+        leader_epoch: partition.leader_epoch,
+    };
+    differing.map(change).collect()
+}
+
+fn reconfigured(before: &MetadataImage, after: &MetadataImage) -> Option<HashSet<Arc<str>>> {
+    let brokers = |image: &MetadataImage| -> Vec<_> {
+        let broker = ResourceType::Broker as i8;
+        let all = image.all_settings().filter(|((kind, _), _)| *kind == broker);
+        all.map(|(name, settings)| (name.clone(), settings.clone())).collect()
+    };
+    if brokers(before) != brokers(after) {
+        return None;
+    }
+    let differs = |topic: &&Topic| {
+        before.settings(ResourceType::Topic, &topic.name) != after.settings(ResourceType::Topic, &topic.name)
+    };
+    Some(after.topics().filter(differs).map(|topic| topic.name.clone()).collect())
+}
+
+/// What happens once the records are in force.
+#[derive(Debug)]
+pub(super) enum After {
+    /// The client gets its response.
+    Answer(ReplyTo, Answer),
+    /// A Metadata request is handled again.
+    TopicsReady { core: usize, call: CallId },
+    /// A core has producer ids.
+    ProducerIds { core: usize, first: Option<i64>, count: i32 },
+    /// The broker may listen.
+    Booted,
+}
+
+/// How far the request in progress has come.
+#[derive(Debug)]
+enum Phase {
+    /// The engine had no room.
+    Appending,
+    /// In the log, not durable yet.
+    Committing { ticket: Ticket, base_offset: i64 },
+    /// Cores open and close partitions.
+    Preparing { update: Arc<Update>, waiting: usize },
+    /// Cores take up the image.
+    Publishing { waiting: usize },
+}
+
+#[derive(Debug)]
+struct Work {
+    records: Vec<Record>,
+    after: After,
+    phase: Phase,
+}
+
+/// The controller's side of core 0.
+#[derive(Debug)]
+pub struct Control {
+    replay: Replay,
+    slot: Slot,
+    epoch: i32,
+    queue: VecDeque<ControlOrder>,
+    work: Option<Work>,
+    boot: Vec<Record>,
+}
+
+impl Control {
+    /// A controller over the state at start. `boot` records are appended before any request is served.
+    pub fn new(replay: Replay, slot: Slot, epoch: i32, boot: Vec<Record>) -> Control {
+        Control { replay, slot, epoch, queue: VecDeque::new(), work: None, boot }
+    }
+
+    /// The metadata decisions are made from.
+    pub fn image(&self) -> &MetadataImage {
+        self.replay.image()
+    }
+}
+
+impl Core {
+    /// Core 0: appends what the start of the broker has decided.
+    pub(super) fn begin_control(&mut self) {
+        let Some(control) = &mut self.control else { return };
+        let request = ControlRequest::Boot(std::mem::take(&mut control.boot));
+        self.take_control(ControlOrder { core: 0, request });
+    }
+
+    /// Core 0: takes a request; it is dealt with when those before it are.
+    pub(super) fn take_control(&mut self, order: ControlOrder) {
+        let Some(control) = &mut self.control else { return };
+        control.queue.push_back(order);
+        self.next_control();
+    }
+
+    /// Whether core 0 has nothing to decide; other cores never have.
+    pub(super) fn control_is_idle(&self) -> bool {
+        self.control.as_ref().is_none_or(|control| control.work.is_none() && control.queue.is_empty())
+    }
+
+    fn next_control(&mut self) {
+        while let Some(control) = &mut self.control
+            && control.work.is_none()
+        {
+            let Some(order) = control.queue.pop_front() else { return };
+            let Some(Decision { records, after }) = self.decide(order) else { return };
+            if records.is_empty() {
+                self.conclude(after);
+            } else if let Some(control) = &mut self.control {
+                control.work = Some(Work { records, after, phase: Phase::Appending });
+                self.append_control();
+            }
+        }
+    }
+
+    /// Appends the records of the work in progress.
+    fn append_control(&mut self) {
+        let Some(control) = &mut self.control else { return };
+        let Some(work) = &mut control.work else { return };
+        let version = control.replay.image().metadata_version();
+        let batch = batches::encode(&work.records, version, control.epoch, self.io.wall_ms());
+        match self.shard.append(&mut *self.io, control.slot, &batch) {
+            Ok(appended) => {
+                work.phase = Phase::Committing { ticket: appended.ticket, base_offset: appended.base_offset };
+            }
+            Err(AppendError::Busy) => {}
+            Err(error) => {
+                let reason = format!("{error:?}");
+                self.fail_control(&reason);
+            }
+        }
+    }
+
+    /// Core 0: the engine has room again.
+    pub(super) fn retry_control(&mut self) {
+        let appending = |work: &Work| matches!(work.phase, Phase::Appending);
+        if self.control.as_ref().is_some_and(|control| control.work.as_ref().is_some_and(appending)) {
+            self.append_control();
+        }
+    }
+
+    /// Core 0: the records are durable: they are the truth now.
+    pub(super) fn on_control_committed(&mut self, committed: Ticket) {
+        let Some(control) = &mut self.control else { return };
+        let Some(work) = &mut control.work else { return };
+        let Phase::Committing { ticket, base_offset } = work.phase else { return };
+        if ticket > committed {
+            return;
+        }
+        let before = control.replay.image().clone();
+        if let Err(error) = control.replay.apply_all(&work.records, base_offset, control.epoch) {
+            // What is in the log cannot be taken back, and this image can no longer be trusted to decide anything.
+            crate::error!("the metadata log contradicts itself: {error}");
+            return self.fail_control("the metadata log contradicts itself");
+        }
+        let update = Arc::new(Update::between(&before, Arc::new(control.replay.image().clone())));
+        work.phase = Phase::Preparing { update: update.clone(), waiting: self.cores };
+        (0..self.cores).for_each(|core| self.post(core, Mail::Prepare(update.clone())));
+    }
+
+    /// Core 0: one more core has done its part.
+    pub(super) fn on_ready(&mut self) {
+        let cores = self.cores;
+        let Some(work) = self.control.as_mut().and_then(|control| control.work.as_mut()) else { return };
+        match &mut work.phase {
+            Phase::Preparing { update, waiting } => {
+                *waiting -= 1;
+                if *waiting == 0 {
+                    let update = update.clone();
+                    work.phase = Phase::Publishing { waiting: cores };
+                    (0..cores).for_each(|core| self.post(core, Mail::Publish(update.clone())));
+                }
+            }
+            Phase::Publishing { waiting } => {
+                *waiting -= 1;
+                if *waiting == 0 {
+                    self.end_work();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn end_work(&mut self) {
+        if let Some(work) = self.control.as_mut().and_then(|control| control.work.take()) {
+            self.conclude(work.after);
+        }
+        self.next_control();
+    }
+
+    fn conclude(&mut self, after: After) {
+        match after {
+            After::Answer(to, answer) => self.deliver(to, answer),
+            After::TopicsReady { core, call } => self.post(core, Mail::TopicsReady { call }),
+            After::ProducerIds { core, first, count } => {
+                self.post(core, Mail::ProducerIds { first, count });
+            }
+            After::Booted => self.report(crate::broker::Report::Booted),
+        }
+    }
+
+    /// Core 0: the work in progress, and what waits, cannot be written down. The clients' connections are closed: they
+    /// find out by asking again what holds.
+    pub(super) fn fail_control(&mut self, reason: &str) {
+        let Some(control) = &mut self.control else { return };
+        let Some(work) = control.work.take() else { return };
+        crate::error!("a change of the metadata could not be stored: {reason}");
+        match work.after {
+            After::Answer(to, _) => self.deliver(to, Answer::Close),
+            After::ProducerIds { core, .. } => self.post(core, Mail::ProducerIds { first: None, count: 0 }),
+            After::Booted => self.report(crate::broker::Report::Failed(reason.to_owned())),
+            other => self.conclude(other),
+        }
+        self.next_control();
+    }
+}

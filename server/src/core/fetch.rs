@@ -1,0 +1,252 @@
+//! Fetch across cores, on the connection's core: rounds of reads on the owners, a wait between them when too
+//! little was there, and the one response.
+//!
+//! ```text
+//! start -> round 1 -> enough, an error, or no time to wait? -> respond
+//!                  \-> wait: the owners watch -> Moved   -> next round
+//!                                             -> deadline -> last round, or what is known when nothing moved
+//! ```
+
+use std::time::{Duration, Instant};
+
+use super::Core;
+use super::calls::{Call, CallId, CallKind, ReplyTo};
+use super::mail::{Mail, PartRead, PartitionKey, ReadItem, ReadOrder};
+use crate::conn::Answer;
+use crate::handlers::fetch::{self, Part, Response};
+use crate::sessions::{Plan, SessionFields, Wanted};
+use crate::wire::code::ErrorCode;
+use crate::wire::fetch::FetchRequest;
+
+/// A fetch that is read for, or waits.
+#[derive(Debug)]
+pub struct FetchCall {
+    plan: Plan,
+    wanted: Vec<Wanted>,
+    /// Where each partition is, or what stands in the way of reading it.
+    targets: Vec<Result<PartitionKey, ErrorCode>>,
+    parts: Vec<Part>,
+    min_bytes: usize,
+    max_bytes: usize,
+    read_committed: bool,
+    /// When the answer must go out with whatever is there.
+    deadline: Instant,
+    round: u32,
+    /// Owners that have not answered this round.
+    pending: usize,
+    /// Owners that may hold a watch.
+    watching: Vec<usize>,
+    /// Something moved while this round was still being read.
+    moved: bool,
+    /// Whether it waits for data or the deadline.
+    parked: bool,
+}
+
+impl FetchCall {
+    fn found_bytes(&self) -> usize {
+        self.parts.iter().map(|part| part.bytes).sum()
+    }
+
+    fn is_urgent(&self) -> bool {
+        self.targets.iter().any(Result::is_err) || self.parts.iter().any(Part::is_urgent)
+    }
+}
+
+impl Core {
+    /// Starts a fetch of one of this core's connections.
+    pub(super) fn start_fetch(&mut self, reply: ReplyTo, request: &FetchRequest) {
+        let now = self.io.now();
+        let (changed, forgotten) = fetch::wanted(request, reply.version);
+        let fields =
+            SessionFields { id: request.session_id, epoch: request.session_epoch, by_id: fetch::by_id(reply.version) };
+        let (plan, wanted) = match self.sessions.begin(fields, changed, &forgotten, now) {
+            Ok(begun) => begun,
+            Err(error) => return self.refuse_fetch(reply, fetch::session_code(error)),
+        };
+        let replica = fetch::replica_id(request, reply.version) >= 0;
+        let target = |wanted: &Wanted| match replica {
+            // There are no followers: whoever asks as one is not in any replica set.
+            true => Err(ErrorCode::NotLeaderOrFollower),
+            false => fetch::resolve(wanted, &self.image),
+        };
+        let targets: Vec<_> = wanted.iter().map(target).collect();
+        let max_bytes = request.max_bytes.clamp(0, self.shared.config.fetch_max_bytes) as usize;
+        let wait = Duration::from_millis(request.max_wait_ms.max(0) as u64);
+        let call = FetchCall {
+            plan,
+            wanted,
+            targets,
+            parts: Vec::new(),
+            min_bytes: (request.min_bytes.max(0) as usize).min(max_bytes),
+            max_bytes,
+            read_committed: request.isolation_level == 1,
+            deadline: now + wait,
+            round: 0,
+            pending: 0,
+            watching: Vec::new(),
+            moved: false,
+            parked: false,
+        };
+        let id = self.calls.insert(Call { reply, kind: CallKind::Fetch(Box::new(call)) });
+        self.note_current(reply, id);
+        self.read_round(id);
+    }
+
+    fn refuse_fetch(&mut self, reply: ReplyTo, code: ErrorCode) {
+        let response = Response { code, session_id: 0, read_committed: false, parts: Vec::new() };
+        self.deliver(reply, Answer::Pieces(fetch::encode(&reply, response)));
+    }
+
+    fn fetch_call(&mut self, id: CallId) -> Option<&mut FetchCall> {
+        match self.calls.get_mut(id)? {
+            Call { kind: CallKind::Fetch(call), .. } => Some(call),
+            _ => None,
+        }
+    }
+
+    /// Asks every owner for its partitions.
+    fn read_round(&mut self, id: CallId) {
+        let (origin, cores, now) = (self.id, self.cores, self.io.now());
+        let Some(call) = self.fetch_call(id) else { return };
+        call.round += 1;
+        call.moved = false;
+        call.parked = false;
+        call.parts = call.targets.iter().map(|t| Part::failed(t.err().unwrap_or(ErrorCode::None))).collect();
+        let mut items: Vec<Vec<ReadItem>> = vec![Vec::new(); cores];
+        for (at, (wanted, target)) in call.wanted.iter().zip(&call.targets).enumerate() {
+            if let Ok(key) = target {
+                items[key.owner(cores)].push(read_item(at, *key, wanted));
+            }
+        }
+        let owners = items.iter().filter(|items| !items.is_empty()).count();
+        call.pending = owners;
+        let may_wait = call.deadline > now && call.min_bytes > 0 && !call.is_urgent();
+        let watch_bytes = if may_wait { call.min_bytes.div_ceil(owners.max(1)) } else { 0 };
+        let max_bytes = call.max_bytes / owners.max(1);
+        let round = call.round;
+        call.watching.clear();
+        for (owner, items) in items.into_iter().enumerate().filter(|(_, items)| !items.is_empty()) {
+            if watch_bytes > 0
+                && let Some(call) = self.fetch_call(id)
+            {
+                call.watching.push(owner);
+            }
+            self.post(owner, Mail::Read(ReadOrder { origin, call: id, round, max_bytes, watch_bytes, items }));
+        }
+        if owners == 0 {
+            self.round_done(id);
+        }
+    }
+
+    /// An owner has read its part.
+    pub(super) fn on_read_done(&mut self, id: CallId, round: u32, parts: Vec<PartRead>) {
+        let Some(call) = self.fetch_call(id).filter(|call| call.round == round) else { return };
+        for read in parts {
+            let at = read.at as usize;
+            if let Some(part) = call.parts.get_mut(at) {
+                *part = Part::read(read);
+            }
+        }
+        call.pending = call.pending.saturating_sub(1);
+        if call.pending == 0 {
+            self.round_done(id);
+        }
+    }
+
+    fn round_done(&mut self, id: CallId) {
+        let now = self.io.now();
+        let stopping = self.stop.is_stopping();
+        let Some(call) = self.fetch_call(id) else { return };
+        let nothing_to_wait_for = call.wanted.is_empty() && call.min_bytes == 0;
+        if call.found_bytes() >= call.min_bytes.max(1)
+            || call.min_bytes == 0
+            || call.is_urgent()
+            || call.deadline <= now
+            || nothing_to_wait_for
+            || stopping
+        {
+            return self.finish_fetch(id);
+        }
+        if call.moved {
+            return self.read_round(id);
+        }
+        // What was found is read again when the wait is over; holding it would pin the newest data in memory.
+        call.parts.iter_mut().for_each(|part| part.slices = Vec::new());
+        call.parked = true;
+        let deadline = call.deadline;
+        self.timers.insert((deadline, id));
+    }
+
+    /// An owner's watch has fired.
+    pub(super) fn on_moved(&mut self, origin_of_move: usize, id: CallId, round: u32) {
+        let Some(call) = self.fetch_call(id).filter(|call| call.round == round) else { return };
+        call.watching.retain(|owner| *owner != origin_of_move);
+        if !call.parked {
+            call.moved = true;
+            return;
+        }
+        let deadline = call.deadline;
+        self.timers.remove(&(deadline, id));
+        self.read_round(id);
+    }
+
+    /// The deadline of a parked fetch has come.
+    pub(super) fn on_fetch_timer(&mut self, id: CallId) {
+        let Some(call) = self.fetch_call(id) else { return };
+        if call.found_bytes() > 0 { self.read_round(id) } else { self.finish_fetch(id) }
+    }
+
+    /// Ends every fetch that waits: the broker stops.
+    pub(super) fn finish_parked_fetches(&mut self) {
+        let parked = |call: &Call| matches!(&call.kind, CallKind::Fetch(fetch) if fetch.parked);
+        let ids: Vec<CallId> = self.calls.iter().filter(|(_, call)| parked(call)).map(|(id, _)| id).collect();
+        for id in ids {
+            if let Some(call) = self.fetch_call(id) {
+                call.parts.iter_mut().for_each(|part| part.bytes = 0);
+            }
+            self.finish_fetch(id);
+        }
+    }
+
+    fn take_fetch(&mut self, id: CallId) -> Option<(ReplyTo, FetchCall)> {
+        let Some(Call { reply, kind: CallKind::Fetch(call) }) = self.calls.remove(id) else { return None };
+        if call.parked {
+            self.timers.remove(&(call.deadline, id));
+        }
+        let origin = self.id;
+        for owner in &call.watching {
+            self.post(*owner, Mail::Unwatch { origin, call: id });
+        }
+        Some((reply, *call))
+    }
+
+    /// Forgets a fetch whose client has gone.
+    pub(super) fn drop_fetch(&mut self, id: CallId) {
+        if self.fetch_call(id).is_some() {
+            self.take_fetch(id);
+        }
+    }
+
+    fn finish_fetch(&mut self, id: CallId) {
+        let now = self.io.now();
+        let Some((reply, mut call)) = self.take_fetch(id) else { return };
+        fetch::fit(&mut call.parts, call.max_bytes);
+        let outcomes: Vec<_> = call.parts.iter().map(Part::outcome).collect();
+        let (session_id, included) = self.sessions.finish(call.plan, &call.wanted, &outcomes, now);
+        let parts = call.wanted.iter().zip(call.parts).zip(included);
+        let parts = parts.filter(|(_, included)| *included).map(|(part, _)| part).collect();
+        let read_committed = call.read_committed;
+        let response = Response { code: ErrorCode::None, session_id, read_committed, parts };
+        self.deliver(reply, Answer::Pieces(fetch::encode(&reply, response)));
+    }
+}
+
+fn read_item(at: usize, key: PartitionKey, wanted: &Wanted) -> ReadItem {
+    ReadItem {
+        at: at as u32,
+        key,
+        fetch_offset: wanted.fetch_offset,
+        last_fetched_epoch: wanted.last_fetched_epoch,
+        max_bytes: wanted.max_bytes.max(0) as usize,
+    }
+}

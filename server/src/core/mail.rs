@@ -1,0 +1,262 @@
+//! What cores say to each other. A closed enum: every way in which one core can touch another is listed here.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use ringlog_engine::io::Slice;
+
+use super::ask::{Question, Told};
+use super::calls::{CallId, ReplyTo};
+use super::control::{ControlRequest, Update};
+use crate::conn::Answer;
+use crate::handlers::produce::AppendResult;
+use crate::wire::Uuid;
+
+/// Names a partition everywhere: topics are known by id, never by a name that may be given again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PartitionKey {
+    /// The topic.
+    pub topic_id: Uuid,
+    /// Index of the partition.
+    pub index: i32,
+}
+
+impl PartitionKey {
+    /// The core that owns the partition: it follows from the id, the index and the number of cores alone. The
+    /// partitions of a topic go round the cores, from a start that its random id gives.
+    pub fn owner(&self, cores: usize) -> usize {
+        let start = self.topic_id.0.iter().fold(0usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(*byte as usize));
+        start.wrapping_add(self.index as usize) % cores
+    }
+}
+
+/// Where in a request a partition stands: index of the topic, index within it.
+pub type Place = (u32, u32);
+
+/// One message.
+#[derive(Debug)]
+pub enum Mail {
+    /// To an owner: append these batches.
+    Append(AppendOrder),
+    /// To the connection's core: what became of them.
+    Appended {
+        /// The produce.
+        call: CallId,
+        /// One for each batch.
+        results: Vec<(Place, AppendResult)>,
+    },
+    /// To an owner: read these partitions.
+    Read(ReadOrder),
+    /// To the connection's core: what was there.
+    ReadDone {
+        /// The fetch.
+        call: CallId,
+        /// Which of its rounds.
+        round: u32,
+        /// One for each partition.
+        parts: Vec<PartRead>,
+    },
+    /// To the connection's core: a watched partition has grown; the watch is over.
+    Moved {
+        /// The owner that held the watch.
+        owner: usize,
+        /// The fetch.
+        call: CallId,
+        /// Which of its rounds.
+        round: u32,
+    },
+    /// To an owner: the fetch is over, forget its watch.
+    Unwatch {
+        /// The connection's core.
+        origin: usize,
+        /// The fetch.
+        call: CallId,
+    },
+    /// To an owner: questions about single partitions.
+    Ask(AskOrder),
+    /// To the connection's core: the answers.
+    Told {
+        /// The request.
+        call: CallId,
+        /// One for each question.
+        answers: Vec<(Place, Told)>,
+    },
+    /// To core 0: something only the controller can do.
+    Control(Box<ControlOrder>),
+    /// To the connection's core: the answer to a request another core has dealt with.
+    Answer {
+        /// The request.
+        to: ReplyTo,
+        /// Its answer.
+        answer: Answer,
+    },
+    /// To every core: open and close partitions of the coming image. Answered with [`Mail::Ready`].
+    Prepare(Arc<Update>),
+    /// To every core: this is the image from now on. Answered with [`Mail::Ready`].
+    Publish(Arc<Update>),
+    /// To core 0: one core has done what the update asks.
+    Ready,
+    /// To the core that asked: producer ids `[first, first + count)` are its own.
+    ProducerIds {
+        /// The first id, or nothing when the controller could not hand any out.
+        first: Option<i64>,
+        /// How many.
+        count: i32,
+    },
+    /// To the core that asked: the topics its Metadata request wanted have been created, or could not be.
+    TopicsReady {
+        /// The Metadata request.
+        call: CallId,
+    },
+    /// From the thread that starts the broker: accept connections on these addresses.
+    Listen(Vec<SocketAddr>),
+    /// From the thread that waits for signals: finish and stop.
+    Stop,
+    /// To core 0: this core has answered everything it is going to answer.
+    Drained,
+    /// To every core: all are drained, the shards may stop.
+    StopShard,
+}
+
+/// Batches for partitions of one core, of one produce request.
+#[derive(Debug)]
+pub struct AppendOrder {
+    /// The connection's core.
+    pub origin: usize,
+    /// The produce.
+    pub call: CallId,
+    /// Whether the result waits until the batches are as durable as promised; not with acks=0.
+    pub wait: bool,
+    /// When the client stops waiting.
+    pub deadline: Instant,
+    /// What to append, in order.
+    pub items: Vec<AppendItem>,
+}
+
+/// One batch.
+#[derive(Debug)]
+pub struct AppendItem {
+    /// Where in the request.
+    pub place: Place,
+    /// Where to.
+    pub key: PartitionKey,
+    /// Exactly one batch, checked for that only.
+    pub records: Bytes,
+}
+
+/// Reads of partitions of one core, of one fetch request.
+#[derive(Debug)]
+pub struct ReadOrder {
+    /// The connection's core.
+    pub origin: usize,
+    /// The fetch.
+    pub call: CallId,
+    /// Which of its rounds.
+    pub round: u32,
+    /// The most bytes altogether, unless the first batch alone is larger.
+    pub max_bytes: usize,
+    /// When fewer bytes than this are there, tell when as many have come. 0: do not watch.
+    pub watch_bytes: usize,
+    /// What to read, in order.
+    pub items: Vec<ReadItem>,
+}
+
+/// One partition to read.
+#[derive(Clone, Debug)]
+pub struct ReadItem {
+    /// Index among the partitions of the fetch.
+    pub at: u32,
+    /// Which partition.
+    pub key: PartitionKey,
+    /// From where.
+    pub fetch_offset: i64,
+    /// The epoch of the client's last record, -1 when it does not say.
+    pub last_fetched_epoch: i32,
+    /// The most bytes of this partition.
+    pub max_bytes: usize,
+}
+
+/// What was read of one partition.
+#[derive(Debug)]
+pub struct PartRead {
+    /// Index among the partitions of the fetch.
+    pub at: u32,
+    /// Why nothing was read.
+    pub error: Option<ReadFailure>,
+    /// One past the last offset consumers see.
+    pub high_watermark: i64,
+    /// The first offset.
+    pub log_start: i64,
+    /// The batches.
+    pub slices: Vec<Slice>,
+    /// Their bytes.
+    pub bytes: usize,
+    /// Where the client's log and this one part, as epoch and its end offset.
+    pub diverging: Option<(i32, i64)>,
+}
+
+impl PartRead {
+    /// A partition of which nothing is known but why.
+    pub fn failed(at: u32, error: ReadFailure) -> PartRead {
+        PartRead {
+            at,
+            error: Some(error),
+            high_watermark: -1,
+            log_start: -1,
+            slices: Vec::new(),
+            bytes: 0,
+            diverging: None,
+        }
+    }
+}
+
+/// Why a partition could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadFailure {
+    /// The offset is before the log's start or after its end.
+    OutOfRange,
+    /// The partition is not open on the core that should own it.
+    NoSuchPartition,
+    /// The bytes on disk are not those that were written.
+    Corrupt,
+    /// The disk failed.
+    Storage,
+}
+
+/// Questions about partitions of one core, of one request.
+#[derive(Debug)]
+pub struct AskOrder {
+    /// The connection's core.
+    pub origin: usize,
+    /// The request.
+    pub call: CallId,
+    /// The questions.
+    pub items: Vec<(Place, PartitionKey, Question)>,
+}
+
+/// A request for the controller.
+#[derive(Debug)]
+pub struct ControlOrder {
+    /// The core that asks.
+    pub core: usize,
+    /// What is asked.
+    pub request: ControlRequest,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_of_a_topic_go_round_the_cores() {
+        let topic_id = Uuid([7; 16]);
+        for cores in [1, 2, 3, 8] {
+            let owners: Vec<usize> = (0..cores as i32).map(|index| PartitionKey { topic_id, index }.owner(cores)).collect();
+            let mut sorted = owners.clone();
+            sorted.sort_unstable();
+            assert_eq!(sorted, (0..cores).collect::<Vec<_>>());
+        }
+    }
+}

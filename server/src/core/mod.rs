@@ -1,0 +1,307 @@
+//! One core's world: its ring, its connections, its partitions, its mailbox, and the loop over them.
+//!
+//! ```text
+//! turn:  sleep until something happens -> mail -> events -> requests -> shard's tick -> answers -> flush mail, again
+//! ```
+//!
+//! Everything a core does follows from an [`Event`] of its ring, a [`Mail`] from another core or itself, or a
+//! deadline. Mail to itself takes the same way as mail to others, without leaving the thread, so that a request reads the same
+//! wherever its partitions live. Nothing here waits, and nothing is shared but the metadata image, which does not change.
+
+pub mod ask;
+pub mod calls;
+pub mod cluster;
+pub mod control;
+mod dispatch;
+pub mod fetch;
+pub mod mail;
+pub mod net;
+pub mod partitions;
+pub mod produce;
+mod producer_ids;
+pub mod read;
+pub mod stop;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use ringlog_engine::background::Background;
+use ringlog_engine::io::{Event, Io, Waker};
+use ringlog_engine::shard::{Shard, ShardEvent, Ticket};
+
+use crate::broker::{Report, Shared};
+use crate::mesh::Port;
+use crate::metadata::image::MetadataImage;
+use crate::parked::Watches;
+use crate::sessions::Sessions;
+use calls::{CallId, Calls};
+use mail::Mail;
+
+/// How soon a core with mail that did not fit a queue tries again.
+const OUTBOX_RETRY: Duration = Duration::from_millis(1);
+
+/// The share of a core's memory that frames of requests may take.
+const FRAME_SHARE: usize = 4;
+
+/// What a core starts with.
+pub struct Seed {
+    /// Its number.
+    pub id: usize,
+    /// Its ring.
+    pub io: Box<dyn Io>,
+    /// Its storage, with the partitions recovery found.
+    pub shard: Shard,
+    /// Its partitions, open in the shard.
+    pub partitions: partitions::Partitions,
+    /// Its end of the mesh.
+    pub port: Port<Mail>,
+    /// How to wake each core.
+    pub wakers: Arc<Vec<Waker>>,
+    /// What all cores share and none changes.
+    pub shared: Arc<Shared>,
+    /// The metadata at start.
+    pub image: Arc<MetadataImage>,
+    /// The thread for slow jobs on files.
+    pub background: Background,
+    /// Core 0 only: the controller.
+    pub control: Option<control::Control>,
+    /// Where the thread that started the broker hears of this core.
+    pub reports: Sender<Report>,
+}
+
+/// One core.
+pub struct Core {
+    id: usize,
+    cores: usize,
+    io: Box<dyn Io>,
+    shard: Shard,
+    port: Port<Mail>,
+    wakers: Arc<Vec<Waker>>,
+    inbox: VecDeque<Mail>,
+    shared: Arc<Shared>,
+    image: Arc<MetadataImage>,
+    /// The image that is being prepared for.
+    preparing: Option<Arc<MetadataImage>>,
+    background: Background,
+    conns: net::Conns,
+    frame_limit_bytes: usize,
+    calls: Calls,
+    sessions: Sessions,
+    partitions: partitions::Partitions,
+    appends: produce::Appends,
+    reads: read::Reads,
+    questions: ask::Questions,
+    watches: Watches,
+    /// Parked fetches by the time they must be answered.
+    timers: BTreeSet<(Instant, CallId)>,
+    produce_sweep: Option<Instant>,
+    producer_ids: producer_ids::ProducerIds,
+    committed: Ticket,
+    control: Option<control::Control>,
+    reports: Sender<Report>,
+    stop: stop::Stop,
+}
+
+impl Core {
+    /// Puts a core together.
+    pub fn new(seed: Seed) -> Core {
+        let Seed { id, io, shard, partitions, port, wakers, shared, image, background, control, reports } = seed;
+        let cores = wakers.len();
+        let slots = shared.config.fetch_session_slots;
+        let frame_limit_bytes = shared.config.memory_bytes as usize / cores / FRAME_SHARE;
+        Core {
+            id,
+            cores,
+            io,
+            shard,
+            port,
+            wakers,
+            inbox: VecDeque::new(),
+            shared,
+            image,
+            preparing: None,
+            background,
+            conns: net::Conns::default(),
+            frame_limit_bytes,
+            calls: Calls::default(),
+            sessions: Sessions::new(id, cores, slots),
+            partitions,
+            appends: produce::Appends::default(),
+            reads: read::Reads::default(),
+            questions: ask::Questions::default(),
+            watches: Watches::default(),
+            timers: BTreeSet::new(),
+            produce_sweep: None,
+            producer_ids: producer_ids::ProducerIds::default(),
+            committed: 0,
+            control,
+            reports,
+            stop: stop::Stop::default(),
+        }
+    }
+
+    /// Runs until the broker stops.
+    pub fn run(mut self) -> stop::Ended {
+        let (mut events, mut from_shard) = (Vec::new(), Vec::new());
+        self.begin_control();
+        while !self.is_stopped() {
+            self.work(&mut from_shard);
+            let retry = self.flush_mail().then_some(OUTBOX_RETRY);
+            self.turn(retry, &mut events);
+            self.port.receive(&mut self.inbox);
+            self.read_mail();
+            for event in events.drain(..) {
+                self.on_event(event, &mut from_shard);
+            }
+            self.expire();
+        }
+        self.ended()
+    }
+
+    /// Sleeps until something happens, and takes it.
+    fn turn(&mut self, retry: Option<Duration>, events: &mut Vec<Event>) {
+        let now = self.io.now();
+        let timers = [
+            self.timers.first().map(|(at, _)| *at),
+            self.produce_sweep,
+            self.conns.sweep_at(),
+            self.shard.next_deadline(),
+            self.stop.deadline(),
+            retry.map(|pause| now + pause),
+        ];
+        let deadline = timers.into_iter().flatten().min();
+        let (port, shard, jobs) = (&self.port, &self.shard, &self.partitions.inbox);
+        let mut has_mail = || port.has_mail() || shard.has_mail() || !jobs.is_empty();
+        self.io.turn(deadline, &mut has_mail, events);
+    }
+
+    /// Does everything that can be done without waiting.
+    fn work(&mut self, from_shard: &mut Vec<ShardEvent>) {
+        loop {
+            self.take_job_results();
+            self.pump_all();
+            self.read_mail();
+            self.shard.tick(&mut *self.io, from_shard);
+            for event in from_shard.drain(..) {
+                self.on_shard(event);
+            }
+            self.check_drained();
+            if self.inbox.is_empty() && !self.conns.has_dirty() {
+                return;
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: Event, from_shard: &mut Vec<ShardEvent>) {
+        match event {
+            Event::Accepted { .. }
+            | Event::AcceptFailed { .. }
+            | Event::Received { .. }
+            | Event::Disconnected { .. }
+            | Event::Sent { .. }
+            | Event::Closed { .. } => self.on_network(event),
+            disk => {
+                self.shard.on_event(&mut *self.io, disk, from_shard);
+                for event in from_shard.drain(..) {
+                    self.on_shard(event);
+                }
+            }
+        }
+    }
+
+    fn on_shard(&mut self, event: ShardEvent) {
+        match event {
+            ShardEvent::Committed(ticket) => {
+                self.committed = self.committed.max(ticket);
+                self.on_committed(ticket);
+                self.on_deletions_committed(ticket);
+                self.on_control_committed(ticket);
+            }
+            ShardEvent::Advanced(slot) => self.on_advanced(slot),
+            ShardEvent::ReadDone { token, result } => self.on_disk_read(token, result),
+            ShardEvent::TimeDone { token, result } => self.on_time_done(token, result),
+            ShardEvent::Progress => {
+                self.retry_parked();
+                self.retry_stalled_reads();
+                self.retry_questions();
+                self.retry_control();
+            }
+            ShardEvent::Notice(line) => crate::warn!("{line}"),
+            ShardEvent::Failed(reason) => {
+                crate::error!("nothing can be acknowledged any more: {reason}");
+                self.fail_waiting(&reason);
+                self.fail_control(&reason);
+            }
+        }
+    }
+
+    fn read_mail(&mut self) {
+        while let Some(mail) = self.inbox.pop_front() {
+            self.on_mail(mail);
+        }
+    }
+
+    fn on_mail(&mut self, mail: Mail) {
+        match mail {
+            Mail::Append(order) => self.take_append(order),
+            Mail::Appended { call, results } => self.on_appended(call, results),
+            Mail::Read(order) => self.take_read(order),
+            Mail::ReadDone { call, round, parts } => self.on_read_done(call, round, parts),
+            Mail::Moved { owner, call, round } => self.on_moved(owner, call, round),
+            Mail::Unwatch { origin, call } => self.watches.remove((origin, call)),
+            Mail::Ask(order) => self.take_ask(order),
+            Mail::Told { call, answers } => self.on_told(call, answers),
+            Mail::Control(order) => self.take_control(*order),
+            Mail::Answer { to, answer } => self.deliver(to, answer),
+            Mail::Prepare(update) => self.prepare(&update),
+            Mail::Publish(update) => self.publish(&update),
+            Mail::Ready => self.on_ready(),
+            Mail::ProducerIds { first, count } => self.on_producer_ids(first, count),
+            Mail::TopicsReady { call } => self.on_topics_ready(call),
+            Mail::Listen(addresses) => self.listen(&addresses),
+            Mail::Stop => self.begin_stop(),
+            Mail::Drained => self.on_drained(),
+            Mail::StopShard => self.stop_shard(),
+        }
+    }
+
+    /// Sends a message to a core, or to this one.
+    fn post(&mut self, core: usize, mail: Mail) {
+        if core == self.id { self.inbox.push_back(mail) } else { self.port.send(core, mail) }
+    }
+
+    /// Whether mail is left that found no room.
+    fn flush_mail(&mut self) -> bool {
+        let (port, io, wakers) = (&mut self.port, &mut self.io, &self.wakers);
+        port.flush(|core| io.wake(&wakers[core]))
+    }
+
+    fn expire(&mut self) {
+        let now = self.io.now();
+        while let Some((at, call)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
+            self.timers.remove(&(at, call));
+            self.on_fetch_timer(call);
+        }
+        self.sweep_produces(now);
+        self.sweep_connections();
+    }
+
+    /// Tells the thread that started the broker; when that is gone there is nobody to tell.
+    fn report(&self, report: Report) {
+        let _ = self.reports.send(report);
+    }
+
+    /// Accepts connections from now on.
+    fn listen(&mut self, addresses: &[SocketAddr]) {
+        let bound: std::io::Result<Vec<SocketAddr>> = addresses.iter().map(|at| self.io.listen(*at)).collect();
+        self.report(Report::Listening(bound.map(drop)));
+    }
+
+    /// Whether everything up to the ticket is as durable as promised.
+    fn is_committed(&self, ticket: Ticket) -> bool {
+        ticket <= self.committed
+    }
+}

@@ -1,0 +1,341 @@
+//! Sockets of one core: what they bring, what they are told, when they are paused and when they are closed.
+//!
+//! Frames of all connections together have a limit. When it is reached every socket is paused but the one whose unfinished frame
+//! is the oldest: it goes on, so that something can always be finished; if it brings nothing for
+//! [`FAVOUR_FOR`] while the others wait, it is closed and the next one has its turn.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ringlog_engine::io::{ConnId, Event};
+
+use super::Core;
+use super::calls::{CallId, ReplyTo};
+use crate::conn::{Answer, Conn, Expiry, SEND_STALL};
+
+/// How long the connection that alone may go on can be silent.
+pub const FAVOUR_FOR: Duration = Duration::from_secs(10);
+
+/// The least time between two looks at all connections.
+const SWEEP_PAUSE: Duration = Duration::from_millis(500);
+
+/// Standing in for never: `connections.max.idle.ms` without a limit.
+const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// The connections of one core.
+#[derive(Debug, Default)]
+pub struct Conns {
+    slots: Vec<Option<Box<Open>>>,
+    count: usize,
+    next_serial: u64,
+    /// Bytes of frames held, over all connections.
+    held_bytes: usize,
+    /// Whether the limit on them is reached.
+    crowded: bool,
+    /// Connections to look at before the turn ends.
+    dirty: Vec<ConnId>,
+    /// When to look at all of them.
+    sweep: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Open {
+    conn: Conn,
+    /// What `held_bytes` counts for it.
+    counted_bytes: usize,
+    /// The fetch that runs alone on it.
+    current: Option<CallId>,
+}
+
+impl Conns {
+    fn get(&mut self, id: ConnId) -> Option<&mut Open> {
+        self.slots.get_mut(id.0 as usize)?.as_deref_mut()
+    }
+
+    fn open(&mut self, id: ConnId, max_frame_bytes: usize, now: Instant) {
+        self.next_serial += 1;
+        let conn = Conn::new(self.next_serial, max_frame_bytes, now);
+        let place = id.0 as usize;
+        if self.slots.len() <= place {
+            self.slots.resize_with(place + 1, || None);
+        }
+        self.slots[place] = Some(Box::new(Open { conn, counted_bytes: 0, current: None }));
+        self.count += 1;
+    }
+
+    fn remove(&mut self, id: ConnId) -> Option<Box<Open>> {
+        let open = self.slots.get_mut(id.0 as usize)?.take()?;
+        self.count -= 1;
+        self.held_bytes -= open.counted_bytes;
+        Some(open)
+    }
+
+    fn recount(&mut self, id: ConnId) {
+        if let Some(Some(open)) = self.slots.get_mut(id.0 as usize) {
+            let held = open.conn.held_bytes();
+            self.held_bytes = self.held_bytes - open.counted_bytes + held;
+            open.counted_bytes = held;
+        }
+    }
+
+    fn mark(&mut self, id: ConnId) {
+        if let Some(Some(open)) = self.slots.get_mut(id.0 as usize)
+            && !std::mem::replace(&mut open.conn.dirty, true)
+        {
+            self.dirty.push(id);
+        }
+    }
+
+    fn ids(&self) -> Vec<ConnId> {
+        let open = self.slots.iter().enumerate().filter(|(_, slot)| slot.is_some());
+        open.map(|(place, _)| ConnId(place as u32)).collect()
+    }
+
+    /// The connection whose unfinished frame is the oldest, and when its last byte came.
+    fn oldest_partial(&self) -> Option<(ConnId, Instant)> {
+        let partial = |(place, slot): (usize, &Option<Box<Open>>)| {
+            let (since, last) = slot.as_ref()?.conn.partial()?;
+            Some((since, ConnId(place as u32), last))
+        };
+        self.slots.iter().enumerate().filter_map(partial).min().map(|(_, id, last)| (id, last))
+    }
+
+    /// When to look at all of them.
+    pub fn sweep_at(&self) -> Option<Instant> {
+        self.sweep
+    }
+
+    /// Whether connections wait to be looked at.
+    pub fn has_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    fn sweep_by(&mut self, at: Instant) {
+        self.sweep = Some(self.sweep.map_or(at, |sweep| sweep.min(at)));
+    }
+
+    /// Whether every response was sent.
+    pub fn all_quiet(&self) -> bool {
+        self.slots.iter().flatten().all(|open| open.conn.is_quiet())
+    }
+}
+
+impl Core {
+    pub(super) fn on_network(&mut self, event: Event) {
+        let now = self.io.now();
+        match event {
+            Event::Accepted { conn } => self.accept(conn, now),
+            Event::AcceptFailed { error } => crate::warn!("cannot accept a connection: {error}"),
+            Event::Received { conn, chunk } => self.received(conn, &chunk, now),
+            Event::Disconnected { conn, error } => self.disconnected(conn, error),
+            Event::Sent { conn, result } => self.sent(conn, result, now),
+            _ => {}
+        }
+    }
+
+    fn accept(&mut self, id: ConnId, now: Instant) {
+        let most = self.shared.config.max_connections.div_ceil(self.cores);
+        if self.conns.count >= most || self.stop.is_stopping() {
+            crate::warn!("refusing a connection: this core has {} of {most}", self.conns.count);
+            self.io.close_connection(id);
+            return;
+        }
+        self.conns.open(id, self.shared.config.request_max_bytes, now);
+        self.conns.mark(id);
+        let idle = self.max_idle();
+        self.conns.sweep_by(now + idle);
+    }
+
+    fn max_idle(&self) -> Duration {
+        self.shared.config.connections_max_idle_ms.map_or(NEVER, Duration::from_millis)
+    }
+
+    fn received(&mut self, id: ConnId, bytes: &[u8], now: Instant) {
+        let Some(open) = self.conns.get(id) else { return };
+        if let Err(error) = open.conn.take_bytes(bytes, now) {
+            crate::warn!("closing connection {}: {error}", id.0);
+            return self.close(id);
+        }
+        self.conns.recount(id);
+        self.conns.mark(id);
+    }
+
+    fn disconnected(&mut self, id: ConnId, error: Option<std::io::Error>) {
+        if let Some(error) = error {
+            crate::debug!("connection {} broke: {error}", id.0);
+        }
+        let Some(open) = self.conns.get(id) else { return };
+        // What came before the end is still done: produce without acknowledgement counts on it.
+        open.conn.ended = true;
+        if let Some(fetch) = open.current.take() {
+            open.conn.drop_waiting();
+            self.drop_fetch(fetch);
+            return self.close(id);
+        }
+        self.conns.mark(id);
+    }
+
+    fn sent(&mut self, id: ConnId, result: std::io::Result<()>, now: Instant) {
+        let Some(open) = self.conns.get(id) else { return };
+        if let Err(error) = result {
+            crate::debug!("connection {} broke while sending: {error}", id.0);
+            return self.close(id);
+        }
+        open.conn.sent(now);
+        self.conns.mark(id);
+    }
+
+    /// Gives a request of this or another core's connection its answer.
+    pub(super) fn deliver(&mut self, to: ReplyTo, answer: Answer) {
+        if to.core != self.id {
+            return self.post(to.core, super::mail::Mail::Answer { to, answer });
+        }
+        let now = self.io.now();
+        let Some(open) = self.conns.get(to.conn).filter(|open| open.conn.serial() == to.serial) else { return };
+        open.current = None;
+        open.conn.answer(to.number, answer, now);
+        self.conns.recount(to.conn);
+        self.conns.mark(to.conn);
+    }
+
+    /// Notes which fetch runs on a connection, to forget it when the client goes.
+    pub(super) fn note_current(&mut self, reply: ReplyTo, call: CallId) {
+        if let Some(open) = self.conns.get(reply.conn) {
+            open.current = Some(call);
+        }
+    }
+
+    /// Starts requests, sends answers, pauses and resumes: for every connection that something happened to.
+    pub(super) fn pump_all(&mut self) {
+        while let Some(id) = self.conns.dirty.pop() {
+            if let Some(open) = self.conns.get(id) {
+                open.conn.dirty = false;
+                self.pump(id);
+            }
+        }
+        self.relieve_crowd();
+    }
+
+    fn pump(&mut self, id: ConnId) {
+        while let Some((to, frame)) = self.next_request(id) {
+            self.start_request(to.0, to.1, to.2, frame);
+        }
+        let now = self.io.now();
+        let Some(open) = self.conns.get(id) else { return };
+        if open.conn.is_over() {
+            return self.close(id);
+        }
+        if let Some(pieces) = open.conn.next_send(now) {
+            self.io.send(id, pieces);
+            self.conns.sweep_by(now + SEND_STALL);
+        }
+        self.conns.recount(id);
+        self.steer(id);
+    }
+
+    fn next_request(&mut self, id: ConnId) -> Option<((ConnId, u64, u64), Bytes)> {
+        if self.stop.is_stopping() {
+            return None;
+        }
+        let open = self.conns.get(id)?;
+        let (number, frame) = open.conn.next_request()?;
+        Some(((id, open.conn.serial(), number), frame))
+    }
+
+    /// Receives or pauses, as the connection and the core's memory want.
+    fn steer(&mut self, id: ConnId) {
+        let may = !self.stop.is_stopping() && !self.conns.crowded;
+        let Some(open) = self.conns.get(id) else { return };
+        let receive = may && open.conn.wants_bytes();
+        if std::mem::replace(&mut open.conn.receiving, receive) != receive {
+            if receive { self.io.receive(id) } else { self.io.pause(id) }
+        }
+    }
+
+    /// Enters or leaves the state in which only the oldest unfinished frame goes on.
+    fn relieve_crowd(&mut self) {
+        let limit = self.frame_limit_bytes;
+        // Left only well below the limit, so that the sockets are not switched with every frame.
+        let full = self.appends.is_full();
+        let crowded = match self.conns.crowded {
+            false => self.conns.held_bytes > limit || full,
+            true => self.conns.held_bytes > limit / 4 * 3 || full,
+        };
+        if crowded == self.conns.crowded && !crowded {
+            return;
+        }
+        if crowded != self.conns.crowded {
+            crate::debug!("{} bytes of frames held, crowded: {crowded}", self.conns.held_bytes);
+            self.conns.crowded = crowded;
+            self.conns.ids().into_iter().for_each(|id| self.steer(id));
+        }
+        if crowded && !full {
+            self.favour_oldest();
+        }
+    }
+
+    fn favour_oldest(&mut self) {
+        let now = self.io.now();
+        self.conns.sweep_by(now + SWEEP_PAUSE);
+        let Some((id, last)) = self.conns.oldest_partial() else { return };
+        if now.saturating_duration_since(last) >= FAVOUR_FOR {
+            crate::warn!("closing connection {}: it holds back others with an unfinished request", id.0);
+            return self.close(id);
+        }
+        if let Some(open) = self.conns.get(id)
+            && !open.conn.receiving
+            && open.conn.wants_bytes()
+        {
+            open.conn.receiving = true;
+            self.io.receive(id);
+        }
+    }
+
+    /// Closes what has been silent too long, and decides when to look again.
+    pub(super) fn sweep_connections(&mut self) {
+        let now = self.io.now();
+        if self.conns.sweep.is_none_or(|at| at > now) {
+            return;
+        }
+        let max_idle = self.max_idle();
+        let mut next: Option<Instant> = None;
+        for id in self.conns.ids() {
+            let Some(open) = self.conns.get(id) else { continue };
+            let (at, why) = open.conn.expiry(max_idle);
+            let at = if why == Expiry::Idle && open.conn.is_busy() { now + max_idle } else { at };
+            if at <= now {
+                crate::debug!("closing connection {}: {why:?}", id.0);
+                self.close(id);
+            } else {
+                next = Some(next.map_or(at, |next| next.min(at)));
+            }
+        }
+        self.conns.sweep = next.map(|at| at.max(now + SWEEP_PAUSE));
+        self.relieve_crowd();
+    }
+
+    /// Closes a connection at once.
+    pub(super) fn close(&mut self, id: ConnId) {
+        let Some(open) = self.conns.remove(id) else { return };
+        if let Some(fetch) = open.current {
+            self.drop_fetch(fetch);
+        }
+        self.io.close_connection(id);
+    }
+
+    /// Forgets what has not started: the broker stops.
+    pub(super) fn stop_reading(&mut self) {
+        for id in self.conns.ids() {
+            if let Some(open) = self.conns.get(id) {
+                open.conn.drop_waiting();
+            }
+            self.conns.recount(id);
+            self.conns.mark(id);
+        }
+    }
+
+    /// Closes every connection.
+    pub(super) fn close_all(&mut self) {
+        self.conns.ids().into_iter().for_each(|id| self.close(id));
+    }
+}

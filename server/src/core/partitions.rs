@@ -1,0 +1,191 @@
+//! The partitions this core owns: opening, closing and settings, as the metadata image says.
+//!
+//! ```text
+//! core 0: records committed -> Prepare to all -> owners make folders and open, or close and remove -> Ready
+//!                           -> Publish to all -> the image is swapped, settings follow             -> Ready
+//! ```
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ringlog_engine::background::{FileJob, Inbox};
+use ringlog_engine::checkpoint;
+use ringlog_engine::shard::{LogOptions, PartitionSpec, Slot};
+
+use super::Core;
+use super::control::{PartitionChange, Update};
+use super::mail::{Mail, PartitionKey};
+use crate::config::TopicSettings;
+
+/// The open partitions of one core, and what is under way for them.
+#[derive(Debug, Default)]
+pub struct Partitions {
+    open: HashMap<PartitionKey, Open>,
+    /// Folders being made, by the job's number.
+    making: HashMap<u64, PartitionChange>,
+    next_job: u64,
+    /// Where results of jobs arrive.
+    pub inbox: Inbox,
+}
+
+#[derive(Debug)]
+struct Open {
+    slot: Slot,
+    topic: Arc<str>,
+}
+
+impl Partitions {
+    /// The engine's name for a partition of this core.
+    pub fn slot(&self, key: &PartitionKey) -> Option<Slot> {
+        self.open.get(key).map(|open| open.slot)
+    }
+
+    /// Notes a partition that is open.
+    pub fn insert(&mut self, key: PartitionKey, topic: Arc<str>, slot: Slot) {
+        self.open.insert(key, Open { slot, topic });
+    }
+
+    /// Number of open partitions.
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    fn job(&mut self) -> u64 {
+        self.next_job += 1;
+        self.next_job
+    }
+}
+
+/// The engine's settings of a log from the topic's.
+pub fn log_options(settings: &TopicSettings) -> LogOptions {
+    LogOptions {
+        segment_bytes: settings.segment_bytes,
+        segment_ms: settings.segment_ms,
+        segment_jitter_ms: jitter(settings.segment_jitter_ms),
+        index_interval_bytes: settings.index_interval_bytes,
+        index_max_bytes: settings.segment_index_bytes,
+        max_message_bytes: settings.max_message_bytes,
+        log_append_time: settings.log_append_time,
+        timestamp_before_max_ms: settings.timestamp_before_max_ms,
+        timestamp_after_max_ms: settings.timestamp_after_max_ms,
+        durability: settings.durability,
+        may_have_gaps: settings.compact,
+    }
+}
+
+/// A random part of the most that may be taken off, so that many partitions do not roll at once.
+fn jitter(most_ms: i64) -> i64 {
+    match most_ms {
+        ..=0 => 0,
+        most => (getrandom::u64().unwrap_or(0) >> 1) as i64 % most,
+    }
+}
+
+/// The folder of a partition, within the data directory.
+pub fn folder_name(topic: &str, index: i32) -> String {
+    format!("{topic}-{index}")
+}
+
+impl Core {
+    /// Opens and closes what of the update is this core's. Ready is sent when all of it is done.
+    pub(super) fn prepare(&mut self, update: &Update) {
+        let (id, cores) = (self.id, self.cores);
+        let mine = |change: &&PartitionChange| change.key.owner(cores) == id;
+        update.closed.iter().filter(mine).for_each(|change| self.close_partition(change));
+        for change in update.opened.iter().filter(mine) {
+            let token = self.partitions.job();
+            let folder = self.folder(change);
+            let metadata = checkpoint::encode_partition_metadata(change.key.topic_id.0);
+            let epochs = "0\n0\n".to_owned();
+            self.submit(token, FileJob::CreatePartition { folder, metadata, epochs });
+            self.partitions.making.insert(token, change.clone());
+        }
+        self.preparing = Some(update.image.clone());
+        self.ready_when_made();
+    }
+
+    fn folder(&self, change: &PartitionChange) -> PathBuf {
+        self.shared.config.data_dir.join(folder_name(&change.topic, change.key.index))
+    }
+
+    fn submit(&mut self, token: u64, job: FileJob) {
+        let waker = self.io.waker();
+        self.background.submit(token, job, &self.partitions.inbox, Some(waker));
+    }
+
+    /// Takes the results of jobs on folders.
+    pub(super) fn take_job_results(&mut self) {
+        while let Some(done) = self.partitions.inbox.pop() {
+            if let Err(error) = &done.result {
+                crate::error!("{error}");
+            }
+            let Some(change) = self.partitions.making.remove(&done.token) else { continue };
+            if done.result.is_ok() {
+                self.open_partition(&change);
+            }
+            self.ready_when_made();
+        }
+    }
+
+    fn open_partition(&mut self, change: &PartitionChange) {
+        let image = self.preparing.as_ref().unwrap_or(&self.image);
+        let settings = image.topic_settings(&self.shared.config, self.shared.node.id, &change.topic);
+        let spec = PartitionSpec {
+            topic_id: change.key.topic_id.0,
+            name: folder_name(&change.topic, change.key.index),
+            leader_epoch: change.leader_epoch,
+            options: log_options(&settings),
+        };
+        let slot = self.shard.add_partition(&*self.io, spec, None);
+        self.partitions.insert(change.key, change.topic.clone(), slot);
+    }
+
+    fn ready_when_made(&mut self) {
+        if self.partitions.making.is_empty() && self.preparing.take().is_some() {
+            self.post(0, Mail::Ready);
+        }
+    }
+
+    fn close_partition(&mut self, change: &PartitionChange) {
+        let Some(Open { slot, .. }) = self.partitions.open.remove(&change.key) else { return };
+        self.shard.remove_partition(&mut *self.io, slot);
+        let fired = self.watches.closed(slot);
+        self.tell_moved(fired);
+        let folder = self.folder(change);
+        let name = folder_name(&change.topic, change.key.index);
+        let unique = getrandom::u64().unwrap_or(0);
+        let renamed = self.shared.config.data_dir.join(retired_name(&name, unique, "delete"));
+        let token = self.partitions.job();
+        self.submit(token, FileJob::RemovePartition { folder, renamed });
+    }
+
+    /// Makes the update's image the one all requests see.
+    pub(super) fn publish(&mut self, update: &Update) {
+        self.image = update.image.clone();
+        for open in self.partitions.open.values().filter(|open| update.changes_settings_of(&open.topic)) {
+            let settings = self.image.topic_settings(&self.shared.config, self.shared.node.id, &open.topic);
+            self.shard.set_options(open.slot, log_options(&settings));
+        }
+        self.post(0, Mail::Ready);
+    }
+}
+
+/// What a partition's folder is called once the partition is gone: `delete` until its files are removed, at the latest
+/// at the next start, or `stray` when nobody asked for its end. No longer than a file name can be.
+pub fn retired_name(name: &str, unique: u64, why: &str) -> String {
+    let suffix = format!(".{unique:032x}-{why}");
+    let kept = name.len().min(255 - suffix.len());
+    format!("{}{suffix}", &name[..kept])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retired_folders_have_names_a_file_system_takes() {
+        assert_eq!(retired_name("t-0", 7, "delete"), format!("t-0.{:032x}-delete", 7));
+        assert_eq!(retired_name(&"x".repeat(249), 7, "delete").len(), 255);
+    }
+}

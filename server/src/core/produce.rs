@@ -1,0 +1,261 @@
+//! Produce across cores: the connection's core sorts the batches by owner and gathers the results; each owner
+//! appends in order of arrival and answers when the journal has what it appended.
+//!
+//! ```text
+//! connection's core            owner
+//!   admit  ---- Append ---->   append ... ticket -> waiting, in order of tickets
+//!                                         (engine full: parked, in order of arrival)
+//!   settle <--- Appended ---   Committed(ticket): answer all up to it
+//! ```
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use ringlog_engine::shard::{AppendError, Ticket};
+
+use super::Core;
+use super::calls::{Call, CallId, CallKind, ReplyTo};
+use super::mail::{AppendItem, AppendOrder, Mail, Place};
+use crate::conn::Answer;
+use crate::handlers::produce::{self, AppendResult, AppendedAt, Refused};
+use crate::wire::code::ErrorCode;
+use crate::wire::produce::{LeaderIdAndEpoch, NodeEndpoint, ProduceRequest, ProduceResponse};
+
+/// How often produces that wait are looked at for their deadline.
+pub const SWEEP_EVERY: Duration = Duration::from_millis(500);
+
+/// A produce whose owners have not all answered.
+#[derive(Debug)]
+pub struct ProduceCall {
+    response: ProduceResponse,
+    /// Batches without a result.
+    remaining: usize,
+    acks: i16,
+    /// When the client stops waiting.
+    pub deadline: Instant,
+}
+
+/// What an owner holds of produces.
+#[derive(Debug, Default)]
+pub struct Appends {
+    /// Appended, not durable yet. Tickets ascend.
+    waiting: VecDeque<Waiting>,
+    /// Not appended yet: the engine had no room. In order of arrival.
+    parked: VecDeque<AppendOrder>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    ticket: Ticket,
+    origin: usize,
+    call: CallId,
+    results: Vec<(Place, AppendResult)>,
+}
+
+impl Appends {
+    /// Whether batches wait for room in the engine.
+    pub fn is_full(&self) -> bool {
+        !self.parked.is_empty()
+    }
+
+    /// Whether nothing is under way.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.parked.is_empty()
+    }
+}
+
+impl Core {
+    /// Starts a produce of one of this core's connections.
+    pub(super) fn start_produce(&mut self, reply: ReplyTo, client_id: Option<&str>, request: ProduceRequest) {
+        let (acks, timeout_ms) = (request.acks, request.timeout_ms);
+        let admitted = produce::admit(request, reply.version, client_id, &self.image);
+        let wait = Duration::from_millis(timeout_ms.max(0) as u64);
+        let deadline = self.io.now() + wait;
+        let remaining = admitted.appends.len();
+        let call = ProduceCall { response: admitted.response, remaining, acks, deadline };
+        if remaining == 0 {
+            return self.finish_produce(reply, call);
+        }
+        let call = self.calls.insert(Call { reply, kind: CallKind::Produce(call) });
+        let mut orders: Vec<Option<AppendOrder>> = Vec::new();
+        orders.resize_with(self.cores, || None);
+        for (place, key, records) in admitted.appends {
+            let order = orders[key.owner(self.cores)].get_or_insert_with(|| AppendOrder {
+                origin: self.id,
+                call,
+                wait: acks != 0,
+                deadline,
+                items: Vec::with_capacity(1),
+            });
+            order.items.push(AppendItem { place, key, records });
+        }
+        for (owner, order) in orders.into_iter().enumerate() {
+            if let Some(order) = order {
+                self.post(owner, Mail::Append(order));
+            }
+        }
+        let sweep = self.io.now() + SWEEP_EVERY;
+        self.produce_sweep.get_or_insert(sweep);
+    }
+
+    /// Owner: appends now, or after what is parked already.
+    pub(super) fn take_append(&mut self, order: AppendOrder) {
+        if self.appends.is_full() {
+            self.appends.parked.push_back(order);
+        } else if let Some(rest) = self.append_all(order) {
+            self.appends.parked.push_back(rest);
+        }
+    }
+
+    /// Owner: the engine has room again.
+    pub(super) fn retry_parked(&mut self) {
+        while let Some(order) = self.appends.parked.pop_front() {
+            if let Some(rest) = self.append_all(order) {
+                self.appends.parked.push_front(rest);
+                return;
+            }
+        }
+    }
+
+    /// Appends batch by batch. Returns what found no room.
+    fn append_all(&mut self, mut order: AppendOrder) -> Option<AppendOrder> {
+        let expired = self.io.now() >= order.deadline && order.wait;
+        let (mut results, mut ticket) = (Vec::with_capacity(order.items.len()), None);
+        let mut rest = Vec::new();
+        let mut items = order.items.into_iter();
+        while let Some(item) = items.next() {
+            let appended = if expired && self.appends.is_full() {
+                Err(AppendError::Busy)
+            } else {
+                self.append_one(&item, &mut ticket)
+            };
+            match appended {
+                Ok(at) => results.push((item.place, Ok(at))),
+                Err(AppendError::Busy) if !expired => {
+                    rest.push(item);
+                    rest.extend(items.by_ref());
+                }
+                Err(error) => results.push((item.place, Err(produce::refusal(&error)))),
+            }
+        }
+        self.settle_or_wait(order.origin, order.call, order.wait, ticket, results);
+        order.items = rest;
+        (!order.items.is_empty()).then_some(order)
+    }
+
+    fn append_one(&mut self, item: &AppendItem, last: &mut Option<Ticket>) -> Result<AppendedAt, AppendError> {
+        let slot = self.partitions.slot(&item.key).ok_or(AppendError::NoSuchPartition)?;
+        let appended = self.shard.append(&mut *self.io, slot, &item.records)?;
+        *last = (*last).max(Some(appended.ticket));
+        Ok(AppendedAt {
+            base_offset: appended.base_offset,
+            log_append_time_ms: appended.log_append_time_ms,
+            log_start_offset: appended.log_start_offset,
+        })
+    }
+
+    fn settle_or_wait(
+        &mut self,
+        origin: usize,
+        call: CallId,
+        wait: bool,
+        ticket: Option<Ticket>,
+        results: Vec<(Place, AppendResult)>,
+    ) {
+        match ticket {
+            _ if results.is_empty() => {}
+            // A duplicate's ticket may be old; what was appended before it in this queue is answered first.
+            Some(ticket) if wait && !self.is_committed(ticket) => {
+                let ticket = self.appends.waiting.back().map_or(ticket, |last| last.ticket.max(ticket));
+                self.appends.waiting.push_back(Waiting { ticket, origin, call, results });
+            }
+            _ => self.post(origin, Mail::Appended { call, results }),
+        }
+    }
+
+    /// Owner: everything up to the ticket is as durable as promised.
+    pub(super) fn on_committed(&mut self, ticket: Ticket) {
+        
+        while self.appends.waiting.front().is_some_and(|first| first.ticket <= ticket) {
+            let Some(Waiting { origin, call, results, .. }) = self.appends.waiting.pop_front() else { break };
+            self.post(origin, Mail::Appended { call, results });
+        }
+    }
+
+    /// Owner: the shard can commit nothing any more. What waits was not acknowledged and never will be.
+    pub(super) fn fail_waiting(&mut self, reason: &str) {
+        let refused = Refused::because(ErrorCode::KafkaStorageError, reason);
+        for Waiting { origin, call, results, .. } in std::mem::take(&mut self.appends.waiting) {
+            let results = results.into_iter().map(|(place, result)| (place, result.and(Err(refused.clone()))));
+            let results = results.collect();
+            self.post(origin, Mail::Appended { call, results });
+        }
+    }
+
+    /// Connection's core: an owner has answered.
+    pub(super) fn on_appended(&mut self, id: CallId, results: Vec<(Place, AppendResult)>) {
+        let Some(Call { kind: CallKind::Produce(call), .. }) = self.calls.get_mut(id) else { return };
+        call.remaining = call.remaining.saturating_sub(results.len());
+        for (place, result) in results {
+            produce::settle(&mut call.response, place, result);
+        }
+        if call.remaining == 0 {
+            self.end_produce(id);
+        }
+    }
+
+    fn end_produce(&mut self, id: CallId) {
+        if let Some(Call { reply, kind: CallKind::Produce(call) }) = self.calls.remove(id) {
+            self.finish_produce(reply, call);
+        }
+    }
+
+    fn finish_produce(&mut self, reply: ReplyTo, mut call: ProduceCall) {
+        let answer = match call.acks {
+            // Without a response there is only one way to say that something went wrong.
+            0 if produce::has_error(&call.response) => Answer::Close,
+            0 => Answer::Nothing,
+            _ => {
+                if reply.version >= 10 {
+                    let (leader, endpoint) = self.leader_tags();
+                    produce::name_leaders(&mut call.response, leader, endpoint);
+                }
+                Answer::Bytes(reply.encode(&call.response))
+            }
+        };
+        self.deliver(reply, answer);
+    }
+
+    fn leader_tags(&self) -> (LeaderIdAndEpoch, NodeEndpoint) {
+        let leader = LeaderIdAndEpoch { leader_id: self.shared.node.id, leader_epoch: 0 };
+        let node = &self.shared.node;
+        let (host, port) = (node.host.clone(), i32::from(node.port));
+        let endpoint = NodeEndpoint { node_id: node.id, host, port, rack: node.rack.clone() };
+        (leader, endpoint)
+    }
+
+    /// Connection's core: answers produces whose time is up. Their batches may still be stored, as in Kafka.
+    pub(super) fn sweep_produces(&mut self, now: Instant) {
+        if self.produce_sweep.is_none_or(|at| at > now) {
+            return;
+        }
+        let (mut expired, mut left) = (Vec::new(), false);
+        for (id, call) in self.calls.iter() {
+            if let CallKind::Produce(call) = &call.kind {
+                if call.deadline <= now { expired.push(id) } else { left = true }
+            }
+        }
+        for id in expired {
+            self.time_out_produce(id);
+        }
+        self.produce_sweep = left.then_some(now + SWEEP_EVERY);
+    }
+
+    fn time_out_produce(&mut self, id: CallId) {
+        if let Some(Call { kind: CallKind::Produce(call), .. }) = self.calls.get_mut(id) {
+            let refused = Refused::new(ErrorCode::RequestTimedOut);
+            produce::refuse_unsettled(&mut call.response, &refused);
+            self.end_produce(id);
+        }
+    }
+}

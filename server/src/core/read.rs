@@ -1,0 +1,242 @@
+//! Reads on the owner of the partitions: many at once, within one budget of bytes, from memory or from disk.
+//!
+//! A job is what one fetch wants of this core. Each read takes its most out of the budget when it starts and gives
+//! back what it did not use, so reads from disk run side by side and still never bring more than was asked for.
+
+use std::collections::{HashMap, VecDeque};
+
+use ringlog_engine::shard::{Offsets, ReadData, ReadError, ReadOutcome, ReadRequest, Slot};
+
+use super::Core;
+use super::mail::{Mail, PartRead, ReadFailure, ReadItem, ReadOrder};
+
+/// What an owner holds of reads.
+#[derive(Debug, Default)]
+pub struct Reads {
+    jobs: HashMap<u64, Job>,
+    /// Which job, and which of its partitions, a read from disk is for, and what it took out of the budget.
+    by_token: HashMap<u64, (u64, usize, usize)>,
+    /// Jobs that wait for memory.
+    stalled: VecDeque<u64>,
+    next_id: u64,
+}
+
+#[derive(Debug)]
+struct Job {
+    order: ReadOrder,
+    /// Parallel to the order's items, filled from the front.
+    parts: Vec<PartRead>,
+    slots: Vec<Option<Slot>>,
+    in_flight: usize,
+    budget: usize,
+    found: usize,
+}
+
+impl Reads {
+    fn next_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+}
+
+/// What the next partition of a job needs.
+enum Step {
+    /// It is answered.
+    Done,
+    /// No memory now.
+    Stalled,
+}
+
+impl Core {
+    /// Owner: starts reading for a fetch.
+    pub(super) fn take_read(&mut self, order: ReadOrder) {
+        let id = self.reads.next_id();
+        let budget = order.max_bytes;
+        let (parts, slots) = (Vec::with_capacity(order.items.len()), Vec::with_capacity(order.items.len()));
+        let job = Job { order, parts, slots, in_flight: 0, budget, found: 0 };
+        self.run_job(id, job);
+    }
+
+    fn run_job(&mut self, id: u64, mut job: Job) {
+        while job.parts.len() < job.order.items.len() {
+            if let Step::Stalled = self.read_next(id, &mut job) {
+                self.reads.stalled.push_back(id);
+                self.reads.jobs.insert(id, job);
+                return;
+            }
+        }
+        match job.in_flight {
+            0 => self.end_job(job),
+            _ => {
+                self.reads.jobs.insert(id, job);
+            }
+        }
+    }
+
+    fn read_next(&mut self, id: u64, job: &mut Job) -> Step {
+        let index = job.parts.len();
+        let item = job.order.items[index].clone();
+        let slot = self.partitions.slot(&item.key);
+        let offsets = slot.and_then(|slot| Some((slot, self.shard.offsets(slot)?)));
+        let Some((slot, offsets)) = offsets else {
+            job.push(None, PartRead::failed(item.at, ReadFailure::NoSuchPartition));
+            return Step::Done;
+        };
+        let mut part = self.look(&item, slot, &offsets);
+        let readable = part.error.is_none() && part.diverging.is_none() && item.fetch_offset < offsets.high_watermark;
+        let at_least_one = job.found == 0 && job.in_flight == 0;
+        let max_bytes = item.max_bytes.min(job.budget);
+        if !readable || (max_bytes == 0 && !at_least_one) {
+            job.push(Some(slot), part);
+            return Step::Done;
+        }
+        let token = self.reads.next_id();
+        let request = ReadRequest { offset: item.fetch_offset, max_bytes, at_least_one, token };
+        match self.shard.read(&mut *self.io, slot, request) {
+            ReadOutcome::Now(data) => job.take(&mut part, data),
+            ReadOutcome::Later => {
+                job.in_flight += 1;
+                job.budget -= max_bytes;
+                self.reads.by_token.insert(token, (id, index, max_bytes));
+            }
+            ReadOutcome::Error(ReadError::Busy) => return Step::Stalled,
+            ReadOutcome::Error(error) => fail(&mut part, &error),
+        }
+        job.push(Some(slot), part);
+        Step::Done
+    }
+
+    /// What can be said without reading: offsets, out of range, diverging epoch.
+    fn look(&self, item: &ReadItem, slot: Slot, offsets: &Offsets) -> PartRead {
+        let mut part = PartRead {
+            at: item.at,
+            error: None,
+            high_watermark: offsets.high_watermark,
+            log_start: offsets.log_start,
+            slices: Vec::new(),
+            bytes: 0,
+            diverging: None,
+        };
+        if item.last_fetched_epoch >= 0 {
+            let (epoch, end_offset) = self.shard.epoch_end_offset(slot, item.last_fetched_epoch);
+            if end_offset < 0 {
+                return PartRead::failed(item.at, ReadFailure::OutOfRange);
+            }
+            if epoch < item.last_fetched_epoch || end_offset < item.fetch_offset {
+                part.diverging = Some((epoch, end_offset));
+                return part;
+            }
+        }
+        if !(offsets.log_start..=offsets.log_end).contains(&item.fetch_offset) {
+            return PartRead::failed(item.at, ReadFailure::OutOfRange);
+        }
+        part
+    }
+
+    /// Owner: a read from disk is finished.
+    pub(super) fn on_disk_read(&mut self, token: u64, result: Result<ReadData, ReadError>) {
+        let Some((id, index, reserved)) = self.reads.by_token.remove(&token) else { return };
+        let Some(mut job) = self.reads.jobs.remove(&id) else { return };
+        job.in_flight -= 1;
+        job.budget += reserved;
+        let mut part = std::mem::replace(&mut job.parts[index], PartRead::failed(0, ReadFailure::Storage));
+        match result {
+            Ok(data) => job.take(&mut part, data),
+            // Memory ran out after the read had begun: the client asks again.
+            Err(ReadError::Busy) => {}
+            Err(error) => fail(&mut part, &error),
+        }
+        job.parts[index] = part;
+        let stalled = self.reads.stalled.contains(&id);
+        if job.in_flight > 0 || stalled {
+            self.reads.jobs.insert(id, job);
+        } else {
+            self.run_job(id, job);
+        }
+    }
+
+    /// Owner: there is memory again.
+    pub(super) fn retry_stalled_reads(&mut self) {
+        for id in std::mem::take(&mut self.reads.stalled) {
+            if let Some(job) = self.reads.jobs.remove(&id) {
+                self.run_job(id, job);
+            }
+        }
+    }
+
+    fn end_job(&mut self, job: Job) {
+        let ReadOrder { origin, call, round, watch_bytes, .. } = job.order;
+        let urgent = job.parts.iter().any(|part| part.error.is_some() || part.diverging.is_some());
+        if watch_bytes > job.found && !urgent {
+            self.watch(&job, (watch_bytes - job.found) as u64);
+        }
+        self.post(origin, Mail::ReadDone { call, round, parts: job.parts });
+    }
+
+    /// Watches the job's partitions from where they stood when they were read. A high watermark that moved since, while
+    /// other partitions came from disk, is not missed: then the fetch is told at once.
+    fn watch(&mut self, job: &Job, needed_bytes: u64) {
+        let ReadOrder { origin, call, round, .. } = job.order;
+        let (mut slots, mut needed, mut moved) = (Vec::with_capacity(job.slots.len()), needed_bytes, false);
+        for (slot, part) in job.slots.iter().zip(&job.parts) {
+            let Some((slot, offsets)) = slot.and_then(|slot| Some((slot, self.shard.offsets(slot)?))) else { continue };
+            moved |= offsets.high_watermark > part.high_watermark;
+            if offsets.log_end > offsets.high_watermark {
+                // The size counts bytes that are not visible yet, so growth cannot be told from it.
+                needed = 1;
+            }
+            slots.push((slot, self.shard.size_bytes(slot)));
+        }
+        if moved {
+            let owner = self.id;
+            self.post(origin, Mail::Moved { owner, call, round });
+        } else {
+            self.watches.add((origin, call), round, needed, slots);
+        }
+    }
+
+    /// Owner: a partition's high watermark moved.
+    pub(super) fn on_advanced(&mut self, slot: Slot) {
+        let fired = self.watches.moved(slot, self.shard.size_bytes(slot));
+        self.tell_moved(fired);
+    }
+
+    /// Tells fetches that what they watch has moved.
+    pub(super) fn tell_moved(&mut self, fired: Vec<(crate::parked::Waiter, u32)>) {
+        let owner = self.id;
+        for ((origin, call), round) in fired {
+            self.post(origin, Mail::Moved { owner, call, round });
+        }
+    }
+}
+
+impl Job {
+    fn push(&mut self, slot: Option<Slot>, part: PartRead) {
+        self.slots.push(slot);
+        self.parts.push(part);
+    }
+
+    fn take(&mut self, part: &mut PartRead, data: ReadData) {
+        part.bytes = data.bytes;
+        part.slices = data.slices;
+        self.found += data.bytes;
+        self.budget = self.budget.saturating_sub(data.bytes);
+    }
+}
+
+fn fail(part: &mut PartRead, error: &ReadError) {
+    let failure = match error {
+        ReadError::OutOfRange { .. } => ReadFailure::OutOfRange,
+        ReadError::Corrupt { offset, location } => {
+            crate::error!("damaged batch at offset {offset}, {location}: not served");
+            ReadFailure::Corrupt
+        }
+        ReadError::Io(reason) => {
+            crate::error!("cannot read: {reason}");
+            ReadFailure::Storage
+        }
+        ReadError::Busy => ReadFailure::Storage,
+        ReadError::NoSuchPartition => ReadFailure::NoSuchPartition,
+    };
+    *part = PartRead::failed(part.at, failure);
+}
