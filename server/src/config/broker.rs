@@ -117,7 +117,7 @@ pub static BROKER_KEYS: &[BrokerKey] = &[
     ),
     key!(
         "listener.security.protocol.map",
-        Kind::List(Items::Any),
+        Kind::Text,
         Some("PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL"),
         "Which security protocol each listener name stands for. Only PLAINTEXT is served."
     ),
@@ -159,7 +159,7 @@ pub static BROKER_KEYS: &[BrokerKey] = &[
     ),
     key!(
         "log.dir",
-        Kind::Text,
+        Kind::List(Items::Any),
         Some("./ringlog-data"),
         "The data directory; used when log.dirs is absent."
     ),

@@ -13,7 +13,6 @@ pub fn handle(ctx: &Context<'_>, request: &DescribeClusterRequest) -> DescribeCl
     let refused = |code: ErrorCode, message: &str| DescribeClusterResponse {
         error_code: code.into(),
         error_message: Some(message.to_owned()),
-        endpoint_type: request.endpoint_type,
         ..Default::default()
     };
     match request.endpoint_type {

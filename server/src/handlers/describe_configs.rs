@@ -16,6 +16,8 @@ use crate::wire::describe_configs::*;
 pub fn handle(ctx: &Context<'_>, request: &DescribeConfigsRequest) -> DescribeConfigsResponse {
     let results = request.resources.iter().map(|resource| {
         let mut result = DescribeConfigsResult {
+            // Kafka sends an empty message, not none, with success.
+            error_message: Some(String::new()),
             resource_type: resource.resource_type,
             resource_name: resource.resource_name.clone(),
             ..Default::default()

@@ -2,12 +2,11 @@
 //! back a partition that this broker holds without having been in sync, at the price of what it lacks.
 
 use super::context::Context;
-use crate::metadata::controller::{Outcome, Refusal};
+use crate::metadata::controller::{Outcome, Refusal, boot};
 use crate::metadata::image::{NO_LEADER, Partition, Topic};
 use crate::metadata::records::Record;
 use crate::wire::ErrorCode;
 use crate::wire::elect_leaders::*;
-use crate::wire::metadata_records::PartitionChangeRecord;
 
 /// Which election a client wants (KIP-460).
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,10 +22,13 @@ pub fn handle(ctx: &Context<'_>, request: &ElectLeadersRequest) -> Outcome<Elect
     let election = match request.election_type {
         0 => Ok(Election::Preferred),
         1 => Ok(Election::Unclean),
-        _ => Err(ErrorCode::InvalidRequest),
+        other => Err(Refusal::new(
+            ErrorCode::InvalidRequest,
+            format!("Unknown election type {other}"),
+        )),
     };
-    if let Err(code) = election {
-        outcome.response.error_code = code.into();
+    if let Err(refusal) = &election {
+        outcome.response.error_code = refusal.code.into();
     }
     for (topic, partitions) in wishes(ctx, request) {
         let mut result = ReplicaElectionResult {
@@ -35,7 +37,7 @@ pub fn handle(ctx: &Context<'_>, request: &ElectLeadersRequest) -> Outcome<Elect
         };
         for index in partitions {
             let decided = election
-                .map_err(Refusal::from)
+                .clone()
                 .and_then(|election| elect(ctx, &result.topic, index, election));
             let unneeded = matches!(&decided, Err(refusal) if refusal.code == ErrorCode::ElectionNotNeeded);
             if !(unneeded && request.topic_partitions.is_none()) {
@@ -73,14 +75,7 @@ fn elect(ctx: &Context<'_>, topic: &str, index: i32, election: Election) -> Resu
     let partition = ctx.image.partition(found, index);
     let partition = partition.ok_or_else(|| unknown(format!("No such partition as {topic}-{index}")))?;
     check(ctx.node.id, partition, election)?;
-    let change = PartitionChangeRecord {
-        partition_id: index,
-        topic_id: found.id,
-        leader: ctx.node.id,
-        isr: Some(vec![ctx.node.id]),
-        ..Default::default()
-    };
-    Ok(change.into())
+    Ok(boot::lead(found.id, index, partition, ctx.node.id))
 }
 
 fn check(me: i32, partition: &Partition, election: Election) -> Result<(), ErrorCode> {
@@ -114,6 +109,7 @@ mod tests {
     use super::super::context::testing::*;
     use super::*;
     use crate::metadata::controller::testing::{id_of, topic};
+    use crate::wire::metadata_records::PartitionChangeRecord;
 
     fn world() -> World {
         let mut log = [topic("t", 1), topic("u", 2)].concat();

@@ -6,12 +6,17 @@ use crate::wire::find_coordinator::*;
 
 /// The first version that asks for many keys at once.
 const MANY_FROM: i16 = 4;
+/// Kinds of keys: groups, transactions, and share groups as the last.
+const LAST_KIND: i8 = 2;
 const WHY: &str = "groups and transactions are not supported yet";
 
 /// Answers for every key and kind.
 pub fn handle(request: &FindCoordinatorRequest, version: i16) -> FindCoordinatorResponse {
-    let error_code = ErrorCode::CoordinatorNotAvailable.into();
-    let error_message = Some(WHY.to_owned());
+    let (error, why) = match request.key_type {
+        0..=LAST_KIND => (ErrorCode::CoordinatorNotAvailable, WHY),
+        _ => (ErrorCode::InvalidRequest, "unknown kind of key"),
+    };
+    let (error_code, error_message) = (error.into(), Some(why.to_owned()));
     if version < MANY_FROM {
         let (node_id, port) = (-1, -1);
         return FindCoordinatorResponse {
@@ -55,5 +60,16 @@ mod tests {
             .map(|c| (c.key.as_str(), c.error_code))
             .collect();
         assert_eq!((many.error_code, codes), (0, vec![("g", 15), ("h", 15)]));
+        assert_eq!(
+            handle(
+                &FindCoordinatorRequest {
+                    key_type: 3,
+                    ..request
+                },
+                3
+            )
+            .error_code,
+            42
+        );
     }
 }

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use super::context::{CLUSTER_OPERATIONS, Context, TOPIC_OPERATIONS};
 use crate::metadata::controller::names;
 use crate::metadata::image::{Partition, Topic};
+use crate::wire::ErrorCode;
 use crate::wire::metadata::*;
-use crate::wire::{ErrorCode, Uuid};
 
 /// The first version that can ask for topics by id.
 const IDS_FROM: i16 = 12;
@@ -163,6 +163,7 @@ mod tests {
     use super::super::context::testing::*;
     use super::*;
     use crate::metadata::controller::testing::{id_of, topic};
+    use crate::wire::Uuid;
 
     fn by_name(name: &str) -> MetadataRequestTopic {
         MetadataRequestTopic {

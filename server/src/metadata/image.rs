@@ -85,6 +85,13 @@ pub struct Partition {
     pub last_known_elr: Vec<i32>,
 }
 
+impl Partition {
+    /// Whether replicas out of sync are known to be complete, or were last (KIP-966).
+    pub fn has_elr(&self) -> bool {
+        !self.eligible_leader_replicas.is_empty() || !self.last_known_elr.is_empty()
+    }
+}
+
 /// A registered broker.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Broker {

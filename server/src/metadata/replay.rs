@@ -373,10 +373,6 @@ impl From<PartitionRecord> for Partition {
 }
 
 impl Partition {
-    fn has_elr(&self) -> bool {
-        !self.eligible_leader_replicas.is_empty() || !self.last_known_elr.is_empty()
-    }
-
     /// Takes over the fields the change carries. Naming a leader, even the same, begins a new leader epoch.
     fn merge(&mut self, change: PartitionChangeRecord) {
         let take = |field: &mut Vec<i32>, new: Option<Vec<i32>>| {

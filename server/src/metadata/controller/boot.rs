@@ -79,28 +79,38 @@ fn register(view: View<'_>, me: &Registration<'_>, broker_epoch: i64) -> Registe
     }
 }
 
-/// Takes the lead of every partition whose last in-sync replicas include this broker and that it does not lead: a
-/// Kafka broker leaves them so when it stops. A partition it was not in sync with stays without a leader, since
-/// leading it would lose records.
+/// Takes the lead of every partition that this broker can lead without losing records and does not lead: a Kafka
+/// broker leaves them so when it stops. Any other stays without a leader.
 fn elections(view: View<'_>) -> impl Iterator<Item = Record> {
     let me = view.node_id;
-    let mine = move |partition: &Partition| partition.leader != me && partition.isr.contains(&me);
     view.image.topics().flat_map(move |topic| {
         let orphans = topic
             .partitions
             .iter()
-            .filter(move |(_, partition)| mine(partition));
-        orphans.map(move |(index, _)| {
-            let change = PartitionChangeRecord {
-                partition_id: *index,
-                topic_id: topic.id,
-                leader: me,
-                isr: Some(vec![me]),
-                ..Default::default()
-            };
-            Record::from(change)
-        })
+            .filter(move |(_, partition)| can_take_over(partition, me));
+        orphans.map(move |(index, partition)| lead(topic.id, *index, partition, me))
     })
+}
+
+/// Whether the broker was in sync, or was when the last one left (KIP-966), or is the only one that holds anything.
+fn can_take_over(partition: &Partition, me: i32) -> bool {
+    let complete = partition.isr.contains(&me) || partition.eligible_leader_replicas.contains(&me);
+    partition.leader != me && (complete || partition.replicas == [me])
+}
+
+/// The record that makes this broker the leader and only replica in sync.
+pub fn lead(topic_id: Uuid, partition_id: i32, partition: &Partition, me: i32) -> Record {
+    let cleared = partition.has_elr().then(Vec::new);
+    let change = PartitionChangeRecord {
+        partition_id,
+        topic_id,
+        leader: me,
+        isr: Some(vec![me]),
+        eligible_leader_replicas: cleared.clone(),
+        last_known_elr: cleared,
+        ..Default::default()
+    };
+    change.into()
 }
 
 #[cfg(test)]
@@ -152,16 +162,22 @@ mod tests {
     }
 
     #[test]
-    fn orphans_in_sync_are_taken_over() {
+    fn orphans_are_taken_over_when_nothing_is_lost() {
         let config = config(&[]);
-        let mut log = topic("t", 3);
-        for (index, isr) in [(0, vec![1]), (1, vec![2])] {
-            let topic_id = id_of("t");
+        let mut log = topic("t", 5);
+        for (partition_id, replicas, isr, elr) in [
+            (0, vec![2, 1], vec![1], vec![]),
+            (1, vec![2, 1], vec![2], vec![]),
+            (2, vec![2, 1], vec![], vec![1]),
+            (3, vec![1], vec![], vec![]),
+        ] {
             let change = PartitionChangeRecord {
-                partition_id: index,
-                topic_id,
+                partition_id,
+                topic_id: id_of("t"),
                 leader: -1,
+                replicas: Some(replicas),
                 isr: Some(isr),
+                eligible_leader_replicas: Some(elr),
                 ..Default::default()
             };
             log.push(change.into());
@@ -181,7 +197,8 @@ mod tests {
             .iter()
             .map(|(_, p)| (p.leader, p.leader_epoch))
             .collect();
-        assert_eq!(leaders, [(1, 2), (-1, 1), (1, 0)]);
+        assert_eq!(leaders, [(1, 2), (-1, 1), (1, 2), (1, 2), (1, 0)]);
+        assert!(topic.partitions.iter().all(|(_, p)| !p.has_elr()));
     }
 
     #[test]

@@ -171,7 +171,10 @@ fn check_topic_resource(view: View<'_>, name: &str, after: &Settings) -> Result<
     check_topic(view, after)?;
     match view.image.topic(name) {
         Some(_) => Ok(()),
-        None => Err(ErrorCode::UnknownTopicOrPartition.into()),
+        None => {
+            let message = format!("The topic '{name}' does not exist.");
+            Err(Refusal::new(ErrorCode::UnknownTopicOrPartition, message))
+        }
     }
 }
 
