@@ -1,6 +1,6 @@
 //! DeleteTopics, by name and from version 6 by id.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::context::Context;
 use crate::metadata::controller::{Outcome, Refusal, topics};
@@ -31,7 +31,7 @@ pub fn handle(
     for key in &keys {
         *count.entry(key).or_default() += 1;
     }
-    let mut found: Vec<(Uuid, usize)> = Vec::new();
+    let mut found: BTreeMap<Uuid, Vec<usize>> = BTreeMap::new();
     for (wish, key) in wishes.iter().zip(&keys) {
         let result = match count.remove(key) {
             None => continue,
@@ -39,19 +39,24 @@ pub fn handle(
             Some(times) => decide(ctx, wish, times),
         };
         if let Ok(topic) = &result {
-            found.push((topic.id, outcome.response.responses.len()));
+            found
+                .entry(topic.id)
+                .or_default()
+                .push(outcome.response.responses.len());
         }
         outcome
             .response
             .responses
             .push(row(wish, result.map(|topic| (topic.name.as_ref(), topic.id))));
     }
-    for (id, index) in &found {
-        match found.iter().filter(|(other, _)| other == id).count() {
-            1 => outcome
+    for (id, rows) in found {
+        match rows.as_slice() {
+            [_] => outcome
                 .records
-                .extend(ctx.image.topic_by_id(*id).map(topics::delete)),
-            _ => refuse(&mut outcome.response.responses[*index]),
+                .extend(ctx.image.topic_by_id(id).map(topics::delete)),
+            named_twice => named_twice
+                .iter()
+                .for_each(|index| refuse(&mut outcome.response.responses[*index])),
         }
     }
     outcome

@@ -1,5 +1,7 @@
 //! DescribeConfigs: every setting of a topic or broker with its type, source, synonyms and documentation.
 
+use std::collections::HashSet;
+
 use super::context::Context;
 use super::incremental_alter_configs::kind;
 use crate::config::broker::{BROKER_KEYS, broker_key, is_dynamic};
@@ -12,9 +14,15 @@ use crate::metadata::image::ResourceType;
 use crate::wire::ErrorCode;
 use crate::wire::describe_configs::*;
 
-/// Describes every resource by itself.
+/// Describes every resource by itself, and each once: an answer is far larger than its question, so repeating the
+/// question may not repeat it.
 pub fn handle(ctx: &Context<'_>, request: &DescribeConfigsRequest) -> DescribeConfigsResponse {
-    let results = request.resources.iter().map(|resource| {
+    let mut seen = HashSet::new();
+    let distinct = request
+        .resources
+        .iter()
+        .filter(|one| seen.insert((one.resource_type, one.resource_name.as_str())));
+    let results = distinct.map(|resource| {
         let mut result = DescribeConfigsResult {
             // Kafka sends an empty message, not none, with success.
             error_message: Some(String::new()),
@@ -263,6 +271,21 @@ mod tests {
                 .collect::<Vec<_>>(),
             ["log.segment.bytes"]
         );
+    }
+
+    #[test]
+    fn a_resource_is_described_once() {
+        let world = world();
+        let resource = DescribeConfigsResource {
+            resource_type: 2,
+            resource_name: "t".into(),
+            ..Default::default()
+        };
+        let request = DescribeConfigsRequest {
+            resources: vec![resource; 3],
+            ..Default::default()
+        };
+        assert_eq!(handle(&world.context(), &request).results.len(), 1);
     }
 
     #[test]
