@@ -1,2 +1,0 @@
-//! Measurements of Ringlog: see the crate's README.
-fn main() {}
