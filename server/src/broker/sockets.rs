@@ -77,6 +77,7 @@ mod tests {
         let reserved = reserve(&[listener(0)]).expect("free");
         let port = reserved[0].address.port();
         assert_ne!(port, 0);
+        rustix::net::listen(&reserved[0]._socket, 1).expect("listening");
         let refused = reserve(&[listener(port)]).expect_err("taken");
         assert!(refused.to_string().contains("cannot listen on 127.0.0.1:"), "{refused}");
         drop(reserved);

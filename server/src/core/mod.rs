@@ -147,9 +147,12 @@ impl Core {
     pub fn run(mut self) -> stop::Ended {
         let (mut events, mut from_shard) = (Vec::new(), Vec::new());
         self.begin_control();
-        while !self.is_stopped() {
+        loop {
             self.work(&mut from_shard);
             let retry = self.flush_mail().then_some(OUTBOX_RETRY);
+            if self.is_stopped() {
+                return self.ended();
+            }
             self.turn(retry, &mut events);
             self.port.receive(&mut self.inbox);
             self.read_mail();
@@ -158,7 +161,6 @@ impl Core {
             }
             self.expire();
         }
-        self.ended()
     }
 
     /// Sleeps until something happens, and takes it.
