@@ -460,7 +460,7 @@ fn dump_finds_nothing_wrong_with_what_was_written_and_finds_a_flipped_bit() {
         .find(|path| path.extension().is_some_and(|end| end == "log"))
         .expect("a segment");
     let mut bytes = std::fs::read(log).expect("read");
-    bytes[500] ^= 1;
+    bytes[65] ^= 1; // in the first record, right behind the header
     std::fs::write(log, bytes).expect("written");
     let found = finish(Command::new(binary()).arg("dump").arg(log), b"");
     assert!(String::from_utf8_lossy(&found.stdout).contains("corrupt position=0"));
