@@ -1,14 +1,14 @@
 //! Records inside a batch, with what control and metadata records mean.
 
+use std::fmt::Debug;
 use std::path::Path;
-
-use bytes::Bytes;
 
 use super::Report;
 use crate::cli::args::DumpArgs;
 use crate::cli::error::CliResult;
 use crate::cli::output::{fields, insert_record};
 use crate::cli::records::{Batch, Record, RecordError};
+use crate::wire::WireError;
 use crate::wire::control_records::ControlRecord;
 use crate::wire::metadata_records::MetadataRecord;
 
@@ -79,17 +79,19 @@ impl Records {
         report.inner(&shown)
     }
 
+    /// What a control or metadata record says, or why it cannot be read; `None` for all others.
     fn meaning(&self, batch: &Batch, record: &Record) -> Option<String> {
         let value = record.value.as_ref()?;
         if batch.header.is_control() {
-            return control(record.key.as_ref()?, value);
+            return Some(shown(ControlRecord::decode(record.key.as_ref()?, value)));
         }
-        let record = self.are_metadata.then(|| MetadataRecord::decode(value))?.ok()?;
-        Some(format!("{record:?}"))
+        self.are_metadata.then(|| shown(MetadataRecord::decode(value)))
     }
 }
 
-fn control(key: &Bytes, value: &Bytes) -> Option<String> {
-    let record = ControlRecord::decode(key, value).ok()?;
-    Some(format!("{record:?}"))
+fn shown<T: Debug>(decoded: Result<T, WireError>) -> String {
+    match decoded {
+        Ok(record) => format!("{record:?}"),
+        Err(error) => format!("cannot be read: {error}"),
+    }
 }
