@@ -211,6 +211,6 @@ def facts(folder):
     """What a figure from this machine needs beside it."""
     cpu = re.search(r"model name\s*:\s*(.*)", pathlib.Path("/proc/cpuinfo").read_text())
     memory = int(re.search(r"MemTotal:\s+(\d+)", pathlib.Path("/proc/meminfo").read_text())[1])
-    mount = subprocess.run(["stat", "-f", "-c", "%T", str(folder)], stdout=subprocess.PIPE, text=True).stdout.strip()
+    mount = subprocess.run(["df", "--output=fstype", str(folder)], stdout=subprocess.PIPE, text=True).stdout.split()[-1]
     return {"cpu": cpu[1] if cpu else "unknown", "processors": os.cpu_count(), "memory_gib": round(memory / 2**20, 1),
             "kernel": os.uname().release, "filesystem": mount}

@@ -26,13 +26,16 @@ public final class DumpLogs {
             + "offset: \\d+ position: \\d+|timestamp: -?\\d+ offset: \\d+|" // .index, .timeindex
             + "producerId: .*"); // .snapshot
     private static final Pattern UNDECODED = Pattern.compile(".*(Error at \\d+, skipping|Could not decode).*");
+    /** A deleted partition waiting to be removed, as Kafka renames it: nobody keeps its indexes exact any more. */
+    private static final Pattern DELETED = Pattern.compile(".*\\.[0-9a-f]{32}-delete");
     private static final int INDEX_ENTRY_BYTES = 8, TIME_ENTRY_BYTES = 12;
     private static int failures;
 
     public static void main(String[] args) throws Exception {
         List<Path> partitions;
         try (Stream<Path> entries = Files.list(Path.of(args[0]))) {
-            partitions = entries.filter(Files::isDirectory).filter(directory -> !files(directory, ".log").isEmpty()).sorted().toList();
+            partitions = entries.filter(Files::isDirectory).filter(directory -> !DELETED.matcher(directory.getFileName().toString()).matches())
+                .filter(directory -> !files(directory, ".log").isEmpty()).sorted().toList();
         }
         int checked = 0;
         long bytes = 0;
