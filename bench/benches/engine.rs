@@ -80,8 +80,15 @@ fn open(data_dir: &Path) -> Result<Engine, Failure> {
     })?;
     let recovered = recover::open(data_dir)?;
     let journals = boot::prepare(data_dir, &[7], &recovered.logs.values().collect::<Vec<_>>())?;
-    let sync_method = if std::env::var_os("FSYNC").is_some() { ringlog_engine::io::SyncMethod::Fsync } else { Default::default() };
-    let mut ring = Ring::new(&RingConfig { sync_method, ..RingConfig::default() })?;
+    let sync_method = if std::env::var_os("FSYNC").is_some() {
+        ringlog_engine::io::SyncMethod::Fsync
+    } else {
+        Default::default()
+    };
+    let mut ring = Ring::new(&RingConfig {
+        sync_method,
+        ..RingConfig::default()
+    })?;
     let journal = boot::open_journal(&mut ring, data_dir, 0, journals[0])?;
     let config = ShardConfig {
         data_dir: data_dir.into(),

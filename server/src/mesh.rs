@@ -44,7 +44,11 @@ pub fn build<M>(cores: usize, inlets_per_core: usize) -> Vec<(Port<M>, Vec<Inlet
     let mut built: Vec<(Port<M>, Vec<Inlet<M>>)> = (0..cores).map(|_| (Port::empty(), Vec::new())).collect();
     for sender in 0..cores {
         for receiver in 0..cores {
-            let mut lane = Lane { queue: None, outbox: VecDeque::new(), unannounced: false };
+            let mut lane = Lane {
+                queue: None,
+                outbox: VecDeque::new(),
+                unannounced: false,
+            };
             if sender != receiver {
                 let (producer, consumer) = RingBuffer::new(QUEUE_MESSAGES);
                 lane.queue = Some(producer);
@@ -65,7 +69,10 @@ pub fn build<M>(cores: usize, inlets_per_core: usize) -> Vec<(Port<M>, Vec<Inlet
 
 impl<M> Port<M> {
     fn empty() -> Port<M> {
-        Port { to: Vec::new(), from: Vec::new() }
+        Port {
+            to: Vec::new(),
+            from: Vec::new(),
+        }
     }
 
     /// Queues a message for another core. It is seen there after the next [`Port::flush`].
@@ -131,7 +138,9 @@ impl<M> Lane<M> {
 impl<M> Inlet<M> {
     /// Queues a message; gives it back when the queue is full. The caller wakes the core.
     pub fn send(&mut self, message: M) -> Result<(), M> {
-        self.queue.push(message).map_err(|PushError::Full(message)| message)
+        self.queue
+            .push(message)
+            .map_err(|PushError::Full(message)| message)
     }
 }
 
@@ -176,7 +185,10 @@ mod tests {
             assert_eq!(ports[0].flush(|_| {}), expected_left);
             ports[1].receive(&mut seen);
         }
-        assert_eq!(seen.iter().map(|m| m.1).collect::<Vec<_>>(), (0..total).collect::<Vec<_>>());
+        assert_eq!(
+            seen.iter().map(|m| m.1).collect::<Vec<_>>(),
+            (0..total).collect::<Vec<_>>()
+        );
     }
 
     #[test]

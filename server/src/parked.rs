@@ -38,19 +38,30 @@ impl Watches {
                 waiters.push(waiter);
             }
         }
-        self.by_waiter.insert(waiter, Watch { round, needed_bytes, slots });
+        self.by_waiter.insert(
+            waiter,
+            Watch {
+                round,
+                needed_bytes,
+                slots,
+            },
+        );
     }
 
     /// Stops watching for a waiter.
     pub fn remove(&mut self, waiter: Waiter) {
-        let Some(watch) = self.by_waiter.remove(&waiter) else { return };
+        let Some(watch) = self.by_waiter.remove(&waiter) else {
+            return;
+        };
         for (slot, _) in watch.slots {
             self.forget(slot, waiter);
         }
     }
 
     fn forget(&mut self, slot: Slot, waiter: Waiter) {
-        let Some(waiters) = self.by_slot.get_mut(&slot) else { return };
+        let Some(waiters) = self.by_slot.get_mut(&slot) else {
+            return;
+        };
         waiters.retain(|other| *other != waiter);
         if waiters.is_empty() {
             self.by_slot.remove(&slot);
@@ -59,10 +70,14 @@ impl Watches {
 
     /// A partition's high watermark has moved; returns the waiters, with their rounds, that have enough now.
     pub fn moved(&mut self, slot: Slot, size_bytes: u64) -> Vec<(Waiter, u32)> {
-        let Some(waiters) = self.by_slot.get(&slot) else { return Vec::new() };
+        let Some(waiters) = self.by_slot.get(&slot) else {
+            return Vec::new();
+        };
         let mut fired = Vec::new();
         for waiter in waiters {
-            let Some(watch) = self.by_waiter.get_mut(waiter) else { continue };
+            let Some(watch) = self.by_waiter.get_mut(waiter) else {
+                continue;
+            };
             if watch.grow(slot, size_bytes) {
                 fired.push((*waiter, watch.round));
             }
@@ -74,7 +89,9 @@ impl Watches {
     /// The partition is gone: all who watch it are told to look again.
     pub fn closed(&mut self, slot: Slot) -> Vec<(Waiter, u32)> {
         let waiters = self.by_slot.remove(&slot).unwrap_or_default();
-        let fired = waiters.into_iter().filter_map(|w| self.by_waiter.get(&w).map(|watch| (w, watch.round)));
+        let fired = waiters
+            .into_iter()
+            .filter_map(|w| self.by_waiter.get(&w).map(|watch| (w, watch.round)));
         let fired: Vec<_> = fired.collect();
         fired.iter().for_each(|(waiter, _)| self.remove(*waiter));
         fired

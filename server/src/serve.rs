@@ -34,8 +34,15 @@ pub fn run(args: &ServeArgs) -> CliResult<()> {
 }
 
 fn configure(args: &ServeArgs) -> CliResult<Config> {
-    let sets: Vec<String> = args.set.iter().map(|pair| format!("{}={}", pair.key, pair.value)).collect();
-    let data_dir = args.data_dir.as_ref().map(|dir| dir.to_string_lossy().into_owned());
+    let sets: Vec<String> = args
+        .set
+        .iter()
+        .map(|pair| format!("{}={}", pair.key, pair.value))
+        .collect();
+    let data_dir = args
+        .data_dir
+        .as_ref()
+        .map(|dir| dir.to_string_lossy().into_owned());
     let origin = Origin {
         file: args.config.as_deref(),
         sets: &sets,

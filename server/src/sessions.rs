@@ -128,7 +128,12 @@ impl Sessions {
     /// `slots` is `max.incremental.fetch.session.cache.slots`, shared evenly among the cores.
     pub fn new(core: usize, cores: usize, slots: usize) -> Sessions {
         let max_sessions = slots.div_ceil(cores);
-        Sessions { core: core as i32, cores: cores as i32, max_sessions, by_id: HashMap::new() }
+        Sessions {
+            core: core as i32,
+            cores: cores as i32,
+            max_sessions,
+            by_id: HashMap::new(),
+        }
     }
 
     /// Starts one fetch: brings the session up to date and lists the partitions to serve, in order.
@@ -145,7 +150,11 @@ impl Sessions {
         if fields.epoch <= 0 {
             // A full request ends the session it names.
             self.by_id.remove(&fields.id);
-            let plan = if fields.epoch == 0 { Plan::Create { by_id: fields.by_id } } else { Plan::Sessionless };
+            let plan = if fields.epoch == 0 {
+                Plan::Create { by_id: fields.by_id }
+            } else {
+                Plan::Sessionless
+            };
             return Ok((plan, changed));
         }
         let session = self.by_id.get_mut(&fields.id).ok_or(SessionError::NotFound)?;
@@ -162,7 +171,11 @@ impl Sessions {
         }
         session.last_used = now;
         session.epoch = next_epoch(session.epoch);
-        let wanted = session.order.values().map(|cached| cached.wanted.clone()).collect();
+        let wanted = session
+            .order
+            .values()
+            .map(|cached| cached.wanted.clone())
+            .collect();
         Ok((Plan::Incremental { id: fields.id }, wanted))
     }
 
@@ -206,7 +219,11 @@ impl Sessions {
         if self.by_id.len() < self.max_sessions {
             return true;
         }
-        let oldest = self.by_id.iter().min_by_key(|(_, session)| session.last_used).map(|(id, s)| (*id, s.last_used));
+        let oldest = self
+            .by_id
+            .iter()
+            .min_by_key(|(_, session)| session.last_used)
+            .map(|(id, s)| (*id, s.last_used));
         match oldest {
             Some((id, last_used)) if now.saturating_duration_since(last_used) > EVICT_AFTER => {
                 self.by_id.remove(&id);
@@ -220,7 +237,9 @@ impl Sessions {
     fn free_id(&self) -> Option<i32> {
         for _ in 0..64 {
             let random = (getrandom::u32().ok()? >> 1) as i32;
-            let id = (random - random % self.cores).checked_add(self.core).filter(|id| *id > 0);
+            let id = (random - random % self.cores)
+                .checked_add(self.core)
+                .filter(|id| *id > 0);
             if let Some(id) = id.filter(|id| !self.by_id.contains_key(id)) {
                 return Some(id);
             }
@@ -246,7 +265,13 @@ impl Session {
             let key = (wanted.topic.clone(), wanted.partition);
             match self.places.get(&key).and_then(|place| self.order.get_mut(place)) {
                 Some(cached) => cached.wanted = wanted.clone(),
-                None => self.append(key, Cached { wanted: wanted.clone(), told: (-1, -1) }),
+                None => self.append(
+                    key,
+                    Cached {
+                        wanted: wanted.clone(),
+                        told: (-1, -1),
+                    },
+                ),
             }
         }
         for key in forgotten {
@@ -264,12 +289,18 @@ impl Session {
 
     /// Remembers what is told now. Partitions that brought records go to the end, so that all get their turn.
     fn tell(&mut self, wanted: &[Wanted], outcomes: &[Outcome]) -> Vec<bool> {
-        wanted.iter().zip(outcomes).map(|(wanted, outcome)| self.tell_one(wanted, outcome)).collect()
+        wanted
+            .iter()
+            .zip(outcomes)
+            .map(|(wanted, outcome)| self.tell_one(wanted, outcome))
+            .collect()
     }
 
     fn tell_one(&mut self, wanted: &Wanted, outcome: &Outcome) -> bool {
         let key = (wanted.topic.clone(), wanted.partition);
-        let Some(cached) = self.places.get(&key).and_then(|place| self.order.get_mut(place)) else { return true };
+        let Some(cached) = self.places.get(&key).and_then(|place| self.order.get_mut(place)) else {
+            return true;
+        };
         let now = (outcome.high_watermark, outcome.log_start_offset);
         let changed = std::mem::replace(&mut cached.told, now) != now;
         if outcome.must_tell {
@@ -311,11 +342,20 @@ mod tests {
     }
 
     fn outcome(records: bool, high_watermark: i64) -> Outcome {
-        Outcome { has_records: records, must_tell: false, high_watermark, log_start_offset: 0 }
+        Outcome {
+            has_records: records,
+            must_tell: false,
+            high_watermark,
+            log_start_offset: 0,
+        }
     }
 
     fn fields(id: i32, epoch: i32) -> SessionFields {
-        SessionFields { id, epoch, by_id: false }
+        SessionFields {
+            id,
+            epoch,
+            by_id: false,
+        }
     }
 
     fn partitions(wanted: &[Wanted]) -> Vec<i32> {
@@ -325,7 +365,9 @@ mod tests {
     /// A session over partitions 0 to 2 whose high watermarks were told as 10.
     fn begun(sessions: &mut Sessions, now: Instant) -> i32 {
         let all: Vec<Wanted> = (0..3).map(|p| wanted(p, 0)).collect();
-        let (plan, list) = sessions.begin(fields(0, 0), all, &[], now).expect("a full request");
+        let (plan, list) = sessions
+            .begin(fields(0, 0), all, &[], now)
+            .expect("a full request");
         assert_eq!(plan, Plan::Create { by_id: false });
         let (id, included) = sessions.finish(plan, &list, &[outcome(false, 10); 3], now);
         assert_eq!(included, [true; 3]);
@@ -338,13 +380,23 @@ mod tests {
         let (mut sessions, now) = (Sessions::new(1, 2, 10), Instant::now());
         let id = begun(&mut sessions, now);
         assert_eq!(id % 2, 1, "the id says on which core the session lives");
-        let (plan, list) = sessions.begin(fields(id, 1), vec![wanted(1, 5)], &[], now).expect("epoch 1");
-        assert_eq!((plan, partitions(&list)), (Plan::Incremental { id }, vec![0, 1, 2]));
+        let (plan, list) = sessions
+            .begin(fields(id, 1), vec![wanted(1, 5)], &[], now)
+            .expect("epoch 1");
+        assert_eq!(
+            (plan, partitions(&list)),
+            (Plan::Incremental { id }, vec![0, 1, 2])
+        );
         assert_eq!(list[1].fetch_offset, 5);
         let outcomes = [outcome(true, 10), outcome(false, 11), outcome(false, 10)];
-        assert_eq!(sessions.finish(plan, &list, &outcomes, now), (id, vec![true, true, false]));
+        assert_eq!(
+            sessions.finish(plan, &list, &outcomes, now),
+            (id, vec![true, true, false])
+        );
         // The partition that brought records went to the end; forgotten ones go.
-        let (_, list) = sessions.begin(fields(id, 2), vec![wanted(7, 0)], &[key(1)], now).expect("epoch 2");
+        let (_, list) = sessions
+            .begin(fields(id, 2), vec![wanted(7, 0)], &[key(1)], now)
+            .expect("epoch 2");
         assert_eq!(partitions(&list), [2, 0, 7]);
     }
 
@@ -352,11 +404,27 @@ mod tests {
     fn errors_are_told_each_time_and_recovery_too() {
         let (mut sessions, now) = (Sessions::new(0, 1, 10), Instant::now());
         let id = begun(&mut sessions, now);
-        let failed = Outcome { must_tell: true, high_watermark: -1, log_start_offset: -1, ..outcome(false, 0) };
-        for (epoch, first, told) in [(1, failed, true), (2, failed, true), (3, outcome(false, 10), true), (4, outcome(false, 10), false)] {
-            let (plan, list) = sessions.begin(fields(id, epoch), vec![], &[], now).expect("continues");
+        let failed = Outcome {
+            must_tell: true,
+            high_watermark: -1,
+            log_start_offset: -1,
+            ..outcome(false, 0)
+        };
+        for (epoch, first, told) in [
+            (1, failed, true),
+            (2, failed, true),
+            (3, outcome(false, 10), true),
+            (4, outcome(false, 10), false),
+        ] {
+            let (plan, list) = sessions
+                .begin(fields(id, epoch), vec![], &[], now)
+                .expect("continues");
             let outcomes = [first, outcome(false, 10), outcome(false, 10)];
-            assert_eq!(sessions.finish(plan, &list, &outcomes, now).1, [told, false, false], "epoch {epoch}");
+            assert_eq!(
+                sessions.finish(plan, &list, &outcomes, now).1,
+                [told, false, false],
+                "epoch {epoch}"
+            );
         }
     }
 
@@ -365,13 +433,25 @@ mod tests {
         let (mut sessions, now) = (Sessions::new(0, 1, 10), Instant::now());
         let id = begun(&mut sessions, now);
         let refused = |sessions: &mut Sessions, fields| sessions.begin(fields, vec![], &[], now).err();
-        assert_eq!(refused(&mut sessions, fields(id.wrapping_add(1).max(1), 1)), Some(SessionError::NotFound));
+        assert_eq!(
+            refused(&mut sessions, fields(id.wrapping_add(1).max(1), 1)),
+            Some(SessionError::NotFound)
+        );
         assert_eq!(refused(&mut sessions, fields(id, 2)), Some(SessionError::Epoch));
-        let by_id = SessionFields { by_id: true, ..fields(id, 1) };
+        let by_id = SessionFields {
+            by_id: true,
+            ..fields(id, 1)
+        };
         assert_eq!(refused(&mut sessions, by_id), Some(SessionError::TopicId));
         // Ending it makes it unknown.
-        assert_eq!(sessions.begin(fields(id, -1), vec![], &[], now), Ok((Plan::Sessionless, vec![])));
-        assert_eq!(refused(&mut sessions, fields(id, 1)), Some(SessionError::NotFound));
+        assert_eq!(
+            sessions.begin(fields(id, -1), vec![], &[], now),
+            Ok((Plan::Sessionless, vec![]))
+        );
+        assert_eq!(
+            refused(&mut sessions, fields(id, 1)),
+            Some(SessionError::NotFound)
+        );
     }
 
     #[test]
@@ -379,8 +459,14 @@ mod tests {
         let (mut sessions, now) = (Sessions::new(0, 1, 10), Instant::now());
         let id = begun(&mut sessions, now);
         let all = [key(0), key(1), key(2)];
-        assert_eq!(sessions.begin(fields(id, 1), vec![], &all, now), Ok((Plan::Sessionless, vec![])));
-        assert_eq!(sessions.begin(fields(id, 2), vec![], &[], now), Err(SessionError::NotFound));
+        assert_eq!(
+            sessions.begin(fields(id, 1), vec![], &all, now),
+            Ok((Plan::Sessionless, vec![]))
+        );
+        assert_eq!(
+            sessions.begin(fields(id, 2), vec![], &[], now),
+            Err(SessionError::NotFound)
+        );
     }
 
     #[test]
@@ -389,10 +475,18 @@ mod tests {
         let id = begun(&mut sessions, now);
         let plan = Plan::Create { by_id: false };
         let one = [wanted(0, 0)];
-        assert_eq!(sessions.finish(plan, &one, &[outcome(false, 1)], now + EVICT_AFTER).0, 0);
+        assert_eq!(
+            sessions
+                .finish(plan, &one, &[outcome(false, 1)], now + EVICT_AFTER)
+                .0,
+            0
+        );
         let later = now + EVICT_AFTER + Duration::from_secs(1);
         assert!(sessions.finish(plan, &one, &[outcome(false, 1)], later).0 > 0);
-        assert_eq!(sessions.begin(fields(id, 1), vec![], &[], later), Err(SessionError::NotFound));
+        assert_eq!(
+            sessions.begin(fields(id, 1), vec![], &[], later),
+            Err(SessionError::NotFound)
+        );
     }
 
     #[test]

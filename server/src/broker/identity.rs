@@ -37,7 +37,12 @@ pub struct DirectoryLock {
 /// Another process, or another broker in this one, holds it; or the system refuses.
 pub fn lock(data_dir: &Path) -> Result<DirectoryLock, StartError> {
     let path = data_dir.join(LOCK_FILE);
-    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    let opened = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path);
     let file = opened.map_err(|error| StartError::io("open", &path, &error))?;
     let taken = || {
         StartError(format!(
@@ -69,7 +74,12 @@ pub fn identify(data_dir: &Path, wanted: Option<i32>) -> Result<Identity, StartE
     let node_id = node_id(&path, wanted, found.as_ref().map(|found| found.node_id))?;
     let mut properties = match found {
         Some(found) => found,
-        None => MetaProperties { cluster_id: new_id()?.to_string(), node_id, directory_id: None, other: Vec::new() },
+        None => MetaProperties {
+            cluster_id: new_id()?.to_string(),
+            node_id,
+            directory_id: None,
+            other: Vec::new(),
+        },
     };
     let directory_id = match properties.directory_id {
         Some(id) => Uuid(id),
@@ -80,7 +90,11 @@ pub fn identify(data_dir: &Path, wanted: Option<i32>) -> Result<Identity, StartE
             id
         }
     };
-    Ok(Identity { node_id, cluster_id: properties.cluster_id, directory_id })
+    Ok(Identity {
+        node_id,
+        cluster_id: properties.cluster_id,
+        directory_id,
+    })
 }
 
 fn parse(path: &PathBuf, bytes: &[u8]) -> Result<MetaProperties, StartError> {
@@ -136,7 +150,10 @@ mod tests {
         let dir = tempfile::tempdir().expect("tempdir");
         let held = lock(dir.path()).expect("free");
         let refused = lock(dir.path()).expect_err("held");
-        assert!(refused.to_string().contains("in use by another broker"), "{refused}");
+        assert!(
+            refused.to_string().contains("in use by another broker"),
+            "{refused}"
+        );
         drop(held);
         assert!(lock(dir.path()).is_ok());
     }

@@ -13,8 +13,8 @@ mod threads;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::mpsc::Receiver;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use ringlog_engine::io::{files, probe};
@@ -67,13 +67,23 @@ impl Shared {
     /// Name, host and port of each listener, as clients are told.
     pub fn endpoints(&self) -> Vec<(&str, &str, u16)> {
         let all = self.config.listeners.iter().zip(&self.bound);
-        all.map(|(listener, bound)| (listener.name.as_str(), listener.advertised_host.as_str(), port(listener, *bound)))
-            .collect()
+        all.map(|(listener, bound)| {
+            (
+                listener.name.as_str(),
+                listener.advertised_host.as_str(),
+                port(listener, *bound),
+            )
+        })
+        .collect()
     }
 
     /// What requests are answered from.
     pub fn context<'a>(&'a self, image: &'a MetadataImage) -> Context<'a> {
-        Context { image, config: &self.config, node: &self.node }
+        Context {
+            image,
+            config: &self.config,
+            node: &self.node,
+        }
     }
 
     /// The data directory with its space.
@@ -82,15 +92,23 @@ impl Shared {
         let bytes = |blocks: u64, of: u64| i64::try_from(blocks.saturating_mul(of)).unwrap_or(i64::MAX);
         Directory {
             path: self.data_dir.clone(),
-            total_bytes: space.as_ref().map_or(-1, |space| bytes(space.f_blocks, space.f_frsize)),
-            usable_bytes: space.as_ref().map_or(-1, |space| bytes(space.f_bavail, space.f_frsize)),
+            total_bytes: space
+                .as_ref()
+                .map_or(-1, |space| bytes(space.f_blocks, space.f_frsize)),
+            usable_bytes: space
+                .as_ref()
+                .map_or(-1, |space| bytes(space.f_bavail, space.f_frsize)),
         }
     }
 }
 
 /// The port clients are told.
 fn port(listener: &Listener, bound: SocketAddr) -> u16 {
-    if listener.advertised_port == 0 { bound.port() } else { listener.advertised_port }
+    if listener.advertised_port == 0 {
+        bound.port()
+    } else {
+        listener.advertised_port
+    }
 }
 
 /// What a core tells the thread that started it.
@@ -145,7 +163,13 @@ impl Broker {
         listen(&mut cores, &shared, &reports)?;
         drop(reserved);
         let started_in_ms = begun.elapsed().as_millis();
-        Ok(Broker { cores, shared, partitions, started_in_ms, _lock: lock })
+        Ok(Broker {
+            cores,
+            shared,
+            partitions,
+            started_in_ms,
+            _lock: lock,
+        })
     }
 
     /// Where the first listener accepts connections.
@@ -176,7 +200,11 @@ impl Broker {
         for core in ended {
             match core.stopped {
                 Some(partitions) => stopped.extend(partitions),
-                None => return Err(StartError("not everything could be written: the next start recovers".into())),
+                None => {
+                    return Err(StartError(
+                        "not everything could be written: the next start recovers".into(),
+                    ));
+                }
             }
         }
         boot::finish_stop(&self.shared.config.data_dir, &stopped, broker_epoch).map_err(StartError::because)
@@ -185,11 +213,17 @@ impl Broker {
 
 /// Who this broker is, seen through its first listener.
 fn node(identity: Identity, config: &Config, bound: &[SocketAddr]) -> NodeInfo {
-    let Identity { node_id, cluster_id, directory_id } = identity;
+    let Identity {
+        node_id,
+        cluster_id,
+        directory_id,
+    } = identity;
     let first = config.listeners.first().zip(bound.first());
     NodeInfo {
         id: node_id,
-        host: first.map(|(listener, _)| listener.advertised_host.clone()).unwrap_or_default(),
+        host: first
+            .map(|(listener, _)| listener.advertised_host.clone())
+            .unwrap_or_default(),
         port: first.map_or(0, |(listener, bound)| port(listener, *bound)),
         rack: config.rack.clone(),
         cluster_id,
@@ -212,7 +246,9 @@ fn listen(cores: &mut Cores, shared: &Shared, reports: &Receiver<Report>) -> Res
             Ok(Report::Listening(Ok(()))) => {}
             Ok(Report::Listening(Err(error))) => return Err(StartError(format!("cannot listen: {error}"))),
             Ok(Report::Failed(reason)) => return Err(StartError(reason)),
-            Ok(Report::Booted) | Err(_) => return Err(StartError("a core ended while the broker started".into())),
+            Ok(Report::Booted) | Err(_) => {
+                return Err(StartError("a core ended while the broker started".into()));
+            }
         }
     }
     Ok(())

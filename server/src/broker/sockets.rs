@@ -6,11 +6,17 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with, sockopt};
 
 use super::StartError;
 use crate::config::Listener;
+
+/// How long an address in use is asked for again.
+const PREDECESSOR_PATIENCE: Duration = Duration::from_millis(1000);
+/// How long in between.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// An address that is ours.
 #[derive(Debug)]
@@ -31,13 +37,34 @@ pub fn reserve(listeners: &[Listener]) -> Result<Vec<Reserved>, StartError> {
 fn reserve_one(listener: &Listener) -> Result<Reserved, StartError> {
     let asked = resolve(listener)?;
     let failed = |error: rustix::io::Errno| {
-        StartError(format!("cannot listen on {asked}: {}", std::io::Error::from(error)))
+        StartError(format!(
+            "cannot listen on {asked}: {}",
+            std::io::Error::from(error)
+        ))
     };
-    let alone = bound(asked, false).map_err(failed)?;
-    drop(alone);
+    drop(bound_alone(asked).map_err(failed)?);
     let socket = bound(asked, true).map_err(failed)?;
-    let address = getsockname(&socket).and_then(SocketAddr::try_from).map_err(failed)?;
-    Ok(Reserved { address, _socket: socket })
+    let address = getsockname(&socket)
+        .and_then(SocketAddr::try_from)
+        .map_err(failed)?;
+    Ok(Reserved {
+        address,
+        _socket: socket,
+    })
+}
+
+/// The address while nobody else has it. A killed predecessor's io_uring lets go of its listening socket some milliseconds
+/// after its process is gone (5.6 to 7.8 were seen), so an address in use is asked for again for a while.
+fn bound_alone(address: SocketAddr) -> rustix::io::Result<OwnedFd> {
+    let begun = Instant::now();
+    loop {
+        match bound(address, false) {
+            Err(rustix::io::Errno::ADDRINUSE) if begun.elapsed() < PREDECESSOR_PATIENCE => {
+                std::thread::sleep(PAUSE)
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 fn resolve(listener: &Listener) -> Result<SocketAddr, StartError> {
@@ -49,7 +76,11 @@ fn resolve(listener: &Listener) -> Result<SocketAddr, StartError> {
 }
 
 fn bound(address: SocketAddr, shared: bool) -> rustix::io::Result<OwnedFd> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let family = if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     sockopt::set_socket_reuseport(&socket, shared)?;
@@ -79,7 +110,10 @@ mod tests {
         assert_ne!(port, 0);
         rustix::net::listen(&reserved[0]._socket, 1).expect("listening");
         let refused = reserve(&[listener(port)]).expect_err("taken");
-        assert!(refused.to_string().contains("cannot listen on 127.0.0.1:"), "{refused}");
+        assert!(
+            refused.to_string().contains("cannot listen on 127.0.0.1:"),
+            "{refused}"
+        );
         drop(reserved);
         assert!(reserve(&[listener(port)]).is_ok());
     }

@@ -75,12 +75,17 @@ pub fn open(config: &Config, identity: &Identity, cores: usize) -> Result<Storag
     recovered.leftovers.into_iter().for_each(remove_leftover);
     let partitions = openings.len() - 1;
     let journals = journals(data_dir, cores, &openings)?;
-    let mut shares: Vec<(Vec<Opening>, JournalFile)> = journals.into_iter().map(|j| (Vec::new(), j)).collect();
+    let mut shares: Vec<(Vec<Opening>, JournalFile)> =
+        journals.into_iter().map(|j| (Vec::new(), j)).collect();
     for opening in openings {
         let owner = opening.key.map_or(0, |key| key.owner(cores));
         shares[owner].0.push(opening);
     }
-    Ok(Storage { start, cores: shares, partitions })
+    Ok(Storage {
+        start,
+        cores: shares,
+        partitions,
+    })
 }
 
 /// Every partition of the image, and the metadata log; takes what it finds out of `logs`.
@@ -99,10 +104,22 @@ fn openings(
             // A folder of an older topic of the same name stays among the strays.
             let is_its = logs.get(&name).is_some_and(|state| state.topic_id == topic.id.0);
             let state = if is_its { logs.remove(&name) } else { None };
-            let spec =
-                PartitionSpec { topic_id: topic.id.0, name, leader_epoch: partition.leader_epoch, options };
-            let key = Some(PartitionKey { topic_id: topic.id, index: *index });
-            openings.push(Opening { key, topic: topic.name.clone(), spec, state });
+            let spec = PartitionSpec {
+                topic_id: topic.id.0,
+                name,
+                leader_epoch: partition.leader_epoch,
+                options,
+            };
+            let key = Some(PartitionKey {
+                topic_id: topic.id,
+                index: *index,
+            });
+            openings.push(Opening {
+                key,
+                topic: topic.name.clone(),
+                spec,
+                state,
+            });
         }
     }
     openings
@@ -120,10 +137,23 @@ fn set_strays_aside<'a>(data_dir: &Path, names: impl Iterator<Item = &'a String>
 }
 
 fn metadata_log(epoch: i32, state: Option<LogState>) -> Opening {
-    let options = LogOptions { max_message_bytes: batches::MAX_BATCH_BYTES as u32, ..LogOptions::default() };
+    let options = LogOptions {
+        max_message_bytes: batches::MAX_BATCH_BYTES as u32,
+        ..LogOptions::default()
+    };
     let name = LOG_DIRECTORY.to_owned();
-    let spec = PartitionSpec { topic_id: METADATA_TOPIC_ID.0, name, leader_epoch: epoch, options };
-    Opening { key: None, topic: Arc::from(source::LOG_TOPIC), spec, state }
+    let spec = PartitionSpec {
+        topic_id: METADATA_TOPIC_ID.0,
+        name,
+        leader_epoch: epoch,
+        options,
+    };
+    Opening {
+        key: None,
+        topic: Arc::from(source::LOG_TOPIC),
+        spec,
+        state,
+    }
 }
 
 /// Makes the folders that a crash between record and folder left out.
@@ -141,14 +171,20 @@ fn make_folders(data_dir: &Path, openings: &[Opening]) -> Result<(), StartError>
 
 /// What was deleted before the last stop, and not gone yet.
 fn remove_leftover(folder: std::path::PathBuf) {
-    let job = FileJob::RemovePartition { renamed: folder.clone(), folder };
+    let job = FileJob::RemovePartition {
+        renamed: folder.clone(),
+        folder,
+    };
     if let Err(error) = background::run(&job) {
         crate::warn!("{error}");
     }
 }
 
 fn journals(data_dir: &Path, cores: usize, openings: &[Opening]) -> Result<Vec<JournalFile>, StartError> {
-    let logs: Vec<&LogState> = openings.iter().filter_map(|opening| opening.state.as_ref()).collect();
+    let logs: Vec<&LogState> = openings
+        .iter()
+        .filter_map(|opening| opening.state.as_ref())
+        .collect();
     let mut ids = Vec::with_capacity(cores);
     for _ in 0..cores {
         ids.push(getrandom::u64().map_err(|error| StartError(format!("no random numbers: {error}")))?);

@@ -79,7 +79,8 @@ struct Plan {
 /// # Errors
 /// A thread or a ring cannot be made.
 pub fn spawn(shared: &Arc<Shared>, storage: Storage) -> Result<(Cores, Receiver<Report>), StartError> {
-    let background = Background::start().map_err(|error| StartError(format!("cannot start a thread: {error}")))?;
+    let background =
+        Background::start().map_err(|error| StartError(format!("cannot start a thread: {error}")))?;
     let (reports, from_cores) = channel();
     let image = Arc::new(storage.start.replay.image().clone());
     let mut start = Some(storage.start);
@@ -100,7 +101,9 @@ pub fn spawn(shared: &Arc<Shared>, storage: Storage) -> Result<(Cores, Receiver<
         };
         let (starter, wakers) = channel();
         let made = made.clone();
-        let thread = std::thread::Builder::new().name(format!("core-{id}")).spawn(move || plan.run(&made, &wakers));
+        let thread = std::thread::Builder::new()
+            .name(format!("core-{id}"))
+            .spawn(move || plan.run(&made, &wakers));
         threads.push(thread.map_err(|error| StartError(format!("cannot start a thread: {error}")))?);
         inlets.extend(inlet);
         starters.push(starter);
@@ -111,14 +114,28 @@ pub fn spawn(shared: &Arc<Shared>, storage: Storage) -> Result<(Cores, Receiver<
         // A thread that has ended meanwhile says why when it is joined.
         let _ = starter.send(wakers.clone());
     }
-    Ok((Cores { threads, inlets, wakers }, from_cores))
+    Ok((
+        Cores {
+            threads,
+            inlets,
+            wakers,
+        },
+        from_cores,
+    ))
 }
 
 /// Waits for every core's waker, in the order of the cores.
-fn gather(rings: &Receiver<Result<(usize, Waker), StartError>>, cores: usize) -> Result<Vec<Waker>, StartError> {
+fn gather(
+    rings: &Receiver<Result<(usize, Waker), StartError>>,
+    cores: usize,
+) -> Result<Vec<Waker>, StartError> {
     let mut wakers = Vec::with_capacity(cores);
     for _ in 0..cores {
-        wakers.push(rings.recv().map_err(|_| StartError("a core ended while the broker started".into()))??);
+        wakers.push(
+            rings
+                .recv()
+                .map_err(|_| StartError("a core ended while the broker started".into()))??,
+        );
     }
     wakers.sort_by_key(|(id, _)| *id);
     Ok(wakers.into_iter().map(|(_, waker)| waker).collect())
@@ -139,7 +156,9 @@ impl Plan {
             }
         };
         let _ = made.send(Ok((self.id, ring.waker())));
-        let Ok(wakers) = wakers.recv() else { return Err(StartError("the broker did not start".into())) };
+        let Ok(wakers) = wakers.recv() else {
+            return Err(StartError("the broker did not start".into()));
+        };
         let reports = self.reports.clone();
         let core = self.core(Box::new(ring), wakers).inspect_err(|error| {
             let _ = reports.send(Report::Failed(error.to_string()));
@@ -149,7 +168,9 @@ impl Plan {
 
     /// Binds the thread to one processor when there is one for each core.
     fn pin(&self) {
-        let Ok(allowed) = sched_getaffinity(None) else { return };
+        let Ok(allowed) = sched_getaffinity(None) else {
+            return;
+        };
         let processors: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect();
         if processors.len() != self.shared.config.cores {
             return;
@@ -165,23 +186,43 @@ impl Plan {
     fn ring(&self) -> Result<Ring, StartError> {
         let config = &self.shared.config;
         let memory_bytes = config.memory_bytes as usize / config.cores;
-        let ring = Ring::new(&RingConfig { memory_bytes, ..RingConfig::default() });
+        let ring = Ring::new(&RingConfig {
+            memory_bytes,
+            ..RingConfig::default()
+        });
         ring.map_err(|error| StartError::because(probe::explain(error)))
     }
 
     fn core(self, mut io: Box<dyn Io>, wakers: Arc<Vec<Waker>>) -> Result<Core, StartError> {
-        let Plan { id, shared, openings, journal, port, background, image, start, reports } = self;
+        let Plan {
+            id,
+            shared,
+            openings,
+            journal,
+            port,
+            background,
+            image,
+            start,
+            reports,
+        } = self;
         let config = ShardConfig {
             data_dir: shared.config.data_dir.clone(),
             core: id,
             journal_max_bytes: shared.config.journal_bytes,
             checkpoint_idle_ms: CHECKPOINT_IDLE_MS,
         };
-        let journal = boot::open_journal(&mut *io, &config.data_dir, id, journal).map_err(StartError::because)?;
+        let journal =
+            boot::open_journal(&mut *io, &config.data_dir, id, journal).map_err(StartError::because)?;
         let mut shard = Shard::new(config, journal, background.clone());
         let (mut partitions, mut control) = (Partitions::default(), None);
         let mut start = start;
-        for Opening { key, topic, spec, state } in openings {
+        for Opening {
+            key,
+            topic,
+            spec,
+            state,
+        } in openings
+        {
             let slot = shard.add_partition(&*io, spec, state);
             match (key, start.take()) {
                 (Some(key), again) => {
@@ -192,8 +233,19 @@ impl Plan {
                 (None, None) => {}
             }
         }
-        let seed =
-            Seed { id, io, shard, partitions, port, wakers, shared, image, background, control, reports };
+        let seed = Seed {
+            id,
+            io,
+            shard,
+            partitions,
+            port,
+            wakers,
+            shared,
+            image,
+            background,
+            control,
+            reports,
+        };
         Ok(Core::new(seed))
     }
 }
@@ -209,7 +261,12 @@ fn controller(
         endpoints: shared.endpoints(),
         rack: shared.config.rack.clone(),
     };
-    let Start { replay, next_offset, epoch, bootstrap } = start;
+    let Start {
+        replay,
+        next_offset,
+        epoch,
+        bootstrap,
+    } = start;
     let open_transaction = replay.in_transaction();
     let view = shared.context(replay.image()).view();
     let records = registration::records(view, &me, bootstrap, open_transaction, next_offset);

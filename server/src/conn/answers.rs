@@ -42,14 +42,20 @@ pub struct Answers {
 impl Answers {
     /// Notes a request of so many bytes; returns the number its answer is to be given for.
     pub fn open(&mut self, frame_bytes: usize) -> u64 {
-        self.slots.push_back(Slot { frame_bytes, answer: None });
+        self.slots.push_back(Slot {
+            frame_bytes,
+            answer: None,
+        });
         self.frame_bytes += frame_bytes;
         self.first + self.slots.len() as u64 - 1
     }
 
     /// Fills the answer of one request. Its frame no longer counts. A second answer to the same request is ignored.
     pub fn fill(&mut self, number: u64, answer: Answer) -> bool {
-        let Some(slot) = number.checked_sub(self.first).and_then(|n| self.slots.get_mut(n as usize)) else {
+        let Some(slot) = number
+            .checked_sub(self.first)
+            .and_then(|n| self.slots.get_mut(n as usize))
+        else {
             return false;
         };
         if slot.answer.is_some() {
@@ -116,7 +122,8 @@ impl Outgoing {
 
     fn seal_small(&mut self) {
         if !self.small.is_empty() {
-            self.pieces.push(Piece::Bytes(Bytes::from(std::mem::take(&mut self.small))));
+            self.pieces
+                .push(Piece::Bytes(Bytes::from(std::mem::take(&mut self.small))));
         }
     }
 

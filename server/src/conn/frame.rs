@@ -35,7 +35,10 @@ impl std::fmt::Display for FrameError {
         match self {
             FrameError::Negative(length) => write!(f, "invalid request size {length}"),
             FrameError::TooLarge { length, max_bytes } => {
-                write!(f, "request of {length} bytes is larger than socket.request.max.bytes ({max_bytes})")
+                write!(
+                    f,
+                    "request of {length} bytes is larger than socket.request.max.bytes ({max_bytes})"
+                )
             }
         }
     }
@@ -52,7 +55,10 @@ pub struct Framer {
 impl Framer {
     /// `max_frame_bytes` is `socket.request.max.bytes`.
     pub fn new(max_frame_bytes: usize) -> Framer {
-        Framer { max_frame_bytes, partial: BytesMut::new() }
+        Framer {
+            max_frame_bytes,
+            partial: BytesMut::new(),
+        }
     }
 
     /// Bytes held for an unfinished frame.
@@ -100,11 +106,16 @@ impl Framer {
     }
 
     fn frame_length(&self, data: &[u8]) -> Result<Option<usize>, FrameError> {
-        let Some(length) = data.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
+        let Some(length) = data.first_chunk::<LENGTH_BYTES>() else {
+            return Ok(None);
+        };
         let length = i32::from_be_bytes(*length);
         let bytes = usize::try_from(length).map_err(|_| FrameError::Negative(length))?;
         if bytes > self.max_frame_bytes {
-            return Err(FrameError::TooLarge { length, max_bytes: self.max_frame_bytes });
+            return Err(FrameError::TooLarge {
+                length,
+                max_bytes: self.max_frame_bytes,
+            });
         }
         Ok(Some(LENGTH_BYTES + bytes))
     }
@@ -174,16 +185,27 @@ mod tests {
         let mut framer = Framer::new(100);
         assert_eq!(cut(&mut framer, &[0xff, 0xff]), Ok(vec![]));
         assert_eq!(cut(&mut framer, &[0xff, 0xff]), Err(FrameError::Negative(-1)));
-        let error = FrameError::TooLarge { length: 101, max_bytes: 100 };
+        let error = FrameError::TooLarge {
+            length: 101,
+            max_bytes: 100,
+        };
         assert_eq!(cut(&mut Framer::new(100), &101i32.to_be_bytes()), Err(error));
-        assert_eq!(cut(&mut Framer::new(100), &framed(&[1; 100])).map(|f| f.len()), Ok(1));
+        assert_eq!(
+            cut(&mut Framer::new(100), &framed(&[1; 100])).map(|f| f.len()),
+            Ok(1)
+        );
     }
 
     #[test]
     fn an_empty_frame_is_a_frame() {
-        assert_eq!(cut(&mut Framer::new(100), &[0; 8]), Ok(vec![Bytes::new(), Bytes::new()]));
+        assert_eq!(
+            cut(&mut Framer::new(100), &[0; 8]),
+            Ok(vec![Bytes::new(), Bytes::new()])
+        );
         let mut framer = Framer::new(100);
-        let frames: usize = (0..8).map(|_| cut(&mut framer, &[0]).map_or(0, |f| f.len())).sum();
+        let frames: usize = (0..8)
+            .map(|_| cut(&mut framer, &[0]).map_or(0, |f| f.len()))
+            .sum();
         assert_eq!(frames, 2);
     }
 

@@ -247,12 +247,17 @@ mod tests {
     }
 
     fn feed(conn: &mut Conn, now: Instant, frames: &[(u8, usize)]) {
-        let bytes: Vec<u8> = frames.iter().flat_map(|(key, bytes)| frame(*key, *bytes)).collect();
+        let bytes: Vec<u8> = frames
+            .iter()
+            .flat_map(|(key, bytes)| frame(*key, *bytes))
+            .collect();
         assert_eq!(conn.take_bytes(&bytes, now), Ok(()));
     }
 
     fn started(conn: &mut Conn) -> Vec<u64> {
-        std::iter::from_fn(|| conn.next_request()).map(|(number, _)| number).collect()
+        std::iter::from_fn(|| conn.next_request())
+            .map(|(number, _)| number)
+            .collect()
     }
 
     #[test]
@@ -282,7 +287,10 @@ mod tests {
         assert!(conn.next_send(now).is_some());
         assert!(started(&mut conn).is_empty());
         assert!(!conn.wants_bytes());
-        assert_eq!(conn.expiry(Duration::from_secs(600)), (now + SEND_STALL, Expiry::SendStalled));
+        assert_eq!(
+            conn.expiry(Duration::from_secs(600)),
+            (now + SEND_STALL, Expiry::SendStalled)
+        );
         conn.sent(now);
         assert!(conn.wants_bytes());
         assert_eq!(started(&mut conn), [1]);
@@ -311,7 +319,12 @@ mod tests {
         conn.answer(0, Answer::Bytes(vec![0]), now);
         conn.answer(2, Answer::Bytes(vec![2]), now);
         assert!(!conn.is_over());
-        let sent: Vec<usize> = conn.next_send(now).into_iter().flatten().map(|p| p.len()).collect();
+        let sent: Vec<usize> = conn
+            .next_send(now)
+            .into_iter()
+            .flatten()
+            .map(|p| p.len())
+            .collect();
         assert_eq!(sent, [1]);
         conn.sent(now);
         assert!(conn.is_over());

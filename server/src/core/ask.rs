@@ -85,25 +85,51 @@ impl Core {
         if remaining == 0 {
             return self.deliver(reply, Answer::Bytes(form.encode(&reply)));
         }
-        let call = self.calls.insert(Call { reply, kind: CallKind::Ask(Box::new(AskCall { form, remaining })) });
+        let call = self.calls.insert(Call {
+            reply,
+            kind: CallKind::Ask(Box::new(AskCall { form, remaining })),
+        });
         let mut orders: Vec<Vec<_>> = vec![Vec::new(); self.cores];
         for question in asked.questions {
             orders[question.1.owner(self.cores)].push(question);
         }
-        for (owner, items) in orders.into_iter().enumerate().filter(|(_, items)| !items.is_empty()) {
-            self.post(owner, Mail::Ask(AskOrder { origin: self.id, call, items }));
+        for (owner, items) in orders
+            .into_iter()
+            .enumerate()
+            .filter(|(_, items)| !items.is_empty())
+        {
+            self.post(
+                owner,
+                Mail::Ask(AskOrder {
+                    origin: self.id,
+                    call,
+                    items,
+                }),
+            );
         }
     }
 
     /// Connection's core: an owner has answered.
     pub(super) fn on_told(&mut self, id: CallId, answers: Vec<(Place, Told)>) {
-        let Some(Call { kind: CallKind::Ask(call), .. }) = self.calls.get_mut(id) else { return };
+        let Some(Call {
+            kind: CallKind::Ask(call),
+            ..
+        }) = self.calls.get_mut(id)
+        else {
+            return;
+        };
         call.remaining = call.remaining.saturating_sub(answers.len());
-        answers.into_iter().for_each(|(place, told)| call.form.settle(place, told));
+        answers
+            .into_iter()
+            .for_each(|(place, told)| call.form.settle(place, told));
         if call.remaining > 0 {
             return;
         }
-        if let Some(Call { reply, kind: CallKind::Ask(call) }) = self.calls.remove(id) {
+        if let Some(Call {
+            reply,
+            kind: CallKind::Ask(call),
+        }) = self.calls.remove(id)
+        {
             self.deliver(reply, Answer::Bytes(call.form.encode(&reply)));
         }
     }
@@ -126,17 +152,29 @@ impl Core {
 
     /// The answer, or nothing when it comes later.
     fn ask_one(&mut self, asker: Asker, slot: Slot, question: Question) -> Option<Told> {
-        let Some(offsets) = self.shard.offsets(slot) else { return Some(Told::Failed(ErrorCode::NotLeaderOrFollower)) };
+        let Some(offsets) = self.shard.offsets(slot) else {
+            return Some(Told::Failed(ErrorCode::NotLeaderOrFollower));
+        };
         let leader_epoch = offsets.leader_epoch;
         Some(match question {
-            Question::Latest => Told::Offset { timestamp_ms: -1, offset: offsets.high_watermark, leader_epoch },
-            Question::Earliest => Told::Offset { timestamp_ms: -1, offset: offsets.log_start, leader_epoch },
+            Question::Latest => Told::Offset {
+                timestamp_ms: -1,
+                offset: offsets.high_watermark,
+                leader_epoch,
+            },
+            Question::Earliest => Told::Offset {
+                timestamp_ms: -1,
+                offset: offsets.log_start,
+                leader_epoch,
+            },
             Question::EpochEnd(epoch) => {
                 let (epoch, end_offset) = self.shard.epoch_end_offset(slot, epoch);
                 Told::Epoch(epoch, end_offset)
             }
             Question::Size => Told::Size(self.shard.size_bytes(slot)),
-            Question::DeleteBefore(offset) => return self.delete_before(asker, slot, offset, offsets.high_watermark),
+            Question::DeleteBefore(offset) => {
+                return self.delete_before(asker, slot, offset, offsets.high_watermark);
+            }
             Question::Time(_) | Question::LargestTime => return self.search_time(asker, slot, question),
         })
     }
@@ -149,11 +187,15 @@ impl Core {
         match self.shard.delete_records(&mut *self.io, slot, before) {
             Ok((log_start, ticket)) if self.is_committed(ticket) => Some(Told::LogStart(log_start)),
             Ok((log_start, ticket)) => {
-                self.questions.deleting.push_back((ticket, asker, Told::LogStart(log_start)));
+                self.questions
+                    .deleting
+                    .push_back((ticket, asker, Told::LogStart(log_start)));
                 None
             }
             Err(AppendError::Busy) => {
-                self.questions.stalled.push_back((asker, slot, Question::DeleteBefore(offset)));
+                self.questions
+                    .stalled
+                    .push_back((asker, slot, Question::DeleteBefore(offset)));
                 None
             }
             Err(AppendError::NoSuchPartition) => Some(Told::Failed(ErrorCode::NotLeaderOrFollower)),
@@ -168,8 +210,13 @@ impl Core {
             Question::Time(timestamp_ms) => Some(timestamp_ms),
             _ => self.shard.max_timestamp(slot).map(|(largest, _)| largest),
         };
-        let Some(timestamp_ms) = wanted else { return Some(self.time_told(question, None)) };
-        match self.shard.offset_for_timestamp(&mut *self.io, slot, timestamp_ms, token) {
+        let Some(timestamp_ms) = wanted else {
+            return Some(self.time_told(question, None));
+        };
+        match self
+            .shard
+            .offset_for_timestamp(&mut *self.io, slot, timestamp_ms, token)
+        {
             TimeOutcome::Now(hit) => Some(self.time_told(question, hit)),
             TimeOutcome::Later => {
                 self.questions.searching.push((token, asker, question));
@@ -185,14 +232,22 @@ impl Core {
 
     /// Looks inside the batch for the record: the one place where the broker opens a batch while a client waits.
     fn time_told(&self, question: Question, hit: Option<TimeHit>) -> Told {
-        let none = Told::Offset { timestamp_ms: -1, offset: -1, leader_epoch: -1 };
+        let none = Told::Offset {
+            timestamp_ms: -1,
+            offset: -1,
+            leader_epoch: -1,
+        };
         let Some(hit) = hit else { return none };
         let found = match question {
             Question::Time(timestamp_ms) => times::first_at_or_after(&hit.batch, timestamp_ms),
             _ => times::largest(&hit.batch),
         };
         match found {
-            Ok(Some((timestamp_ms, offset, leader_epoch))) => Told::Offset { timestamp_ms, offset, leader_epoch },
+            Ok(Some((timestamp_ms, offset, leader_epoch))) => Told::Offset {
+                timestamp_ms,
+                offset,
+                leader_epoch,
+            },
             Ok(None) => none,
             Err(reason) => {
                 crate::warn!("cannot search a batch by time: {reason}");
@@ -203,7 +258,14 @@ impl Core {
 
     /// Owner: a search that read from disk is finished.
     pub(super) fn on_time_done(&mut self, token: u64, result: Result<Option<TimeHit>, ReadError>) {
-        let Some(at) = self.questions.searching.iter().position(|search| search.0 == token) else { return };
+        let Some(at) = self
+            .questions
+            .searching
+            .iter()
+            .position(|search| search.0 == token)
+        else {
+            return;
+        };
         let (_, asker, question) = self.questions.searching.swap_remove(at);
         let told = match result {
             Ok(hit) => self.time_told(question, hit),
@@ -213,13 +275,26 @@ impl Core {
     }
 
     fn tell(&mut self, asker: Asker, told: Told) {
-        self.post(asker.origin, Mail::Told { call: asker.call, answers: vec![(asker.place, told)] });
+        self.post(
+            asker.origin,
+            Mail::Told {
+                call: asker.call,
+                answers: vec![(asker.place, told)],
+            },
+        );
     }
 
     /// Owner: everything up to the ticket is durable.
     pub(super) fn on_deletions_committed(&mut self, ticket: Ticket) {
-        while self.questions.deleting.front().is_some_and(|first| first.0 <= ticket) {
-            let Some((_, asker, told)) = self.questions.deleting.pop_front() else { break };
+        while self
+            .questions
+            .deleting
+            .front()
+            .is_some_and(|first| first.0 <= ticket)
+        {
+            let Some((_, asker, told)) = self.questions.deleting.pop_front() else {
+                break;
+            };
             self.tell(asker, told);
         }
     }

@@ -100,7 +100,10 @@ impl Calls {
         });
         let (generation, slot) = &mut self.places[place as usize];
         *slot = Some(call);
-        CallId { place, generation: *generation }
+        CallId {
+            place,
+            generation: *generation,
+        }
     }
 
     /// The call, unless it is finished.
@@ -127,10 +130,16 @@ impl Calls {
 
     /// All calls under way.
     pub fn iter(&self) -> impl Iterator<Item = (CallId, &Call)> {
-        self.places.iter().enumerate().filter_map(|(place, (generation, call))| {
-            let id = CallId { place: place as u32, generation: *generation };
-            call.as_ref().map(|call| (id, call))
-        })
+        self.places
+            .iter()
+            .enumerate()
+            .filter_map(|(place, (generation, call))| {
+                let id = CallId {
+                    place: place as u32,
+                    generation: *generation,
+                };
+                call.as_ref().map(|call| (id, call))
+            })
     }
 }
 
@@ -152,8 +161,19 @@ mod tests {
 
     fn call() -> Call {
         let (core, conn, serial, number) = (0, ConnId(1), 1, 0);
-        let reply = ReplyTo { core, conn, serial, number, api_key: ApiKey::Metadata, version: 0, correlation_id: 1 };
-        Call { reply, kind: CallKind::Metadata(Box::default()) }
+        let reply = ReplyTo {
+            core,
+            conn,
+            serial,
+            number,
+            api_key: ApiKey::Metadata,
+            version: 0,
+            correlation_id: 1,
+        };
+        Call {
+            reply,
+            kind: CallKind::Metadata(Box::default()),
+        }
     }
 
     #[test]

@@ -79,13 +79,19 @@ impl Core {
                 return Ok(());
             }
         };
-        self.ask_controller(ControlRequest::Client { to: reply, request: client });
+        self.ask_controller(ControlRequest::Client {
+            to: reply,
+            request: client,
+        });
         Ok(())
     }
 
     /// Has core 0 decide.
     pub(super) fn ask_controller(&mut self, request: ControlRequest) {
-        let order = ControlOrder { core: self.id, request };
+        let order = ControlOrder {
+            core: self.id,
+            request,
+        };
         self.post(0, Mail::Control(Box::new(order)));
     }
 
@@ -94,7 +100,10 @@ impl Core {
         match metadata::handle(&shared.context(&image), &request, reply.version, may_create) {
             metadata::Answer::Now(response) => self.deliver(reply, Answer::Bytes(reply.encode(&response))),
             metadata::Answer::CreateFirst(names) => {
-                let call = self.calls.insert(Call { reply, kind: CallKind::Metadata(Box::new(request)) });
+                let call = self.calls.insert(Call {
+                    reply,
+                    kind: CallKind::Metadata(Box::new(request)),
+                });
                 self.ask_controller(ControlRequest::AutoCreate { call, names });
             }
         }
@@ -102,7 +111,11 @@ impl Core {
 
     /// Connection's core: the topics a Metadata request wanted are there, or could not be made.
     pub(super) fn on_topics_ready(&mut self, id: CallId) {
-        if let Some(Call { reply, kind: CallKind::Metadata(request) }) = self.calls.remove(id) {
+        if let Some(Call {
+            reply,
+            kind: CallKind::Metadata(request),
+        }) = self.calls.remove(id)
+        {
             self.answer_metadata(reply, *request, false);
         }
     }
@@ -113,22 +126,42 @@ impl Core {
         let ctx = shared.context(self.control.as_ref()?.image());
         let ControlOrder { core, request } = order;
         Some(match request {
-            ControlRequest::Boot(records) => Decision { records, after: After::Booted },
+            ControlRequest::Boot(records) => Decision {
+                records,
+                after: After::Booted,
+            },
             ControlRequest::Client { to, request } => decide_client(&ctx, to, &request),
             ControlRequest::AutoCreate { call, names } => {
                 let Outcome { records, .. } = create_topics::auto_create(&ctx, &names, &mut new_id);
-                Decision { records, after: After::TopicsReady { core, call } }
+                Decision {
+                    records,
+                    after: After::TopicsReady { core, call },
+                }
             }
             ControlRequest::ProducerIds => match controller::producer_id_block(ctx.view()) {
                 Ok((record, ids)) => {
                     let count = (ids.end - ids.start) as i32;
-                    let after = After::ProducerIds { core, first: Some(ids.start), count };
-                    Decision { records: vec![record], after }
+                    let after = After::ProducerIds {
+                        core,
+                        first: Some(ids.start),
+                        count,
+                    };
+                    Decision {
+                        records: vec![record],
+                        after,
+                    }
                 }
                 Err(refusal) => {
                     crate::error!("{}", refusal.message);
-                    let after = After::ProducerIds { core, first: None, count: 0 };
-                    Decision { records: Vec::new(), after }
+                    let after = After::ProducerIds {
+                        core,
+                        first: None,
+                        count: 0,
+                    };
+                    Decision {
+                        records: Vec::new(),
+                        after,
+                    }
                 }
             },
         })
@@ -169,7 +202,10 @@ fn decide_client(ctx: &Context<'_>, to: ReplyTo, request: &ClientRequest) -> Dec
 
 fn granted<R: Message>(to: ReplyTo, outcome: Outcome<R>) -> Decision {
     let answer = Answer::Bytes(to.encode(&outcome.response));
-    Decision { records: outcome.records, after: After::Answer(to, answer) }
+    Decision {
+        records: outcome.records,
+        after: After::Answer(to, answer),
+    }
 }
 
 /// Random; a system without random bytes would have failed at start already.

@@ -12,14 +12,14 @@ use std::sync::Arc;
 use ringlog_engine::shard::{AppendError, Slot, Ticket};
 
 use super::Core;
-use super::cluster::{ClientRequest, Decision};
 use super::calls::{CallId, ReplyTo};
+use super::cluster::{ClientRequest, Decision};
 use super::mail::{ControlOrder, Mail, PartitionKey};
 use crate::conn::Answer;
 use crate::metadata::batches;
 use crate::metadata::image::{MetadataImage, ResourceType, Topic};
-use crate::metadata::replay::Replay;
 use crate::metadata::records::Record;
+use crate::metadata::replay::Replay;
 
 /// What only the controller can do.
 #[derive(Debug)]
@@ -71,14 +71,23 @@ pub struct Update {
 impl Update {
     /// What changes from one image to the next.
     pub fn between(before: &MetadataImage, image: Arc<MetadataImage>) -> Update {
-        let mut update = Update { image: image.clone(), opened: Vec::new(), closed: Vec::new(), reconfigured: None };
+        let mut update = Update {
+            image: image.clone(),
+            opened: Vec::new(),
+            closed: Vec::new(),
+            reconfigured: None,
+        };
         for topic in image.topics() {
             let known = before.topic_by_id(topic.id);
-            update.opened.extend(changes(topic, |index| known.is_none_or(|k| !k.partitions.contains_key(&index))));
+            update.opened.extend(changes(topic, |index| {
+                known.is_none_or(|k| !k.partitions.contains_key(&index))
+            }));
         }
         for topic in before.topics() {
             let known = image.topic_by_id(topic.id);
-            update.closed.extend(changes(topic, |index| known.is_none_or(|k| !k.partitions.contains_key(&index))));
+            update.closed.extend(changes(topic, |index| {
+                known.is_none_or(|k| !k.partitions.contains_key(&index))
+            }));
         }
         update.reconfigured = reconfigured(before, &image);
         update
@@ -86,14 +95,19 @@ impl Update {
 
     /// Whether the topic's settings may differ.
     pub fn changes_settings_of(&self, topic: &Arc<str>) -> bool {
-        self.reconfigured.as_ref().is_none_or(|topics| topics.contains(topic))
+        self.reconfigured
+            .as_ref()
+            .is_none_or(|topics| topics.contains(topic))
     }
 }
 
 fn changes(topic: &Topic, differs: impl Fn(i32) -> bool) -> Vec<PartitionChange> {
     let differing = topic.partitions.iter().filter(|(index, _)| differs(**index));
     let change = |(index, partition): (&i32, &crate::metadata::image::Partition)| PartitionChange {
-        key: PartitionKey { topic_id: topic.id, index: *index },
+        key: PartitionKey {
+            topic_id: topic.id,
+            index: *index,
+        },
         topic: topic.name.clone(),
         leader_epoch: partition.leader_epoch,
     };
@@ -104,7 +118,8 @@ fn reconfigured(before: &MetadataImage, after: &MetadataImage) -> Option<HashSet
     let brokers = |image: &MetadataImage| -> Vec<_> {
         let broker = ResourceType::Broker as i8;
         let all = image.all_settings().filter(|((kind, _), _)| *kind == broker);
-        all.map(|(name, settings)| (name.clone(), settings.clone())).collect()
+        all.map(|(name, settings)| (name.clone(), settings.clone()))
+            .collect()
     };
     if brokers(before) != brokers(after) {
         return None;
@@ -112,7 +127,13 @@ fn reconfigured(before: &MetadataImage, after: &MetadataImage) -> Option<HashSet
     let differs = |topic: &&Topic| {
         before.settings(ResourceType::Topic, &topic.name) != after.settings(ResourceType::Topic, &topic.name)
     };
-    Some(after.topics().filter(differs).map(|topic| topic.name.clone()).collect())
+    Some(
+        after
+            .topics()
+            .filter(differs)
+            .map(|topic| topic.name.clone())
+            .collect(),
+    )
 }
 
 /// What happens once the records are in force.
@@ -123,7 +144,11 @@ pub(super) enum After {
     /// A Metadata request is handled again.
     TopicsReady { core: usize, call: CallId },
     /// A core has producer ids.
-    ProducerIds { core: usize, first: Option<i64>, count: i32 },
+    ProducerIds {
+        core: usize,
+        first: Option<i64>,
+        count: i32,
+    },
     /// The broker may listen.
     Booted,
 }
@@ -162,7 +187,14 @@ pub struct Control {
 impl Control {
     /// A controller over the state at start. `boot` records are appended before any request is served.
     pub fn new(replay: Replay, slot: Slot, epoch: i32, boot: Vec<Record>) -> Control {
-        Control { replay, slot, epoch, queue: VecDeque::new(), work: None, boot }
+        Control {
+            replay,
+            slot,
+            epoch,
+            queue: VecDeque::new(),
+            work: None,
+            boot,
+        }
     }
 
     /// The metadata decisions are made from.
@@ -188,19 +220,29 @@ impl Core {
 
     /// Whether core 0 has nothing to decide; other cores never have.
     pub(super) fn control_is_idle(&self) -> bool {
-        self.control.as_ref().is_none_or(|control| control.work.is_none() && control.queue.is_empty())
+        self.control
+            .as_ref()
+            .is_none_or(|control| control.work.is_none() && control.queue.is_empty())
     }
 
     fn next_control(&mut self) {
         while let Some(control) = &mut self.control
             && control.work.is_none()
         {
-            let Some(order) = control.queue.pop_front() else { return };
-            let Some(Decision { records, after }) = self.decide(order) else { return };
+            let Some(order) = control.queue.pop_front() else {
+                return;
+            };
+            let Some(Decision { records, after }) = self.decide(order) else {
+                return;
+            };
             if records.is_empty() {
                 self.conclude(after);
             } else if let Some(control) = &mut self.control {
-                control.work = Some(Work { records, after, phase: Phase::Appending });
+                control.work = Some(Work {
+                    records,
+                    after,
+                    phase: Phase::Appending,
+                });
                 self.append_control();
             }
         }
@@ -214,7 +256,10 @@ impl Core {
         let batch = batches::encode(&work.records, version, control.epoch, self.io.wall_ms());
         match self.shard.append(&mut *self.io, control.slot, &batch) {
             Ok(appended) => {
-                work.phase = Phase::Committing { ticket: appended.ticket, base_offset: appended.base_offset };
+                work.phase = Phase::Committing {
+                    ticket: appended.ticket,
+                    base_offset: appended.base_offset,
+                };
             }
             Err(AppendError::Busy) => {}
             Err(error) => {
@@ -227,7 +272,11 @@ impl Core {
     /// Core 0: the engine has room again.
     pub(super) fn retry_control(&mut self) {
         let appending = |work: &Work| matches!(work.phase, Phase::Appending);
-        if self.control.as_ref().is_some_and(|control| control.work.as_ref().is_some_and(appending)) {
+        if self
+            .control
+            .as_ref()
+            .is_some_and(|control| control.work.as_ref().is_some_and(appending))
+        {
             self.append_control();
         }
     }
@@ -236,25 +285,35 @@ impl Core {
     pub(super) fn on_control_committed(&mut self, committed: Ticket) {
         let Some(control) = &mut self.control else { return };
         let Some(work) = &mut control.work else { return };
-        let Phase::Committing { ticket, base_offset } = work.phase else { return };
+        let Phase::Committing { ticket, base_offset } = work.phase else {
+            return;
+        };
         if ticket > committed {
             return;
         }
         let before = control.replay.image().clone();
-        if let Err(error) = control.replay.apply_all(&work.records, base_offset, control.epoch) {
+        if let Err(error) = control
+            .replay
+            .apply_all(&work.records, base_offset, control.epoch)
+        {
             // What is in the log cannot be taken back, and this image can no longer be trusted to decide anything.
             crate::error!("the metadata log contradicts itself: {error}");
             return self.fail_control("the metadata log contradicts itself");
         }
         let update = Arc::new(Update::between(&before, Arc::new(control.replay.image().clone())));
-        work.phase = Phase::Preparing { update: update.clone(), waiting: self.cores };
+        work.phase = Phase::Preparing {
+            update: update.clone(),
+            waiting: self.cores,
+        };
         (0..self.cores).for_each(|core| self.post(core, Mail::Prepare(update.clone())));
     }
 
     /// Core 0: one more core has done its part.
     pub(super) fn on_ready(&mut self) {
         let cores = self.cores;
-        let Some(work) = self.control.as_mut().and_then(|control| control.work.as_mut()) else { return };
+        let Some(work) = self.control.as_mut().and_then(|control| control.work.as_mut()) else {
+            return;
+        };
         match &mut work.phase {
             Phase::Preparing { update, waiting } => {
                 *waiting -= 1;
@@ -300,7 +359,13 @@ impl Core {
         crate::error!("a change of the metadata could not be stored: {reason}");
         match work.after {
             After::Answer(to, _) => self.deliver(to, Answer::Close),
-            After::ProducerIds { core, .. } => self.post(core, Mail::ProducerIds { first: None, count: 0 }),
+            After::ProducerIds { core, .. } => self.post(
+                core,
+                Mail::ProducerIds {
+                    first: None,
+                    count: 0,
+                },
+            ),
             After::Booted => self.report(crate::broker::Report::Failed(reason.to_owned())),
             other => self.conclude(other),
         }

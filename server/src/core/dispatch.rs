@@ -38,15 +38,26 @@ impl Core {
         });
         let header = RequestHeader::decode(&mut body);
         let (api_key, version, correlation_id, client_id) = match header {
-            Ok(RequestHeader { api_key, api_version, correlation_id, client_id }) => {
-                (api_key, api_version, correlation_id, client_id)
-            }
+            Ok(RequestHeader {
+                api_key,
+                api_version,
+                correlation_id,
+                client_id,
+            }) => (api_key, api_version, correlation_id, client_id),
             Err(error) => {
                 closing(&format_args!("bad request header: {error}"));
                 return self.close(conn);
             }
         };
-        let reply = ReplyTo { core, conn, serial, number, api_key, version, correlation_id };
+        let reply = ReplyTo {
+            core,
+            conn,
+            serial,
+            number,
+            api_key,
+            version,
+            correlation_id,
+        };
         let served = Api::find(api_key).is_some_and(|api| api.serves(version));
         if !served && api_key == ApiKey::ApiVersions {
             return self.answer_unknown_api_versions(reply);
@@ -55,8 +66,14 @@ impl Core {
             closing(&format_args!("{api_key} version {version} is not supported"));
             return self.deliver(reply, Answer::Close);
         }
-        if let Err(error) = self.start_decoded(Incoming { reply, client_id, body }) {
-            closing(&format_args!("bad {api_key} request of version {version}: {error}"));
+        if let Err(error) = self.start_decoded(Incoming {
+            reply,
+            client_id,
+            body,
+        }) {
+            closing(&format_args!(
+                "bad {api_key} request of version {version}: {error}"
+            ));
             self.deliver(reply, Answer::Close);
         }
     }
@@ -83,7 +100,8 @@ impl Core {
             ApiKey::DeleteRecords => {
                 let request = incoming.decode()?;
                 let (shared, image) = (self.shared.clone(), self.image.clone());
-                let deletable = |topic: &str| image.topic_settings(&shared.config, shared.node.id, topic).delete;
+                let deletable =
+                    |topic: &str| image.topic_settings(&shared.config, shared.node.id, topic).delete;
                 self.start_ask(reply, offsets::delete(&request, &image, deletable), Form::Delete);
             }
             ApiKey::DescribeLogDirs => {

@@ -57,8 +57,11 @@ impl Core {
     pub(super) fn start_fetch(&mut self, reply: ReplyTo, request: &FetchRequest) {
         let now = self.io.now();
         let (changed, forgotten) = fetch::wanted(request, reply.version);
-        let fields =
-            SessionFields { id: request.session_id, epoch: request.session_epoch, by_id: fetch::by_id(reply.version) };
+        let fields = SessionFields {
+            id: request.session_id,
+            epoch: request.session_epoch,
+            by_id: fetch::by_id(reply.version),
+        };
         let (plan, wanted) = match self.sessions.begin(fields, changed, &forgotten, now) {
             Ok(begun) => begun,
             Err(error) => return self.refuse_fetch(reply, fetch::session_code(error)),
@@ -87,19 +90,30 @@ impl Core {
             moved: false,
             parked: false,
         };
-        let id = self.calls.insert(Call { reply, kind: CallKind::Fetch(Box::new(call)) });
+        let id = self.calls.insert(Call {
+            reply,
+            kind: CallKind::Fetch(Box::new(call)),
+        });
         self.note_current(reply, id);
         self.read_round(id);
     }
 
     fn refuse_fetch(&mut self, reply: ReplyTo, code: ErrorCode) {
-        let response = Response { code, session_id: 0, read_committed: false, parts: Vec::new() };
+        let response = Response {
+            code,
+            session_id: 0,
+            read_committed: false,
+            parts: Vec::new(),
+        };
         self.deliver(reply, Answer::Pieces(fetch::encode(&reply, response)));
     }
 
     fn fetch_call(&mut self, id: CallId) -> Option<&mut FetchCall> {
         match self.calls.get_mut(id)? {
-            Call { kind: CallKind::Fetch(call), .. } => Some(call),
+            Call {
+                kind: CallKind::Fetch(call),
+                ..
+            } => Some(call),
             _ => None,
         }
     }
@@ -111,7 +125,11 @@ impl Core {
         call.round += 1;
         call.moved = false;
         call.parked = false;
-        call.parts = call.targets.iter().map(|t| Part::failed(t.err().unwrap_or(ErrorCode::None))).collect();
+        call.parts = call
+            .targets
+            .iter()
+            .map(|t| Part::failed(t.err().unwrap_or(ErrorCode::None)))
+            .collect();
         let mut items: Vec<Vec<ReadItem>> = vec![Vec::new(); cores];
         for (at, (wanted, target)) in call.wanted.iter().zip(&call.targets).enumerate() {
             if let Ok(key) = target {
@@ -121,17 +139,35 @@ impl Core {
         let owners = items.iter().filter(|items| !items.is_empty()).count();
         call.pending = owners;
         let may_wait = call.deadline > now && call.min_bytes > 0 && !call.is_urgent();
-        let watch_bytes = if may_wait { call.min_bytes.div_ceil(owners.max(1)) } else { 0 };
+        let watch_bytes = if may_wait {
+            call.min_bytes.div_ceil(owners.max(1))
+        } else {
+            0
+        };
         let max_bytes = call.max_bytes / owners.max(1);
         let round = call.round;
         call.watching.clear();
-        for (owner, items) in items.into_iter().enumerate().filter(|(_, items)| !items.is_empty()) {
+        for (owner, items) in items
+            .into_iter()
+            .enumerate()
+            .filter(|(_, items)| !items.is_empty())
+        {
             if watch_bytes > 0
                 && let Some(call) = self.fetch_call(id)
             {
                 call.watching.push(owner);
             }
-            self.post(owner, Mail::Read(ReadOrder { origin, call: id, round, max_bytes, watch_bytes, items }));
+            self.post(
+                owner,
+                Mail::Read(ReadOrder {
+                    origin,
+                    call: id,
+                    round,
+                    max_bytes,
+                    watch_bytes,
+                    items,
+                }),
+            );
         }
         if owners == 0 {
             self.round_done(id);
@@ -140,7 +176,9 @@ impl Core {
 
     /// An owner has read its part.
     pub(super) fn on_read_done(&mut self, id: CallId, round: u32, parts: Vec<PartRead>) {
-        let Some(call) = self.fetch_call(id).filter(|call| call.round == round) else { return };
+        let Some(call) = self.fetch_call(id).filter(|call| call.round == round) else {
+            return;
+        };
         for read in parts {
             let at = read.at as usize;
             if let Some(part) = call.parts.get_mut(at) {
@@ -179,7 +217,9 @@ impl Core {
 
     /// An owner's watch has fired.
     pub(super) fn on_moved(&mut self, origin_of_move: usize, id: CallId, round: u32) {
-        let Some(call) = self.fetch_call(id).filter(|call| call.round == round) else { return };
+        let Some(call) = self.fetch_call(id).filter(|call| call.round == round) else {
+            return;
+        };
         call.watching.retain(|owner| *owner != origin_of_move);
         if !call.parked {
             call.moved = true;
@@ -193,13 +233,22 @@ impl Core {
     /// The deadline of a parked fetch has come.
     pub(super) fn on_fetch_timer(&mut self, id: CallId) {
         let Some(call) = self.fetch_call(id) else { return };
-        if call.found_bytes() > 0 { self.read_round(id) } else { self.finish_fetch(id) }
+        if call.found_bytes() > 0 {
+            self.read_round(id)
+        } else {
+            self.finish_fetch(id)
+        }
     }
 
     /// Ends every fetch that waits: the broker stops.
     pub(super) fn finish_parked_fetches(&mut self) {
         let parked = |call: &Call| matches!(&call.kind, CallKind::Fetch(fetch) if fetch.parked);
-        let ids: Vec<CallId> = self.calls.iter().filter(|(_, call)| parked(call)).map(|(id, _)| id).collect();
+        let ids: Vec<CallId> = self
+            .calls
+            .iter()
+            .filter(|(_, call)| parked(call))
+            .map(|(id, _)| id)
+            .collect();
         for id in ids {
             if let Some(call) = self.fetch_call(id) {
                 call.parts.iter_mut().for_each(|part| part.bytes = 0);
@@ -209,7 +258,13 @@ impl Core {
     }
 
     fn take_fetch(&mut self, id: CallId) -> Option<(ReplyTo, FetchCall)> {
-        let Some(Call { reply, kind: CallKind::Fetch(call) }) = self.calls.remove(id) else { return None };
+        let Some(Call {
+            reply,
+            kind: CallKind::Fetch(call),
+        }) = self.calls.remove(id)
+        else {
+            return None;
+        };
         if call.parked {
             self.timers.remove(&(call.deadline, id));
         }
@@ -229,14 +284,24 @@ impl Core {
 
     fn finish_fetch(&mut self, id: CallId) {
         let now = self.io.now();
-        let Some((reply, mut call)) = self.take_fetch(id) else { return };
+        let Some((reply, mut call)) = self.take_fetch(id) else {
+            return;
+        };
         fetch::fit(&mut call.parts, call.max_bytes);
         let outcomes: Vec<_> = call.parts.iter().map(Part::outcome).collect();
         let (session_id, included) = self.sessions.finish(call.plan, &call.wanted, &outcomes, now);
         let parts = call.wanted.iter().zip(call.parts).zip(included);
-        let parts = parts.filter(|(_, included)| *included).map(|(part, _)| part).collect();
+        let parts = parts
+            .filter(|(_, included)| *included)
+            .map(|(part, _)| part)
+            .collect();
         let read_committed = call.read_committed;
-        let response = Response { code: ErrorCode::None, session_id, read_committed, parts };
+        let response = Response {
+            code: ErrorCode::None,
+            session_id,
+            read_committed,
+            parts,
+        };
         self.deliver(reply, Answer::Pieces(fetch::encode(&reply, response)));
     }
 }

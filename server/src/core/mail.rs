@@ -27,7 +27,9 @@ impl PartitionKey {
     /// The core that owns the partition: it follows from the id, the index and the number of cores alone. The
     /// partitions of a topic go round the cores, from a start that its random id gives.
     pub fn owner(&self, cores: usize) -> usize {
-        let start = self.topic_id.0.iter().fold(0usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(*byte as usize));
+        let start = self.topic_id.0.iter().fold(0usize, |sum, byte| {
+            sum.wrapping_mul(31).wrapping_add(*byte as usize)
+        });
         start.wrapping_add(self.index as usize) % cores
     }
 }
@@ -253,7 +255,9 @@ mod tests {
     fn partitions_of_a_topic_go_round_the_cores() {
         let topic_id = Uuid([7; 16]);
         for cores in [1, 2, 3, 8] {
-            let owners: Vec<usize> = (0..cores as i32).map(|index| PartitionKey { topic_id, index }.owner(cores)).collect();
+            let owners: Vec<usize> = (0..cores as i32)
+                .map(|index| PartitionKey { topic_id, index }.owner(cores))
+                .collect();
             let mut sorted = owners.clone();
             sorted.sort_unstable();
             assert_eq!(sorted, (0..cores).collect::<Vec<_>>());

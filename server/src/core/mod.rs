@@ -108,7 +108,19 @@ pub struct Core {
 impl Core {
     /// Puts a core together.
     pub fn new(seed: Seed) -> Core {
-        let Seed { id, io, shard, partitions, port, wakers, shared, image, background, control, reports } = seed;
+        let Seed {
+            id,
+            io,
+            shard,
+            partitions,
+            port,
+            wakers,
+            shared,
+            image,
+            background,
+            control,
+            reports,
+        } = seed;
         let cores = wakers.len();
         let slots = shared.config.fetch_session_slots;
         let frame_limit_bytes = shared.config.memory_bytes as usize / cores / FRAME_SHARE;
@@ -272,7 +284,11 @@ impl Core {
 
     /// Sends a message to a core, or to this one.
     fn post(&mut self, core: usize, mail: Mail) {
-        if core == self.id { self.inbox.push_back(mail) } else { self.port.send(core, mail) }
+        if core == self.id {
+            self.inbox.push_back(mail)
+        } else {
+            self.port.send(core, mail)
+        }
     }
 
     /// Whether mail is left that found no room.
@@ -298,7 +314,8 @@ impl Core {
 
     /// Accepts connections from now on.
     fn listen(&mut self, addresses: &[SocketAddr]) {
-        let bound: std::io::Result<Vec<SocketAddr>> = addresses.iter().map(|at| self.io.listen(*at)).collect();
+        let bound: std::io::Result<Vec<SocketAddr>> =
+            addresses.iter().map(|at| self.io.listen(*at)).collect();
         self.report(Report::Listening(bound.map(drop)));
     }
 

@@ -59,7 +59,11 @@ impl Conns {
         if self.slots.len() <= place {
             self.slots.resize_with(place + 1, || None);
         }
-        self.slots[place] = Some(Box::new(Open { conn, counted_bytes: 0, current: None }));
+        self.slots[place] = Some(Box::new(Open {
+            conn,
+            counted_bytes: 0,
+            current: None,
+        }));
         self.count += 1;
     }
 
@@ -97,7 +101,12 @@ impl Conns {
             let (since, last) = slot.as_ref()?.conn.partial()?;
             Some((since, ConnId(place as u32), last))
         };
-        self.slots.iter().enumerate().filter_map(partial).min().map(|(_, id, last)| (id, last))
+        self.slots
+            .iter()
+            .enumerate()
+            .filter_map(partial)
+            .min()
+            .map(|(_, id, last)| (id, last))
     }
 
     /// When to look at all of them.
@@ -136,7 +145,10 @@ impl Core {
     fn accept(&mut self, id: ConnId, now: Instant) {
         let most = self.shared.config.max_connections.div_ceil(self.cores);
         if self.conns.count >= most || self.stop.is_stopping() {
-            crate::warn!("refusing a connection: this core has {} of {most}", self.conns.count);
+            crate::warn!(
+                "refusing a connection: this core has {} of {most}",
+                self.conns.count
+            );
             self.io.close_connection(id);
             return;
         }
@@ -147,7 +159,10 @@ impl Core {
     }
 
     fn max_idle(&self) -> Duration {
-        self.shared.config.connections_max_idle_ms.map_or(NEVER, Duration::from_millis)
+        self.shared
+            .config
+            .connections_max_idle_ms
+            .map_or(NEVER, Duration::from_millis)
     }
 
     fn received(&mut self, id: ConnId, bytes: &[u8], now: Instant) {
@@ -191,7 +206,13 @@ impl Core {
             return self.post(to.core, super::mail::Mail::Answer { to, answer });
         }
         let now = self.io.now();
-        let Some(open) = self.conns.get(to.conn).filter(|open| open.conn.serial() == to.serial) else { return };
+        let Some(open) = self
+            .conns
+            .get(to.conn)
+            .filter(|open| open.conn.serial() == to.serial)
+        else {
+            return;
+        };
         open.current = None;
         open.conn.answer(to.number, answer, now);
         self.conns.recount(to.conn);
@@ -248,7 +269,11 @@ impl Core {
         let Some(open) = self.conns.get(id) else { return };
         let receive = may && open.conn.wants_bytes();
         if std::mem::replace(&mut open.conn.receiving, receive) != receive {
-            if receive { self.io.receive(id) } else { self.io.pause(id) }
+            if receive {
+                self.io.receive(id)
+            } else {
+                self.io.pause(id)
+            }
         }
     }
 
@@ -265,7 +290,10 @@ impl Core {
             return;
         }
         if crowded != self.conns.crowded {
-            crate::debug!("{} bytes of frames held, crowded: {crowded}", self.conns.held_bytes);
+            crate::debug!(
+                "{} bytes of frames held, crowded: {crowded}",
+                self.conns.held_bytes
+            );
             self.conns.crowded = crowded;
             self.conns.ids().into_iter().for_each(|id| self.steer(id));
         }
@@ -277,9 +305,14 @@ impl Core {
     fn favour_oldest(&mut self) {
         let now = self.io.now();
         self.conns.sweep_by(now + SWEEP_PAUSE);
-        let Some((id, last)) = self.conns.oldest_partial() else { return };
+        let Some((id, last)) = self.conns.oldest_partial() else {
+            return;
+        };
         if now.saturating_duration_since(last) >= FAVOUR_FOR {
-            crate::warn!("closing connection {}: it holds back others with an unfinished request", id.0);
+            crate::warn!(
+                "closing connection {}: it holds back others with an unfinished request",
+                id.0
+            );
             return self.close(id);
         }
         if let Some(open) = self.conns.get(id)
@@ -302,7 +335,11 @@ impl Core {
         for id in self.conns.ids() {
             let Some(open) = self.conns.get(id) else { continue };
             let (at, why) = open.conn.expiry(max_idle);
-            let at = if why == Expiry::Idle && open.conn.is_busy() { now + max_idle } else { at };
+            let at = if why == Expiry::Idle && open.conn.is_busy() {
+                now + max_idle
+            } else {
+                at
+            };
             if at <= now {
                 crate::debug!("closing connection {}: {why:?}", id.0);
                 self.close(id);

@@ -92,13 +92,24 @@ impl Core {
     pub(super) fn prepare(&mut self, update: &Update) {
         let (id, cores) = (self.id, self.cores);
         let mine = |change: &&PartitionChange| change.key.owner(cores) == id;
-        update.closed.iter().filter(mine).for_each(|change| self.close_partition(change));
+        update
+            .closed
+            .iter()
+            .filter(mine)
+            .for_each(|change| self.close_partition(change));
         for change in update.opened.iter().filter(mine) {
             let token = self.partitions.job();
             let folder = self.folder(change);
             let metadata = checkpoint::encode_partition_metadata(change.key.topic_id.0);
             let epochs = "0\n0\n".to_owned();
-            self.submit(token, FileJob::CreatePartition { folder, metadata, epochs });
+            self.submit(
+                token,
+                FileJob::CreatePartition {
+                    folder,
+                    metadata,
+                    epochs,
+                },
+            );
             self.partitions.making.insert(token, change.clone());
         }
         self.preparing = Some(update.image.clone());
@@ -106,12 +117,16 @@ impl Core {
     }
 
     fn folder(&self, change: &PartitionChange) -> PathBuf {
-        self.shared.config.data_dir.join(folder_name(&change.topic, change.key.index))
+        self.shared
+            .config
+            .data_dir
+            .join(folder_name(&change.topic, change.key.index))
     }
 
     fn submit(&mut self, token: u64, job: FileJob) {
         let waker = self.io.waker();
-        self.background.submit(token, job, &self.partitions.inbox, Some(waker));
+        self.background
+            .submit(token, job, &self.partitions.inbox, Some(waker));
     }
 
     /// Takes the results of jobs on folders.
@@ -120,7 +135,9 @@ impl Core {
             if let Err(error) = &done.result {
                 crate::error!("{error}");
             }
-            let Some(change) = self.partitions.making.remove(&done.token) else { continue };
+            let Some(change) = self.partitions.making.remove(&done.token) else {
+                continue;
+            };
             if done.result.is_ok() {
                 self.open_partition(&change);
             }
@@ -148,14 +165,20 @@ impl Core {
     }
 
     fn close_partition(&mut self, change: &PartitionChange) {
-        let Some(Open { slot, .. }) = self.partitions.open.remove(&change.key) else { return };
+        let Some(Open { slot, .. }) = self.partitions.open.remove(&change.key) else {
+            return;
+        };
         self.shard.remove_partition(&mut *self.io, slot);
         let fired = self.watches.closed(slot);
         self.tell_moved(fired);
         let folder = self.folder(change);
         let name = folder_name(&change.topic, change.key.index);
         let unique = getrandom::u64().unwrap_or(0);
-        let renamed = self.shared.config.data_dir.join(retired_name(&name, unique, "delete"));
+        let renamed = self
+            .shared
+            .config
+            .data_dir
+            .join(retired_name(&name, unique, "delete"));
         let token = self.partitions.job();
         self.submit(token, FileJob::RemovePartition { folder, renamed });
     }
@@ -163,8 +186,15 @@ impl Core {
     /// Makes the update's image the one all requests see.
     pub(super) fn publish(&mut self, update: &Update) {
         self.image = update.image.clone();
-        for open in self.partitions.open.values().filter(|open| update.changes_settings_of(&open.topic)) {
-            let settings = self.image.topic_settings(&self.shared.config, self.shared.node.id, &open.topic);
+        for open in self
+            .partitions
+            .open
+            .values()
+            .filter(|open| update.changes_settings_of(&open.topic))
+        {
+            let settings = self
+                .image
+                .topic_settings(&self.shared.config, self.shared.node.id, &open.topic);
             self.shard.set_options(open.slot, log_options(&settings));
         }
         self.post(0, Mail::Ready);

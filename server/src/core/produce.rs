@@ -72,11 +72,19 @@ impl Core {
         let wait = Duration::from_millis(timeout_ms.max(0) as u64);
         let deadline = self.io.now() + wait;
         let remaining = admitted.appends.len();
-        let call = ProduceCall { response: admitted.response, remaining, acks, deadline };
+        let call = ProduceCall {
+            response: admitted.response,
+            remaining,
+            acks,
+            deadline,
+        };
         if remaining == 0 {
             return self.finish_produce(reply, call);
         }
-        let call = self.calls.insert(Call { reply, kind: CallKind::Produce(call) });
+        let call = self.calls.insert(Call {
+            reply,
+            kind: CallKind::Produce(call),
+        });
         let mut orders: Vec<Option<AppendOrder>> = Vec::new();
         orders.resize_with(self.cores, || None);
         for (place, key, records) in admitted.appends {
@@ -143,8 +151,15 @@ impl Core {
         (!order.items.is_empty()).then_some(order)
     }
 
-    fn append_one(&mut self, item: &AppendItem, last: &mut Option<Ticket>) -> Result<AppendedAt, AppendError> {
-        let slot = self.partitions.slot(&item.key).ok_or(AppendError::NoSuchPartition)?;
+    fn append_one(
+        &mut self,
+        item: &AppendItem,
+        last: &mut Option<Ticket>,
+    ) -> Result<AppendedAt, AppendError> {
+        let slot = self
+            .partitions
+            .slot(&item.key)
+            .ok_or(AppendError::NoSuchPartition)?;
         let appended = self.shard.append(&mut *self.io, slot, &item.records)?;
         *last = (*last).max(Some(appended.ticket));
         Ok(AppendedAt {
@@ -166,8 +181,17 @@ impl Core {
             _ if results.is_empty() => {}
             // A duplicate's ticket may be old; what was appended before it in this queue is answered first.
             Some(ticket) if wait && !self.is_committed(ticket) => {
-                let ticket = self.appends.waiting.back().map_or(ticket, |last| last.ticket.max(ticket));
-                self.appends.waiting.push_back(Waiting { ticket, origin, call, results });
+                let ticket = self
+                    .appends
+                    .waiting
+                    .back()
+                    .map_or(ticket, |last| last.ticket.max(ticket));
+                self.appends.waiting.push_back(Waiting {
+                    ticket,
+                    origin,
+                    call,
+                    results,
+                });
             }
             _ => self.post(origin, Mail::Appended { call, results }),
         }
@@ -175,9 +199,21 @@ impl Core {
 
     /// Owner: everything up to the ticket is as durable as promised.
     pub(super) fn on_committed(&mut self, ticket: Ticket) {
-        
-        while self.appends.waiting.front().is_some_and(|first| first.ticket <= ticket) {
-            let Some(Waiting { origin, call, results, .. }) = self.appends.waiting.pop_front() else { break };
+        while self
+            .appends
+            .waiting
+            .front()
+            .is_some_and(|first| first.ticket <= ticket)
+        {
+            let Some(Waiting {
+                origin,
+                call,
+                results,
+                ..
+            }) = self.appends.waiting.pop_front()
+            else {
+                break;
+            };
             self.post(origin, Mail::Appended { call, results });
         }
     }
@@ -185,8 +221,16 @@ impl Core {
     /// Owner: the shard can commit nothing any more. What waits was not acknowledged and never will be.
     pub(super) fn fail_waiting(&mut self, reason: &str) {
         let refused = Refused::because(ErrorCode::KafkaStorageError, reason);
-        for Waiting { origin, call, results, .. } in std::mem::take(&mut self.appends.waiting) {
-            let results = results.into_iter().map(|(place, result)| (place, result.and(Err(refused.clone()))));
+        for Waiting {
+            origin,
+            call,
+            results,
+            ..
+        } in std::mem::take(&mut self.appends.waiting)
+        {
+            let results = results
+                .into_iter()
+                .map(|(place, result)| (place, result.and(Err(refused.clone()))));
             let results = results.collect();
             self.post(origin, Mail::Appended { call, results });
         }
@@ -194,7 +238,13 @@ impl Core {
 
     /// Connection's core: an owner has answered.
     pub(super) fn on_appended(&mut self, id: CallId, results: Vec<(Place, AppendResult)>) {
-        let Some(Call { kind: CallKind::Produce(call), .. }) = self.calls.get_mut(id) else { return };
+        let Some(Call {
+            kind: CallKind::Produce(call),
+            ..
+        }) = self.calls.get_mut(id)
+        else {
+            return;
+        };
         call.remaining = call.remaining.saturating_sub(results.len());
         for (place, result) in results {
             produce::settle(&mut call.response, place, result);
@@ -205,7 +255,11 @@ impl Core {
     }
 
     fn end_produce(&mut self, id: CallId) {
-        if let Some(Call { reply, kind: CallKind::Produce(call) }) = self.calls.remove(id) {
+        if let Some(Call {
+            reply,
+            kind: CallKind::Produce(call),
+        }) = self.calls.remove(id)
+        {
             self.finish_produce(reply, call);
         }
     }
@@ -227,10 +281,18 @@ impl Core {
     }
 
     fn leader_tags(&self) -> (LeaderIdAndEpoch, NodeEndpoint) {
-        let leader = LeaderIdAndEpoch { leader_id: self.shared.node.id, leader_epoch: 0 };
+        let leader = LeaderIdAndEpoch {
+            leader_id: self.shared.node.id,
+            leader_epoch: 0,
+        };
         let node = &self.shared.node;
         let (host, port) = (node.host.clone(), i32::from(node.port));
-        let endpoint = NodeEndpoint { node_id: node.id, host, port, rack: node.rack.clone() };
+        let endpoint = NodeEndpoint {
+            node_id: node.id,
+            host,
+            port,
+            rack: node.rack.clone(),
+        };
         (leader, endpoint)
     }
 
@@ -242,7 +304,11 @@ impl Core {
         let (mut expired, mut left) = (Vec::new(), false);
         for (id, call) in self.calls.iter() {
             if let CallKind::Produce(call) = &call.kind {
-                if call.deadline <= now { expired.push(id) } else { left = true }
+                if call.deadline <= now {
+                    expired.push(id)
+                } else {
+                    left = true
+                }
             }
         }
         for id in expired {
@@ -252,7 +318,11 @@ impl Core {
     }
 
     fn time_out_produce(&mut self, id: CallId) {
-        if let Some(Call { kind: CallKind::Produce(call), .. }) = self.calls.get_mut(id) {
+        if let Some(Call {
+            kind: CallKind::Produce(call),
+            ..
+        }) = self.calls.get_mut(id)
+        {
             let refused = Refused::new(ErrorCode::RequestTimedOut);
             produce::refuse_unsettled(&mut call.response, &refused);
             self.end_produce(id);

@@ -43,7 +43,10 @@ impl Core {
             }
             None => {
                 for reply in std::mem::take(&mut self.producer_ids.waiting) {
-                    self.answer_producer_id(reply, &init_producer_id::refused(ErrorCode::CoordinatorNotAvailable));
+                    self.answer_producer_id(
+                        reply,
+                        &init_producer_id::refused(ErrorCode::CoordinatorNotAvailable),
+                    );
                 }
             }
         }
@@ -51,7 +54,9 @@ impl Core {
 
     fn hand_out_ids(&mut self) {
         while self.producer_ids.next < self.producer_ids.end {
-            let Some(reply) = self.producer_ids.waiting.pop_front() else { return };
+            let Some(reply) = self.producer_ids.waiting.pop_front() else {
+                return;
+            };
             let id = self.producer_ids.next;
             self.producer_ids.next += 1;
             self.answer_producer_id(reply, &init_producer_id::granted(id));

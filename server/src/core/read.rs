@@ -52,8 +52,18 @@ impl Core {
     pub(super) fn take_read(&mut self, order: ReadOrder) {
         let id = self.reads.next_id();
         let budget = order.max_bytes;
-        let (parts, slots) = (Vec::with_capacity(order.items.len()), Vec::with_capacity(order.items.len()));
-        let job = Job { order, parts, slots, in_flight: 0, budget, found: 0 };
+        let (parts, slots) = (
+            Vec::with_capacity(order.items.len()),
+            Vec::with_capacity(order.items.len()),
+        );
+        let job = Job {
+            order,
+            parts,
+            slots,
+            in_flight: 0,
+            budget,
+            found: 0,
+        };
         self.run_job(id, job);
     }
 
@@ -83,7 +93,8 @@ impl Core {
             return Step::Done;
         };
         let mut part = self.look(&item, slot, &offsets);
-        let readable = part.error.is_none() && part.diverging.is_none() && item.fetch_offset < offsets.high_watermark;
+        let readable =
+            part.error.is_none() && part.diverging.is_none() && item.fetch_offset < offsets.high_watermark;
         let at_least_one = job.found == 0 && job.in_flight == 0;
         let max_bytes = item.max_bytes.min(job.budget);
         if !readable || (max_bytes == 0 && !at_least_one) {
@@ -91,7 +102,12 @@ impl Core {
             return Step::Done;
         }
         let token = self.reads.next_id();
-        let request = ReadRequest { offset: item.fetch_offset, max_bytes, at_least_one, token };
+        let request = ReadRequest {
+            offset: item.fetch_offset,
+            max_bytes,
+            at_least_one,
+            token,
+        };
         match self.shard.read(&mut *self.io, slot, request) {
             ReadOutcome::Now(data) => job.take(&mut part, data),
             ReadOutcome::Later => {
@@ -135,8 +151,12 @@ impl Core {
 
     /// Owner: a read from disk is finished.
     pub(super) fn on_disk_read(&mut self, token: u64, result: Result<ReadData, ReadError>) {
-        let Some((id, index, reserved)) = self.reads.by_token.remove(&token) else { return };
-        let Some(mut job) = self.reads.jobs.remove(&id) else { return };
+        let Some((id, index, reserved)) = self.reads.by_token.remove(&token) else {
+            return;
+        };
+        let Some(mut job) = self.reads.jobs.remove(&id) else {
+            return;
+        };
         job.in_flight -= 1;
         job.budget += reserved;
         let mut part = std::mem::replace(&mut job.parts[index], PartRead::failed(0, ReadFailure::Storage));
@@ -165,21 +185,41 @@ impl Core {
     }
 
     fn end_job(&mut self, job: Job) {
-        let ReadOrder { origin, call, round, watch_bytes, .. } = job.order;
-        let urgent = job.parts.iter().any(|part| part.error.is_some() || part.diverging.is_some());
+        let ReadOrder {
+            origin,
+            call,
+            round,
+            watch_bytes,
+            ..
+        } = job.order;
+        let urgent = job
+            .parts
+            .iter()
+            .any(|part| part.error.is_some() || part.diverging.is_some());
         if watch_bytes > job.found && !urgent {
             self.watch(&job, (watch_bytes - job.found) as u64);
         }
-        self.post(origin, Mail::ReadDone { call, round, parts: job.parts });
+        self.post(
+            origin,
+            Mail::ReadDone {
+                call,
+                round,
+                parts: job.parts,
+            },
+        );
     }
 
     /// Watches the job's partitions from where they stood when they were read. A high watermark that moved since, while
     /// other partitions came from disk, is not missed: then the fetch is told at once.
     fn watch(&mut self, job: &Job, needed_bytes: u64) {
-        let ReadOrder { origin, call, round, .. } = job.order;
+        let ReadOrder {
+            origin, call, round, ..
+        } = job.order;
         let (mut slots, mut needed, mut moved) = (Vec::with_capacity(job.slots.len()), needed_bytes, false);
         for (slot, part) in job.slots.iter().zip(&job.parts) {
-            let Some((slot, offsets)) = slot.and_then(|slot| Some((slot, self.shard.offsets(slot)?))) else { continue };
+            let Some((slot, offsets)) = slot.and_then(|slot| Some((slot, self.shard.offsets(slot)?))) else {
+                continue;
+            };
             moved |= offsets.high_watermark > part.high_watermark;
             if offsets.log_end > offsets.high_watermark {
                 // The size counts bytes that are not visible yet, so growth cannot be told from it.

@@ -76,8 +76,13 @@ impl Core {
 
     /// Tells core 0 once everything in progress is answered, or time is up.
     pub(super) fn check_drained(&mut self) {
-        let Phase::Draining(until) = self.stop.phase else { return };
-        let done = self.calls.len() == 0 && self.appends.is_idle() && self.conns.all_quiet() && self.control_is_idle();
+        let Phase::Draining(until) = self.stop.phase else {
+            return;
+        };
+        let done = self.calls.len() == 0
+            && self.appends.is_idle()
+            && self.conns.all_quiet()
+            && self.control_is_idle();
         if done || self.io.now() >= until {
             if !done {
                 crate::warn!("stopping with {} requests in progress", self.calls.len());
@@ -104,11 +109,16 @@ impl Core {
     /// Every partition as it was stopped; nothing when the shard could not finish.
     pub(super) fn ended(&self) -> Ended {
         let stopped = self.shard.is_stopped().then(|| self.shard.stopped());
-        Ended { stopped, broker_epoch: self.broker_epoch() }
+        Ended {
+            stopped,
+            broker_epoch: self.broker_epoch(),
+        }
     }
 
     fn broker_epoch(&self) -> i64 {
-        self.image.broker(self.shared.node.id).map_or(-1, |broker| broker.epoch)
+        self.image
+            .broker(self.shared.node.id)
+            .map_or(-1, |broker| broker.epoch)
     }
 
     /// Whether the thread may end.

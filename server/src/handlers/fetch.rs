@@ -10,7 +10,9 @@ use crate::core::mail::{PartRead, PartitionKey, ReadFailure};
 use crate::metadata::image::MetadataImage;
 use crate::sessions::{Outcome, SessionError, TopicRef, Wanted};
 use crate::wire::code::ErrorCode;
-use crate::wire::fetch::{EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData};
+use crate::wire::fetch::{
+    EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData,
+};
 use crate::wire::{FetchResponseWriter, Uuid};
 
 /// The first version that names topics by id (KIP-516).
@@ -19,7 +21,13 @@ const TOPIC_IDS_FROM: i16 = 13;
 /// What the request names, in its order: partitions wanted, and partitions the session is to forget.
 pub fn wanted(request: &FetchRequest, version: i16) -> (Vec<Wanted>, Vec<(TopicRef, i32)>) {
     let by_id = version >= TOPIC_IDS_FROM;
-    let topic_ref = |name: &str, id: Uuid| if by_id { TopicRef::Id(id) } else { TopicRef::Name(name.to_owned()) };
+    let topic_ref = |name: &str, id: Uuid| {
+        if by_id {
+            TopicRef::Id(id)
+        } else {
+            TopicRef::Name(name.to_owned())
+        }
+    };
     let mut wanted = Vec::new();
     for topic in &request.topics {
         for partition in &topic.partitions {
@@ -36,7 +44,12 @@ pub fn wanted(request: &FetchRequest, version: i16) -> (Vec<Wanted>, Vec<(TopicR
     let mut forgotten = Vec::new();
     for topic in &request.forgotten_topics_data {
         let topic_ref = topic_ref(&topic.topic, topic.topic_id);
-        forgotten.extend(topic.partitions.iter().map(|partition| (topic_ref.clone(), *partition)));
+        forgotten.extend(
+            topic
+                .partitions
+                .iter()
+                .map(|partition| (topic_ref.clone(), *partition)),
+        );
     }
     (wanted, forgotten)
 }
@@ -48,7 +61,11 @@ pub fn by_id(version: i16) -> bool {
 
 /// The broker that fetches as a replica, or -1 for a consumer.
 pub fn replica_id(request: &FetchRequest, version: i16) -> i32 {
-    if version >= 15 { request.replica_state.replica_id } else { request.replica_id }
+    if version >= 15 {
+        request.replica_state.replica_id
+    } else {
+        request.replica_id
+    }
 }
 
 /// Which partition is meant, or why it cannot be read.
@@ -58,9 +75,15 @@ pub fn resolve(wanted: &Wanted, image: &MetadataImage) -> Result<PartitionKey, E
         TopicRef::Name(name) => (image.topic(name), ErrorCode::UnknownTopicOrPartition),
     };
     let topic = topic.ok_or(missing)?;
-    let partition = topic.partitions.get(&wanted.partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let partition = topic
+        .partitions
+        .get(&wanted.partition)
+        .ok_or(ErrorCode::UnknownTopicOrPartition)?;
     check_epoch(wanted.current_leader_epoch, partition.leader_epoch)?;
-    Ok(PartitionKey { topic_id: topic.id, index: wanted.partition })
+    Ok(PartitionKey {
+        topic_id: topic.id,
+        index: wanted.partition,
+    })
 }
 
 /// Compares the epoch a client believes in (-1: it does not say) with the one that holds.
@@ -112,7 +135,14 @@ pub struct Part {
 impl Part {
     /// A partition of which nothing is known but why.
     pub fn failed(code: ErrorCode) -> Part {
-        Part { code, high_watermark: -1, log_start: -1, diverging: None, slices: Vec::new(), bytes: 0 }
+        Part {
+            code,
+            high_watermark: -1,
+            log_start: -1,
+            diverging: None,
+            slices: Vec::new(),
+            bytes: 0,
+        }
     }
 
     /// From what an owner read.
@@ -172,8 +202,16 @@ pub struct Response<'a> {
 /// Writes the response frame: its own bytes, and the records where they lie.
 pub fn encode(reply: &ReplyTo, response: Response<'_>) -> Vec<Piece> {
     let (error_code, session_id) = (response.code.code(), response.session_id);
-    let head = FetchResponse { error_code, session_id, ..Default::default() };
-    let runs: Vec<usize> = response.parts.chunk_by(|a, b| a.0.topic == b.0.topic).map(<[_]>::len).collect();
+    let head = FetchResponse {
+        error_code,
+        session_id,
+        ..Default::default()
+    };
+    let runs: Vec<usize> = response
+        .parts
+        .chunk_by(|a, b| a.0.topic == b.0.topic)
+        .map(<[_]>::len)
+        .collect();
     let mut writer = FetchResponseWriter::new(reply.version, reply.correlation_id, &head, runs.len());
     let mut parts = response.parts.into_iter();
     for run in runs {
@@ -197,8 +235,14 @@ fn piece(part: crate::wire::Part<Slice>) -> Piece {
 
 fn topic_head(topic: &TopicRef) -> FetchableTopicResponse {
     match topic {
-        TopicRef::Id(topic_id) => FetchableTopicResponse { topic_id: *topic_id, ..Default::default() },
-        TopicRef::Name(topic) => FetchableTopicResponse { topic: topic.clone(), ..Default::default() },
+        TopicRef::Id(topic_id) => FetchableTopicResponse {
+            topic_id: *topic_id,
+            ..Default::default()
+        },
+        TopicRef::Name(topic) => FetchableTopicResponse {
+            topic: topic.clone(),
+            ..Default::default()
+        },
     }
 }
 
@@ -227,7 +271,15 @@ mod tests {
 
     fn reply(version: i16) -> ReplyTo {
         let (core, conn, serial, number) = (0, ConnId(1), 1, 0);
-        ReplyTo { core, conn, serial, number, api_key: ApiKey::Fetch, version, correlation_id: 77 }
+        ReplyTo {
+            core,
+            conn,
+            serial,
+            number,
+            api_key: ApiKey::Fetch,
+            version,
+            correlation_id: 77,
+        }
     }
 
     fn wanted(topic: u8, partition: i32, version: i16) -> Wanted {
@@ -236,11 +288,23 @@ mod tests {
             _ => TopicRef::Name(format!("topic-{topic}")),
         };
         let (current_leader_epoch, last_fetched_epoch) = (-1, -1);
-        Wanted { topic, partition, current_leader_epoch, fetch_offset: 0, last_fetched_epoch, max_bytes: 1 }
+        Wanted {
+            topic,
+            partition,
+            current_leader_epoch,
+            fetch_offset: 0,
+            last_fetched_epoch,
+            max_bytes: 1,
+        }
     }
 
     fn part(bytes: usize) -> Part {
-        Part { high_watermark: 9, log_start: 2, bytes, ..Part::failed(ErrorCode::None) }
+        Part {
+            high_watermark: 9,
+            log_start: 2,
+            bytes,
+            ..Part::failed(ErrorCode::None)
+        }
     }
 
     fn flat(pieces: &[Piece]) -> Bytes {
@@ -270,26 +334,46 @@ mod tests {
     #[test]
     fn every_version_decodes_as_declared() {
         for version in 4..=18 {
-            let names: Vec<Wanted> = [(1, 0), (1, 3), (2, 0)].map(|(t, p)| wanted(t, p, version)).into();
-            let diverging = Part { diverging: Some((3, 44)), ..part(0) };
+            let names: Vec<Wanted> = [(1, 0), (1, 3), (2, 0)]
+                .map(|(t, p)| wanted(t, p, version))
+                .into();
+            let diverging = Part {
+                diverging: Some((3, 44)),
+                ..part(0)
+            };
             let parts = vec![part(0), Part::failed(ErrorCode::OffsetOutOfRange), diverging];
             let parts = names.iter().zip(parts).collect();
-            let response = Response { code: ErrorCode::None, session_id: 5, read_committed: true, parts };
+            let response = Response {
+                code: ErrorCode::None,
+                session_id: 5,
+                read_committed: true,
+                parts,
+            };
             let frame = flat(&encode(&reply(version), response));
-            assert_eq!(frame.first_chunk().map(|b| u32::from_be_bytes(*b)), Some(frame.len() as u32 - 4));
+            assert_eq!(
+                frame.first_chunk().map(|b| u32::from_be_bytes(*b)),
+                Some(frame.len() as u32 - 4)
+            );
 
             let body = frame.slice(4..);
             let mut from = Decoder::new(&body);
             let header = ResponseHeader::decode(&mut from, i16::from(version >= 12));
             assert_eq!(header.map(|h| h.correlation_id), Ok(77));
             let topic = |t: u8, partitions| FetchableTopicResponse {
-                topic: if version < 13 { format!("topic-{t}") } else { String::new() },
+                topic: if version < 13 {
+                    format!("topic-{t}")
+                } else {
+                    String::new()
+                },
                 topic_id: if version < 13 { Uuid::ZERO } else { Uuid([t; 16]) },
                 partitions,
             };
             let mut last = data(0, ErrorCode::None, (9, 2), version);
             if version >= 12 {
-                last.diverging_epoch = EpochEndOffset { epoch: 3, end_offset: 44 };
+                last.diverging_epoch = EpochEndOffset {
+                    epoch: 3,
+                    end_offset: 44,
+                };
             }
             let first = data(0, ErrorCode::None, (9, 2), version);
             let second = data(3, ErrorCode::OffsetOutOfRange, (-1, -1), version);
@@ -298,7 +382,11 @@ mod tests {
                 responses: vec![topic(1, vec![first, second]), topic(2, vec![last])],
                 ..Default::default()
             };
-            assert_eq!(FetchResponse::decode(&mut from, version), Ok(expected), "version {version}");
+            assert_eq!(
+                FetchResponse::decode(&mut from, version),
+                Ok(expected),
+                "version {version}"
+            );
             assert_eq!(from.remaining(), 0);
         }
     }
@@ -317,7 +405,12 @@ mod tests {
 
     #[test]
     fn epochs_are_compared_as_kafka_does() {
-        let cases = [(-1, 5, None), (5, 5, None), (4, 5, Some(ErrorCode::FencedLeaderEpoch)), (6, 5, Some(ErrorCode::UnknownLeaderEpoch))];
+        let cases = [
+            (-1, 5, None),
+            (5, 5, None),
+            (4, 5, Some(ErrorCode::FencedLeaderEpoch)),
+            (6, 5, Some(ErrorCode::UnknownLeaderEpoch)),
+        ];
         for (believed, holds, error) in cases {
             assert_eq!(check_epoch(believed, holds).err(), error);
         }

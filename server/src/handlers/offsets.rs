@@ -86,14 +86,23 @@ enum Special {
 /// Finds a partition by its topic's name and checks the epoch its client believes in.
 fn find(image: &MetadataImage, topic: &str, index: i32, epoch: i32) -> Result<PartitionKey, ErrorCode> {
     let topic = image.topic(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    let partition = topic.partitions.get(&index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let partition = topic
+        .partitions
+        .get(&index)
+        .ok_or(ErrorCode::UnknownTopicOrPartition)?;
     check_epoch(epoch, partition.leader_epoch)?;
-    Ok(PartitionKey { topic_id: topic.id, index })
+    Ok(PartitionKey {
+        topic_id: topic.id,
+        index,
+    })
 }
 
 /// ListOffsets.
 pub fn list(request: &ListOffsetsRequest, version: i16, image: &MetadataImage) -> Asked<ListOffsetsResponse> {
-    let mut asked = Asked { response: ListOffsetsResponse::default(), questions: Vec::new() };
+    let mut asked = Asked {
+        response: ListOffsetsResponse::default(),
+        questions: Vec::new(),
+    };
     let mut seen = HashSet::new();
     let mut twice = HashSet::new();
     for topic in &request.topics {
@@ -108,7 +117,10 @@ pub fn list(request: &ListOffsetsRequest, version: i16, image: &MetadataImage) -
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for (within, partition) in topic.partitions.iter().enumerate() {
             let index = partition.partition_index;
-            let mut answer = ListOffsetsPartitionResponse { partition_index: index, ..Default::default() };
+            let mut answer = ListOffsetsPartitionResponse {
+                partition_index: index,
+                ..Default::default()
+            };
             let found = match twice.contains(&(topic.name.as_str(), index)) {
                 true => Err(ErrorCode::InvalidRequest),
                 false => question(partition.timestamp, version).and_then(|question| {
@@ -117,13 +129,18 @@ pub fn list(request: &ListOffsetsRequest, version: i16, image: &MetadataImage) -
                 }),
             };
             match found {
-                Ok(Some((key, question))) => asked.questions.push(((at as u32, within as u32), key, question)),
+                Ok(Some((key, question))) => {
+                    asked.questions.push(((at as u32, within as u32), key, question))
+                }
                 Ok(None) => {}
                 Err(code) => answer.error_code = code.code(),
             }
             partitions.push(answer);
         }
-        asked.response.topics.push(ListOffsetsTopicResponse { name: topic.name.clone(), partitions });
+        asked.response.topics.push(ListOffsetsTopicResponse {
+            name: topic.name.clone(),
+            partitions,
+        });
     }
     asked
 }
@@ -145,9 +162,15 @@ fn question(timestamp_ms: i64, version: i16) -> Result<Option<Question>, ErrorCo
 /// Puts an owner's answer into a ListOffsets response.
 pub fn settle_list(response: &mut ListOffsetsResponse, place: Place, told: Told) {
     let topic = response.topics.get_mut(place.0 as usize);
-    let Some(answer) = topic.and_then(|topic| topic.partitions.get_mut(place.1 as usize)) else { return };
+    let Some(answer) = topic.and_then(|topic| topic.partitions.get_mut(place.1 as usize)) else {
+        return;
+    };
     match told {
-        Told::Offset { timestamp_ms, offset, leader_epoch } => {
+        Told::Offset {
+            timestamp_ms,
+            offset,
+            leader_epoch,
+        } => {
             answer.timestamp = timestamp_ms;
             answer.offset = offset;
             answer.leader_epoch = leader_epoch;
@@ -158,13 +181,27 @@ pub fn settle_list(response: &mut ListOffsetsResponse, place: Place, told: Told)
 }
 
 /// OffsetForLeaderEpoch.
-pub fn epochs(request: &OffsetForLeaderEpochRequest, image: &MetadataImage) -> Asked<OffsetForLeaderEpochResponse> {
-    let mut asked = Asked { response: OffsetForLeaderEpochResponse::default(), questions: Vec::new() };
+pub fn epochs(
+    request: &OffsetForLeaderEpochRequest,
+    image: &MetadataImage,
+) -> Asked<OffsetForLeaderEpochResponse> {
+    let mut asked = Asked {
+        response: OffsetForLeaderEpochResponse::default(),
+        questions: Vec::new(),
+    };
     for (at, topic) in request.topics.iter().enumerate() {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for (within, partition) in topic.partitions.iter().enumerate() {
-            let mut answer = EpochEndOffset { partition: partition.partition, ..Default::default() };
-            match find(image, &topic.topic, partition.partition, partition.current_leader_epoch) {
+            let mut answer = EpochEndOffset {
+                partition: partition.partition,
+                ..Default::default()
+            };
+            match find(
+                image,
+                &topic.topic,
+                partition.partition,
+                partition.current_leader_epoch,
+            ) {
                 Ok(key) => {
                     let question = Question::EpochEnd(partition.leader_epoch);
                     asked.questions.push(((at as u32, within as u32), key, question));
@@ -173,7 +210,10 @@ pub fn epochs(request: &OffsetForLeaderEpochRequest, image: &MetadataImage) -> A
             }
             partitions.push(answer);
         }
-        asked.response.topics.push(OffsetForLeaderTopicResult { topic: topic.topic.clone(), partitions });
+        asked.response.topics.push(OffsetForLeaderTopicResult {
+            topic: topic.topic.clone(),
+            partitions,
+        });
     }
     asked
 }
@@ -181,7 +221,9 @@ pub fn epochs(request: &OffsetForLeaderEpochRequest, image: &MetadataImage) -> A
 /// Puts an owner's answer into an OffsetForLeaderEpoch response.
 pub fn settle_epochs(response: &mut OffsetForLeaderEpochResponse, place: Place, told: Told) {
     let topic = response.topics.get_mut(place.0 as usize);
-    let Some(answer) = topic.and_then(|topic| topic.partitions.get_mut(place.1 as usize)) else { return };
+    let Some(answer) = topic.and_then(|topic| topic.partitions.get_mut(place.1 as usize)) else {
+        return;
+    };
     match told {
         Told::Epoch(epoch, end_offset) => {
             answer.leader_epoch = epoch;
@@ -198,13 +240,19 @@ pub fn delete(
     image: &MetadataImage,
     deletable: impl Fn(&str) -> bool,
 ) -> Asked<DeleteRecordsResponse> {
-    let mut asked = Asked { response: DeleteRecordsResponse::default(), questions: Vec::new() };
+    let mut asked = Asked {
+        response: DeleteRecordsResponse::default(),
+        questions: Vec::new(),
+    };
     for (at, topic) in request.topics.iter().enumerate() {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for (within, partition) in topic.partitions.iter().enumerate() {
             let index = partition.partition_index;
-            let mut answer =
-                DeleteRecordsPartitionResult { partition_index: index, low_watermark: -1, ..Default::default() };
+            let mut answer = DeleteRecordsPartitionResult {
+                partition_index: index,
+                low_watermark: -1,
+                ..Default::default()
+            };
             let found = find(image, &topic.name, index, -1).and_then(|key| match deletable(&topic.name) {
                 true => Ok(key),
                 false => Err(ErrorCode::PolicyViolation),
@@ -218,7 +266,10 @@ pub fn delete(
             }
             partitions.push(answer);
         }
-        asked.response.topics.push(DeleteRecordsTopicResult { name: topic.name.clone(), partitions });
+        asked.response.topics.push(DeleteRecordsTopicResult {
+            name: topic.name.clone(),
+            partitions,
+        });
     }
     asked
 }
@@ -226,7 +277,9 @@ pub fn delete(
 /// Puts an owner's answer into a DeleteRecords response.
 pub fn settle_delete(response: &mut DeleteRecordsResponse, place: Place, told: Told) {
     let topic = response.topics.get_mut(place.0 as usize);
-    let Some(answer) = topic.and_then(|topic| topic.partitions.get_mut(place.1 as usize)) else { return };
+    let Some(answer) = topic.and_then(|topic| topic.partitions.get_mut(place.1 as usize)) else {
+        return;
+    };
     match told {
         Told::LogStart(offset) => answer.low_watermark = offset,
         Told::Failed(code) => answer.error_code = code.code(),
@@ -254,7 +307,11 @@ mod tests {
             (-6, 11, Ok(None)),
         ];
         for (timestamp, version, expected) in cases {
-            assert_eq!(question(timestamp, version), expected, "{timestamp} in version {version}");
+            assert_eq!(
+                question(timestamp, version),
+                expected,
+                "{timestamp} in version {version}"
+            );
         }
     }
 }

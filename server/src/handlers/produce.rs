@@ -13,8 +13,8 @@ use crate::metadata::controller::names;
 use crate::metadata::image::MetadataImage;
 use crate::wire::code::ErrorCode;
 use crate::wire::produce::{
-    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceData, PartitionProduceResponse,
-    ProduceRequest, ProduceResponse, TopicProduceData, TopicProduceResponse,
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceData,
+    PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData, TopicProduceResponse,
 };
 
 /// The first version that may carry zstd (KIP-110).
@@ -52,12 +52,20 @@ pub type AppendResult = Result<AppendedAt, Refused>;
 impl Refused {
     /// An error with the words that go with its code.
     pub fn new(code: ErrorCode) -> Refused {
-        Refused { code, message: Some(code.message().to_owned()), names_record: false }
+        Refused {
+            code,
+            message: Some(code.message().to_owned()),
+            names_record: false,
+        }
     }
 
     /// An error with words of its own.
     pub fn because(code: ErrorCode, message: impl Into<String>) -> Refused {
-        Refused { code, message: Some(message.into()), names_record: false }
+        Refused {
+            code,
+            message: Some(message.into()),
+            names_record: false,
+        }
     }
 }
 
@@ -73,11 +81,24 @@ pub struct Admitted {
 }
 
 /// Sorts a request.
-pub fn admit(request: ProduceRequest, version: i16, client_id: Option<&str>, image: &MetadataImage) -> Admitted {
-    let mut admitted = Admitted { response: ProduceResponse::default(), appends: Vec::new(), refused: false };
+pub fn admit(
+    request: ProduceRequest,
+    version: i16,
+    client_id: Option<&str>,
+    image: &MetadataImage,
+) -> Admitted {
+    let mut admitted = Admitted {
+        response: ProduceResponse::default(),
+        appends: Vec::new(),
+        refused: false,
+    };
     let whole = refuse_whole(&request);
     for (at, topic) in request.topic_data.into_iter().enumerate() {
-        let TopicProduceData { name, topic_id, partition_data } = topic;
+        let TopicProduceData {
+            name,
+            topic_id,
+            partition_data,
+        } = topic;
         let found = match &whole {
             Some(refused) => Err(refused.clone()),
             None => find_topic(image, version, &name, &topic_id, client_id),
@@ -85,8 +106,14 @@ pub fn admit(request: ProduceRequest, version: i16, client_id: Option<&str>, ima
         let mut answers = Vec::with_capacity(partition_data.len());
         for (within, data) in partition_data.into_iter().enumerate() {
             let index = data.index;
-            let checked = found.clone().and_then(|found| check_partition(&found, data, version));
-            let mut answer = PartitionProduceResponse { index, base_offset: -1, ..Default::default() };
+            let checked = found
+                .clone()
+                .and_then(|found| check_partition(&found, data, version));
+            let mut answer = PartitionProduceResponse {
+                index,
+                base_offset: -1,
+                ..Default::default()
+            };
             match checked {
                 Ok((key, records)) => admitted.appends.push(((at as u32, within as u32), key, records)),
                 Err(refused) => {
@@ -96,7 +123,11 @@ pub fn admit(request: ProduceRequest, version: i16, client_id: Option<&str>, ima
             }
             answers.push(answer);
         }
-        admitted.response.responses.push(TopicProduceResponse { name, topic_id, partition_responses: answers });
+        admitted.response.responses.push(TopicProduceResponse {
+            name,
+            topic_id,
+            partition_responses: answers,
+        });
     }
     admitted
 }
@@ -123,15 +154,26 @@ fn find_topic(
     topic_id: &crate::wire::Uuid,
     client_id: Option<&str>,
 ) -> Result<Writable, Refused> {
-    let topic = if version >= TOPIC_IDS_FROM { image.topic_by_id(*topic_id) } else { image.topic(name) };
+    let topic = if version >= TOPIC_IDS_FROM {
+        image.topic_by_id(*topic_id)
+    } else {
+        image.topic(name)
+    };
     let Some(topic) = topic else {
         let by_id = version >= TOPIC_IDS_FROM;
-        return Err(Refused::new(if by_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition }));
+        return Err(Refused::new(if by_id {
+            ErrorCode::UnknownTopicId
+        } else {
+            ErrorCode::UnknownTopicOrPartition
+        }));
     };
     if names::is_internal(&topic.name) && client_id != Some(ADMIN_CLIENT) {
         return Err(Refused::new(ErrorCode::InvalidTopicException));
     }
-    Ok(Writable { topic_id: topic.id, partitions: topic.partitions.len() as i32 })
+    Ok(Writable {
+        topic_id: topic.id,
+        partitions: topic.partitions.len() as i32,
+    })
 }
 
 fn check_partition(
@@ -142,16 +184,26 @@ fn check_partition(
     if !(0..topic.partitions).contains(&data.index) {
         return Err(Refused::new(ErrorCode::UnknownTopicOrPartition));
     }
-    let records = data.records.filter(|records| !records.is_empty()).ok_or_else(|| {
-        let message = format!("produce requests of version {version} must hold one record batch per partition");
-        Refused::because(ErrorCode::InvalidRecord, message)
-    })?;
+    let records = data
+        .records
+        .filter(|records| !records.is_empty())
+        .ok_or_else(|| {
+            let message =
+                format!("produce requests of version {version} must hold one record batch per partition");
+            Refused::because(ErrorCode::InvalidRecord, message)
+        })?;
     let zstd = BatchHeader::read(&records).is_some_and(|header| header.compression() == Compression::Zstd);
     if zstd && version < ZSTD_FROM {
         let message = format!("produce requests of version {version} may not use zstd compression");
         return Err(Refused::because(ErrorCode::UnsupportedCompressionType, message));
     }
-    Ok((PartitionKey { topic_id: topic.topic_id, index: data.index }, records))
+    Ok((
+        PartitionKey {
+            topic_id: topic.topic_id,
+            index: data.index,
+        },
+        records,
+    ))
 }
 
 /// What the engine's refusal is called.
@@ -168,16 +220,18 @@ pub fn refusal(error: &AppendError) -> Refused {
         }
         AppendError::Sequence(sequence) => Refused::because(producer_code(sequence), sequence.to_string()),
         AppendError::BatchTooLarge { bytes, most } => {
-            let message = format!("the record batch has {bytes} bytes, the topic's max.message.bytes is {most}");
+            let message =
+                format!("the record batch has {bytes} bytes, the topic's max.message.bytes is {most}");
             Refused::because(ErrorCode::MessageTooLarge, message)
         }
         AppendError::LargerThanSegment { bytes, most } => {
             let message = format!("the record batch has {bytes} bytes, the topic's segment.bytes is {most}");
             Refused::because(ErrorCode::RecordListTooLarge, message)
         }
-        AppendError::Timestamp(timestamp) => {
-            Refused { names_record: true, ..Refused::because(ErrorCode::InvalidTimestamp, timestamp.to_string()) }
-        }
+        AppendError::Timestamp(timestamp) => Refused {
+            names_record: true,
+            ..Refused::because(ErrorCode::InvalidTimestamp, timestamp.to_string())
+        },
         AppendError::Busy => Refused::new(ErrorCode::RequestTimedOut),
         AppendError::Storage(reason) => Refused::because(ErrorCode::KafkaStorageError, reason.as_str()),
         AppendError::NoSuchPartition => Refused::new(ErrorCode::NotLeaderOrFollower),
@@ -195,7 +249,9 @@ fn producer_code(error: &ProducerError) -> ErrorCode {
 /// Writes what became of a batch into the response.
 pub fn settle(response: &mut ProduceResponse, place: Place, result: AppendResult) {
     let topic = response.responses.get_mut(place.0 as usize);
-    let Some(answer) = topic.and_then(|topic| topic.partition_responses.get_mut(place.1 as usize)) else { return };
+    let Some(answer) = topic.and_then(|topic| topic.partition_responses.get_mut(place.1 as usize)) else {
+        return;
+    };
     match result {
         Ok(at) => {
             answer.base_offset = at.base_offset;
@@ -208,7 +264,10 @@ pub fn settle(response: &mut ProduceResponse, place: Place, result: AppendResult
 
 /// Refuses every partition that has neither an offset nor an error.
 pub fn refuse_unsettled(response: &mut ProduceResponse, refused: &Refused) {
-    let answers = response.responses.iter_mut().flat_map(|topic| &mut topic.partition_responses);
+    let answers = response
+        .responses
+        .iter_mut()
+        .flat_map(|topic| &mut topic.partition_responses);
     for answer in answers.filter(|answer| answer.error_code == 0 && answer.base_offset < 0) {
         refuse(answer, refused.clone());
     }
@@ -219,20 +278,30 @@ fn refuse(answer: &mut PartitionProduceResponse, refused: Refused) {
     answer.base_offset = -1;
     if refused.names_record {
         let batch_index_error_message = refused.message.clone();
-        answer.record_errors = vec![BatchIndexAndErrorMessage { batch_index: 0, batch_index_error_message }];
+        answer.record_errors = vec![BatchIndexAndErrorMessage {
+            batch_index: 0,
+            batch_index_error_message,
+        }];
     }
     answer.error_message = refused.message;
 }
 
 /// Whether some partition of the response has failed.
 pub fn has_error(response: &ProduceResponse) -> bool {
-    response.responses.iter().flat_map(|topic| &topic.partition_responses).any(|answer| answer.error_code != 0)
+    response
+        .responses
+        .iter()
+        .flat_map(|topic| &topic.partition_responses)
+        .any(|answer| answer.error_code != 0)
 }
 
 /// Tells clients of version 10 and later who leads the partitions they asked the wrong broker for (KIP-951).
 pub fn name_leaders(response: &mut ProduceResponse, leader: LeaderIdAndEpoch, endpoint: NodeEndpoint) {
     let wrong = ErrorCode::NotLeaderOrFollower.code();
-    let answers = response.responses.iter_mut().flat_map(|topic| &mut topic.partition_responses);
+    let answers = response
+        .responses
+        .iter_mut()
+        .flat_map(|topic| &mut topic.partition_responses);
     let mut named = false;
     for answer in answers.filter(|answer| answer.error_code == wrong) {
         answer.current_leader = leader.clone();

@@ -49,9 +49,14 @@ pub fn largest(batch: &[u8]) -> Result<Option<Found>, RecordError> {
 
 fn search(
     bytes: &[u8],
-    find: impl FnOnce(&Batch, &mut dyn Iterator<Item = Result<Record, RecordError>>) -> Result<Option<(i64, i64)>, RecordError>,
+    find: impl FnOnce(
+        &Batch,
+        &mut dyn Iterator<Item = Result<Record, RecordError>>,
+    ) -> Result<Option<(i64, i64)>, RecordError>,
 ) -> Result<Option<Found>, RecordError> {
-    let Some(batch) = Batches::new(Bytes::copy_from_slice(bytes)).next().transpose()? else { return Ok(None) };
+    let Some(batch) = Batches::new(Bytes::copy_from_slice(bytes)).next().transpose()? else {
+        return Ok(None);
+    };
     let found = find(&batch, &mut batch.records(MAX_UNPACKED_BYTES)?)?;
     Ok(found.map(|(time, offset)| (time, offset, batch.header.partition_leader_epoch)))
 }
