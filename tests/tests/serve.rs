@@ -304,7 +304,7 @@ fn a_small_memlock_limit_is_enough_or_explained() {
                 Some(1),
                 "{failure}"
             );
-            assert!(failure.stderr.contains("memlock"), "{failure}");
+            assert!(failure.stderr.to_lowercase().contains("memlock"), "{failure}");
         }
     }
 }
