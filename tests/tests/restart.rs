@@ -232,6 +232,26 @@ fn assert_only_known(folder: &Path) {
     }
 }
 
+#[test]
+fn a_start_that_rebuilt_indexes_and_then_had_nothing_to_do_stops_at_once() {
+    let Some(mut broker) = Broker::own().start() else {
+        return;
+    };
+    let topic = create(&broker, "rebuilt", 1, &[("segment.bytes", "1048576")]);
+    let mut ledger = Ledger::new();
+    load(&broker, &topic, 1, 300, 6, &mut ledger);
+    broker.stop();
+    let folder = broker.partition_folder(&topic, 0);
+    for suffix in [".index", ".timeindex", ".snapshot"] {
+        with_suffix(&folder, suffix)
+            .iter()
+            .for_each(|path| std::fs::remove_file(path).expect("removed"));
+    }
+    broker.restart();
+    broker.stop();
+    assert_partition(&folder, 300);
+}
+
 /// What [`the_files_after_a_clean_stop_are_kafkas`] asks of our files, Kafka's own have.
 #[test]
 fn kafkas_own_files_pass_the_same_checks() {
