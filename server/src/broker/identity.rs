@@ -1,7 +1,7 @@
 //! Whose data directory this is: its lock, and `meta.properties` with the ids of cluster, node and directory.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ringlog_engine::checkpoint::{LOCK_FILE, META_PROPERTIES_FILE, MetaProperties};
 use ringlog_engine::io::files;
@@ -97,7 +97,7 @@ pub fn identify(data_dir: &Path, wanted: Option<i32>) -> Result<Identity, StartE
     })
 }
 
-fn parse(path: &PathBuf, bytes: &[u8]) -> Result<MetaProperties, StartError> {
+fn parse(path: &Path, bytes: &[u8]) -> Result<MetaProperties, StartError> {
     let text = String::from_utf8_lossy(bytes);
     MetaProperties::parse(&text).map_err(|error| StartError(format!("{}: {error}", path.display())))
 }

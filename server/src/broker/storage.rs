@@ -57,9 +57,11 @@ pub fn open(config: &Config, identity: &Identity, cores: usize) -> Result<Storag
     report.notices.iter().for_each(|notice| crate::warn!("{notice}"));
     if report.left != Left::New {
         crate::info!(
-            "recovered {}: left {:?}, {} batches restored, {} segments read",
+            "recovered {}: left {:?}, {} journal frames ({} torn), {} batches restored, {} segments read",
             data_dir.display(),
             report.left,
+            report.replayed.frames,
+            report.replayed.torn_frames,
             report.restored_batches,
             report.scanned_segments
         );

@@ -160,7 +160,7 @@ impl Plan {
             return Err(StartError("the broker did not start".into()));
         };
         let reports = self.reports.clone();
-        let core = self.core(Box::new(ring), wakers).inspect_err(|error| {
+        let core = self.core(ring, wakers).inspect_err(|error| {
             let _ = reports.send(Report::Failed(error.to_string()));
         })?;
         Ok(core.run())
@@ -193,7 +193,7 @@ impl Plan {
         ring.map_err(|error| StartError::because(probe::explain(error)))
     }
 
-    fn core(self, mut io: Box<dyn Io>, wakers: Arc<Vec<Waker>>) -> Result<Core, StartError> {
+    fn core(self, mut ring: Ring, wakers: Arc<Vec<Waker>>) -> Result<Core, StartError> {
         let Plan {
             id,
             shared,
@@ -212,7 +212,14 @@ impl Plan {
             checkpoint_idle_ms: CHECKPOINT_IDLE_MS,
         };
         let journal =
-            boot::open_journal(&mut *io, &config.data_dir, id, journal).map_err(StartError::because)?;
+            boot::open_journal(&mut ring, &config.data_dir, id, journal).map_err(StartError::because)?;
+        if id == 0 && !ring.direct_io() {
+            crate::warn!(
+                "{}: this filesystem has no direct I/O; files go through the page cache",
+                config.data_dir.display()
+            );
+        }
+        let io: Box<dyn Io> = Box::new(ring);
         let mut shard = Shard::new(config, journal, background.clone());
         let (mut partitions, mut control) = (Partitions::default(), None);
         let mut start = start;

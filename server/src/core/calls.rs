@@ -124,7 +124,7 @@ impl Calls {
     }
 
     /// Number of calls under way.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.places.len() - self.free.len()
     }
 
@@ -185,6 +185,6 @@ mod tests {
         let second = calls.insert(call());
         assert_eq!(first.place, second.place);
         assert!(calls.get_mut(first).is_none() && calls.remove(first).is_none());
-        assert_eq!((calls.len(), calls.iter().count()), (1, 1));
+        assert_eq!((calls.count(), calls.iter().count()), (1, 1));
     }
 }

@@ -46,11 +46,6 @@ impl Partitions {
         self.open.insert(key, Open { slot, topic });
     }
 
-    /// Number of open partitions.
-    pub fn len(&self) -> usize {
-        self.open.len()
-    }
-
     fn job(&mut self) -> u64 {
         self.next_job += 1;
         self.next_job

@@ -79,13 +79,13 @@ impl Core {
         let Phase::Draining(until) = self.stop.phase else {
             return;
         };
-        let done = self.calls.len() == 0
+        let done = self.calls.count() == 0
             && self.appends.is_idle()
             && self.conns.all_quiet()
             && self.control_is_idle();
         if done || self.io.now() >= until {
             if !done {
-                crate::warn!("stopping with {} requests in progress", self.calls.len());
+                crate::warn!("stopping with {} requests in progress", self.calls.count());
             }
             self.stop.phase = Phase::Drained;
             self.post(0, Mail::Drained);

@@ -4,7 +4,7 @@
 //! key for a compacted topic, or a timestamp out of range in the middle of a batch, is not noticed here.
 
 use bytes::Bytes;
-use ringlog_engine::batch::{BatchHeader, Compression, Refusal};
+use ringlog_engine::batch::{BatchHeader, Compression, HEADER_BYTES, MAGIC, Refusal, TimestampType};
 use ringlog_engine::producers::ProducerError;
 use ringlog_engine::shard::AppendError;
 
@@ -197,13 +197,42 @@ fn check_partition(
         let message = format!("produce requests of version {version} may not use zstd compression");
         return Err(Refused::because(ErrorCode::UnsupportedCompressionType, message));
     }
-    Ok((
-        PartitionKey {
-            topic_id: topic.topic_id,
-            index: data.index,
-        },
-        records,
-    ))
+    let key = PartitionKey {
+        topic_id: topic.topic_id,
+        index: data.index,
+    };
+    Ok((key, tidy(records)))
+}
+
+/// Fewer bytes than this after a batch are nothing to Kafka: not even the start of another one.
+const TAIL_BYTES: usize = 17;
+
+/// Where the checksum lies, and where what it covers begins: with the attributes.
+const CRC: std::ops::Range<usize> = 17..21;
+
+/// The bit of the attributes' second byte that says that the broker has set the times.
+const LOG_APPEND_TIME: u8 = 1 << 3;
+
+/// What Kafka passes over in silence: a few bytes after the batch are dropped, and the bit with which a producer claims that
+/// its times are the broker's is cleared, which makes a new checksum necessary.
+fn tidy(mut records: Bytes) -> Bytes {
+    let Some(header) = BatchHeader::read(&records) else {
+        return records;
+    };
+    let size = header.size_bytes();
+    if (HEADER_BYTES..records.len()).contains(&size) && records.len() - size < TAIL_BYTES {
+        records.truncate(size);
+    }
+    // A batch that is damaged, or is no batch, is left as it is for the engine to refuse.
+    let claims = header.timestamp_type() == TimestampType::LogAppendTime && header.magic == MAGIC;
+    if !claims || size != records.len() || crc_fast::crc32_iscsi(&records[CRC.end..]) != header.crc {
+        return records;
+    }
+    let mut own = records.to_vec();
+    own[CRC.end + 1] &= !LOG_APPEND_TIME;
+    let crc = crc_fast::crc32_iscsi(&own[CRC.end..]);
+    own[CRC].copy_from_slice(&crc.to_be_bytes());
+    own.into()
 }
 
 /// What the engine's refusal is called.
@@ -214,7 +243,8 @@ pub fn refusal(error: &AppendError) -> Refused {
                 Refusal::Corrupt => ErrorCode::CorruptMessage,
                 Refusal::InvalidRecord => ErrorCode::InvalidRecord,
                 Refusal::InvalidTimestamp => ErrorCode::InvalidTimestamp,
-                Refusal::UnsupportedCompression => ErrorCode::UnsupportedCompressionType,
+                // Codecs that do not exist: Kafka fails on them as on anything it did not expect.
+                Refusal::UnsupportedCompression => ErrorCode::UnknownServerError,
             };
             Refused::because(code, batch.to_string())
         }
