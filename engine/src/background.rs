@@ -1,6 +1,8 @@
-//! One thread for what may take long and must not hold up a core: creating, sealing and removing files and folders.
+//! A thread for what may take long and must not hold up a core: creating, sealing and removing files and folders.
 //!
-//! Jobs run in the order they were given, so a folder is created before what is put in it and removed after.
+//! Jobs run in the order they were given, so a folder is created before what is put in it and taken away after.
+//! Removing is slow on purpose (large files go in steps), and seals and checkpoints must not wait for it, or the journals
+//! would fill up: what is out of sight already is removed by a thread of its own.
 //! What became of a job arrives in the submitter's [`Inbox`], and its core is woken.
 
 use std::path::{Path, PathBuf};
@@ -77,6 +79,8 @@ pub enum FileJob {
         snapshot: (i64, Vec<u8>),
         /// Content of `leader-epoch-checkpoint`.
         epochs: String,
+        /// Base offset of the segment behind it, whose empty files are made so that their names are synced too.
+        next_base: Option<i64>,
     },
     /// Continues the indexes of an active segment.
     ExtendIndex {
@@ -142,7 +146,9 @@ pub enum JobOutput {
     /// A segment's indexes.
     Index(Box<SparseIndex>),
     /// The batch a search found.
-    Batch(Option<Vec<u8>>),
+    Batch(Vec<u8>),
+    /// A search found none before this place, the start of a batch: a segment's base offset and a position in it.
+    NoBatchBefore(i64, u64),
 }
 
 /// What became of a job.
@@ -164,6 +170,23 @@ struct Order {
     waker: Option<Waker>,
 }
 
+impl Order {
+    fn done(self, result: Result<JobOutput, Error>) {
+        self.inbox.push(JobDone {
+            token: self.token,
+            result,
+        });
+        if let Some(waker) = self.waker {
+            waker.wake();
+        }
+    }
+}
+
+fn ended() -> Error {
+    let source = std::io::Error::other("the files thread has ended");
+    Error::io("work on", Path::new("files"))(source)
+}
+
 /// The thread's entrance; it ends when the last of these is gone.
 #[derive(Clone)]
 pub struct Background {
@@ -174,15 +197,34 @@ impl Background {
     /// Starts the thread.
     pub fn start() -> std::io::Result<Background> {
         let (orders, arriving) = channel::<Order>();
-        std::thread::Builder::new().name("files".into()).spawn(move || {
+        let (removals, to_remove) = channel::<Order>();
+        let thread = |name: &str| std::thread::Builder::new().name(name.into());
+        thread("removals").spawn(move || {
+            for order in to_remove {
+                // The folder's name may belong to a new partition by now.
+                let result = match &order.job {
+                    FileJob::RemovePartition { renamed, .. } => {
+                        files::remove_dir(renamed).map(|()| JobOutput::Done)
+                    }
+                    job => run(job),
+                };
+                order.done(result);
+            }
+        })?;
+        thread("files").spawn(move || {
             for order in arriving {
-                let result = run(&order.job);
-                order.inbox.push(JobDone {
-                    token: order.token,
-                    result,
-                });
-                if let Some(waker) = order.waker {
-                    waker.wake();
+                let result = match &order.job {
+                    FileJob::RemoveSegments { .. } => None,
+                    FileJob::RemovePartition { folder, renamed } => hide(folder, renamed).err().map(Err),
+                    job => Some(run(job)),
+                };
+                match result {
+                    Some(result) => order.done(result),
+                    None => {
+                        if let Err(lost) = removals.send(order) {
+                            lost.0.done(Err(ended()));
+                        }
+                    }
                 }
             }
         })?;
@@ -198,12 +240,7 @@ impl Background {
             waker,
         };
         if let Err(lost) = self.orders.send(order) {
-            let Order { token, inbox, .. } = lost.0;
-            let source = std::io::Error::other("the files thread has ended");
-            inbox.push(JobDone {
-                token,
-                result: Err(Error::io("work on", Path::new("files"))(source)),
-            });
+            lost.0.done(Err(ended()));
         }
     }
 }
@@ -224,7 +261,12 @@ pub fn run(job: &FileJob) -> Result<JobOutput, Error> {
             index,
             snapshot,
             epochs,
+            next_base,
         } => {
+            // Before the seal, which ends with a sync of the folder.
+            if let Some(next) = next_base {
+                create_segment(folder, *next)?;
+            }
             seal(folder, *base_offset, *size_bytes, index, snapshot, epochs)?;
         }
         FileJob::ExtendIndex {
@@ -238,7 +280,10 @@ pub fn run(job: &FileJob) -> Result<JobOutput, Error> {
                 .try_for_each(|base| remove_segment(folder, *base))?;
         }
         FileJob::Replace { path, content } => files::replace(path, content)?,
-        FileJob::Prewrite { path, from, to } => files::prewrite(path, *from, *to)?,
+        FileJob::Prewrite { path, from, to } => {
+            // On a full disk the last of its space is left to the segments.
+            files::prewrite(path, *from, *to).inspect_err(|_| drop(files::truncate(path, *from)))?;
+        }
         FileJob::LoadIndex {
             folder,
             base_offset,
@@ -254,18 +299,23 @@ pub fn run(job: &FileJob) -> Result<JobOutput, Error> {
             from_offset,
             timestamp_ms,
         } => {
-            return crate::scan::find_time(folder, segments, *from_offset, *timestamp_ms)
-                .map(JobOutput::Batch);
+            return crate::scan::find_time(folder, segments, *from_offset, *timestamp_ms);
         }
     }
     Ok(JobOutput::Done)
 }
 
 fn remove_partition(folder: &Path, renamed: &Path) -> Result<(), Error> {
+    hide(folder, renamed)?;
+    files::remove_dir(renamed)
+}
+
+/// Takes a folder out of sight; one that is already is fine.
+fn hide(folder: &Path, renamed: &Path) -> Result<(), Error> {
     if folder.exists() {
         files::rename(folder, renamed)?;
     }
-    files::remove_dir(renamed)
+    Ok(())
 }
 
 /// The path of one of a segment's files: the base offset in 20 digits, and what it holds.
@@ -288,6 +338,18 @@ fn create_partition(folder: &Path, metadata: &str, epochs: &str) -> Result<(), E
         files::create_file(&segment_file(folder, 0, suffix))?;
     }
     files::sync_dir(folder)
+}
+
+fn create_segment(folder: &Path, base_offset: i64) -> Result<(), Error> {
+    for suffix in [".timeindex", ".index", ".log"] {
+        let path = segment_file(folder, base_offset, suffix);
+        std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(Error::io("create", &path))?;
+    }
+    Ok(())
 }
 
 fn seal(

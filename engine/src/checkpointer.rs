@@ -44,6 +44,12 @@ pub struct Checkpointer {
     appended: Option<Instant>,
     hurried: bool,
     not_before: Option<Instant>,
+    /// Counts checkpoints begun: what comes back late from one that was abandoned is told from the one under way.
+    number: u64,
+    /// Something besides appends waits for a checkpoint.
+    wanted: bool,
+    /// The last attempt found the disk full.
+    disk_full: bool,
 }
 
 impl Default for Checkpointer {
@@ -53,6 +59,9 @@ impl Default for Checkpointer {
             appended: None,
             hurried: false,
             not_before: None,
+            number: 0,
+            wanted: false,
+            disk_full: false,
         }
     }
 }
@@ -66,6 +75,22 @@ impl Checkpointer {
     /// Begin as soon as possible: journal or memory are short.
     pub fn hurry(&mut self) {
         self.hurried = true;
+    }
+
+    /// Files wait to be removed after the next one.
+    pub fn want(&mut self) {
+        self.wanted = true;
+        self.hurried = true;
+    }
+
+    /// The number of the next one to begin.
+    pub fn next_number(&self) -> u64 {
+        self.number + 1
+    }
+
+    /// Whether the last attempt found the disk full.
+    pub fn is_disk_full(&self) -> bool {
+        self.disk_full
     }
 
     /// Whether one is under way.
@@ -86,15 +111,17 @@ impl Checkpointer {
         match self.stage {
             Stage::Idle => self
                 .appended
-                .map(|at| (at + idle).max(self.not_before.unwrap_or(at))),
+                .map(|at| if self.hurried { at } else { at + idle })
+                .map(|at| at.max(self.not_before.unwrap_or(at))),
             _ => None,
         }
     }
 
-    fn is_due(&self, now: Instant, idle: Duration, journal_crowded: bool) -> bool {
+    fn is_due(&self, now: Instant, idle: Duration, journal_crowded: bool, starved: bool) -> bool {
         let allowed = self.not_before.is_none_or(|at| now >= at);
         let wanted = journal_crowded || self.hurried || self.deadline(idle).is_some_and(|at| now >= at);
-        matches!(self.stage, Stage::Idle) && allowed && self.appended.is_some() && wanted
+        let needed = self.appended.is_some() || self.wanted || starved;
+        matches!(self.stage, Stage::Idle) && allowed && needed && wanted
     }
 }
 
@@ -104,7 +131,10 @@ impl Shard {
         let idle = Duration::from_millis(self.config.checkpoint_idle_ms);
         let space = self.journal.space();
         let crowded = space.used_bytes() > space.capacity() / 2;
-        if self.checkpointer.is_due(io.now(), idle, crowded) {
+        // Frames that wait for those before them to be freed: though nothing was appended since the last checkpoint.
+        let starved = self.journal.is_starved() && space.used_bytes() > 0;
+        let allowed = !self.stopping || starved;
+        if allowed && self.checkpointer.is_due(io.now(), idle, crowded, starved) {
             self.begin_checkpoint(io);
         }
         self.finish_flushing(io);
@@ -114,6 +144,9 @@ impl Shard {
         let start = self.journal.checkpoint_sequence();
         self.checkpointer.appended = None;
         self.checkpointer.hurried = false;
+        self.checkpointer.wanted = false;
+        self.checkpointer.number += 1;
+        let number = self.checkpointer.number;
         let mut waiting = HashMap::new();
         let mut indexes = HashSet::new();
         for i in 0..self.logs.len() {
@@ -133,7 +166,7 @@ impl Shard {
             }
             if !index.is_empty() {
                 indexes.insert(slot);
-                let token = self.ops.start(Op::ExtendIndex(slot));
+                let token = self.ops.start(Op::ExtendIndex(slot, base_offset, number));
                 self.submit_job(
                     io,
                     token,
@@ -153,13 +186,25 @@ impl Shard {
         };
     }
 
-    pub(crate) fn index_extended(&mut self, slot: Slot, result: Result<JobOutput, Error>) {
+    pub(crate) fn index_extended(
+        &mut self,
+        slot: Slot,
+        base: i64,
+        number: u64,
+        result: Result<JobOutput, Error>,
+    ) {
+        if number != self.checkpointer.number {
+            return;
+        }
         if let Stage::Flushing { indexes, .. } = &mut self.checkpointer.stage {
             indexes.remove(&slot);
         }
         match result {
             Ok(_) => {
-                if let Some(log) = self.log_mut(slot) {
+                // A segment that is being sealed meanwhile has more on the way.
+                if let Some(log) = self.log_mut(slot)
+                    && log.state.active().base_offset == base
+                {
                     log.state.active_mut().index_written();
                 }
             }
@@ -202,16 +247,21 @@ impl Shard {
             .collect();
         let content = states::encode_file(self.journal.id(), start, position, &parts);
         let path = crate::recover::checkpoint_path(&self.config.data_dir, self.config.core);
-        let token = self.ops.start(Op::Checkpoint);
+        let token = self.ops.start(Op::Checkpoint(self.checkpointer.number));
         self.submit_job(io, token, FileJob::Replace { path, content });
         self.checkpointer.stage = Stage::Writing { start };
     }
 
-    pub(crate) fn checkpoint_written(&mut self, result: Result<JobOutput, Error>) {
+    pub(crate) fn checkpoint_written(&mut self, io: &dyn Io, number: u64, result: Result<JobOutput, Error>) {
+        if number != self.checkpointer.number {
+            return;
+        }
         let stage = std::mem::replace(&mut self.checkpointer.stage, Stage::Idle);
         match (stage, result) {
             (Stage::Writing { start }, Ok(_)) => {
                 self.journal.space_mut().release_before(start);
+                self.checkpointer.disk_full = false;
+                self.remove_doomed(io, number);
                 self.note_progress();
             }
             (_, Err(e)) => self.abandon_checkpoint(&e),
@@ -221,9 +271,14 @@ impl Shard {
 
     /// Nothing is freed; all of it is tried again later.
     fn abandon_checkpoint(&mut self, e: &Error) {
-        self.events
-            .push(ShardEvent::Notice(format!("a checkpoint is put off: {e}")));
+        // A full disk is told once.
+        if !std::mem::replace(&mut self.checkpointer.disk_full, e.is_disk_full()) {
+            self.events
+                .push(ShardEvent::Notice(format!("a checkpoint is put off: {e}")));
+        }
+        self.note_progress();
         self.checkpointer.stage = Stage::Idle;
+        self.checkpointer.hurried = true;
         let now = Instant::now();
         self.checkpointer.appended = Some(now);
         self.checkpointer.not_before = Some(now + RETRY);

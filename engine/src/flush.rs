@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::background::{FileJob, IndexTail, JobOutput};
 use crate::error::{Error, is_disk_full};
-use crate::io::{ALIGN, Class, Durability, FileId, Io, Open};
+use crate::io::{ALIGN, Durability, FileId, Io, Open};
 use crate::log::PartitionLog;
 use crate::ops::Op;
 use crate::segment::{Handle, Phase, Segment};
@@ -110,10 +110,29 @@ impl Shard {
     /// The partition's step ended; on to the next.
     fn step_done(&mut self, slot: Slot) {
         self.flushes_in_flight -= 1;
-        if let Some(log) = self.log_mut(slot) {
-            log.flush.busy = false;
-        }
+        let Some(log) = self.log_mut(slot) else { return };
+        log.flush.busy = false;
+        // Memory may have been asked for while the step was under way, when it could not be given.
+        self.note_evictable(slot);
         self.want_flush(slot);
+    }
+
+    /// The partition goes on before all others: they would have its file closed again before it is used.
+    fn step_done_go_on(&mut self, slot: Slot) {
+        self.step_done(slot);
+        if self.flush_queue.back() == Some(&slot) {
+            self.flush_queue.rotate_right(1);
+        }
+    }
+
+    /// The partition may have memory to give back.
+    fn note_evictable(&mut self, slot: Slot) {
+        let Some(log) = self.log_mut(slot) else { return };
+        if log.tail.start().is_some_and(|start| start < log.flush.written)
+            && !std::mem::replace(&mut log.flush.evictable, true)
+        {
+            self.evictable.push_back(slot);
+        }
     }
 
     fn open_to_flush(&mut self, io: &mut dyn Io, slot: Slot, base: i64) {
@@ -144,19 +163,24 @@ impl Shard {
                 self.flush_failed(io.now(), slot, base, "opened", &e);
             }
         }
-        self.step_done(slot);
+        self.step_done_go_on(slot);
     }
 
     /// Remembers an open file, and closes the one opened longest ago when there are too many.
     pub(crate) fn keep_open(&mut self, io: &mut dyn Io, slot: Slot, base: i64, file: FileId) {
         match self.log_mut(slot).and_then(|l| l.state.segment_mut(base)) {
             Some(segment) => {
-                segment.handle = Handle::Open(file);
-                self.open_files.push_back((slot, base));
+                // Opened twice at the same time, once for a read: one is enough.
+                if let Handle::Open(twice) = std::mem::replace(&mut segment.handle, Handle::Open(file)) {
+                    io.close(twice);
+                } else {
+                    self.open_files.push_back((slot, base));
+                }
             }
             None => io.close(file),
         }
-        let mut tries = self.open_files.len();
+        // Not the one that was just opened for somebody.
+        let mut tries = self.open_files.len().saturating_sub(1);
         while self.open_files.len() > MAX_OPEN_FILES && tries > 0 {
             tries -= 1;
             let Some((slot, base)) = self.open_files.pop_front() else {
@@ -207,17 +231,18 @@ impl Shard {
             }
             Err(e) => self.flush_failed(io.now(), slot, base, "extended", &e),
         }
-        self.step_done(slot);
+        self.step_done_go_on(slot);
     }
 
     /// A full disk passes: the partition tries again later. Anything else is final.
     fn flush_failed(&mut self, now: Instant, slot: Slot, base: i64, what: &str, e: &std::io::Error) {
         let Some(log) = self.log_mut(slot) else { return };
-        log.flush.starved = true;
         let path = log.file(base, ".log");
         if is_disk_full(e) {
+            log.flush.starved = true;
             self.note_disk_full(now, e);
         } else {
+            log.flush.failed = true;
             let reason = format!("{} cannot be {what}: {e}", path.display());
             self.journal.fail(reason.clone());
             self.events.push(ShardEvent::Failed(reason));
@@ -263,15 +288,16 @@ impl Shard {
                     };
                     log.flush.written = log.flush.written.max(place);
                     log.flush.unsynced = true;
-                    if !std::mem::replace(&mut log.flush.evictable, true) {
-                        self.evictable.push_back(slot);
-                    }
-                    self.note_progress();
                 }
             }
             Err(e) => self.flush_failed(Instant::now(), slot, base, "written", &e),
         }
-        self.step_done(slot);
+        if self.log(slot).is_some_and(|l| l.flush.wanted.is_some()) {
+            self.step_done_go_on(slot);
+        } else {
+            self.step_done(slot);
+        }
+        self.note_progress();
     }
 
     fn seal(&mut self, io: &mut dyn Io, slot: Slot, base: i64) {
@@ -279,6 +305,12 @@ impl Shard {
             return;
         };
         let (folder, epochs) = (log.folder.clone(), log.state.epochs.encode());
+        let next_base = log
+            .state
+            .segments
+            .iter()
+            .map(|s| s.base_offset)
+            .find(|b| *b > base);
         let Some(segment) = log.state.segment_mut(base) else {
             return;
         };
@@ -293,6 +325,7 @@ impl Shard {
             index: take_index(segment),
             snapshot: segment.snapshot.clone().unwrap_or_default(),
             epochs,
+            next_base,
         };
         let token = self.ops.start(Op::Seal(slot, base));
         self.submit_job(io, token, job);
@@ -312,9 +345,13 @@ impl Shard {
                 }
             }
             Err(Error::Io { source, .. }) => self.flush_failed(io.now(), slot, base, "sealed", &source),
-            Err(other) => self.events.push(ShardEvent::Failed(other.to_string())),
+            Err(other) => {
+                let e = std::io::Error::other(other.to_string());
+                self.flush_failed(io.now(), slot, base, "sealed", &e);
+            }
         }
         self.step_done(slot);
+        self.remove_old_segments(slot);
         self.checkpoint_step_done(io, slot);
     }
 
@@ -330,13 +367,12 @@ impl Shard {
             }
             Err(e) => {
                 // Never tried again as if clean: what the file holds is unknown.
-                let path = self.log(slot).map(|l| l.file(base, ".log")).unwrap_or_default();
-                let reason = format!("{} cannot be synced: {e}", path.display());
-                self.journal.fail(reason.clone());
-                self.events.push(ShardEvent::Failed(reason));
+                let e = std::io::Error::other(e);
+                self.flush_failed(io.now(), slot, base, "synced", &e);
             }
         }
         self.step_done(slot);
+        self.note_progress();
         self.checkpoint_step_done(io, slot);
     }
 
@@ -355,18 +391,21 @@ impl Shard {
 
     pub(crate) fn prefix_opened(&mut self, io: &mut dyn Io, slot: Slot, result: std::io::Result<FileId>) {
         let place = self.log(slot).and_then(|l| l.tail.missing_prefix(l.state.end()));
-        match (result, place, io.block(Class::Small)) {
+        match (result, place, self.read_block(io, ALIGN)) {
             (Ok(file), Some(place), Some(block)) => {
                 self.keep_open(io, slot, place.segment_base, file);
                 let token = self.ops.start(Op::Prefix(slot));
                 io.read(file, place.position, ALIGN, block, token);
             }
-            (result, ..) => {
+            (result, _, block) => {
                 if let Some(log) = self.log_mut(slot) {
                     log.loading_prefix = false;
                 }
                 self.close_if_open(io, result);
-                self.note_progress();
+                // Without memory it is for a flush or a commit to say that there is some again.
+                if block.is_some() {
+                    self.note_progress();
+                }
             }
         }
     }
@@ -399,7 +438,7 @@ impl Shard {
 
 /// Whether a step is due: a full piece waits, a segment waits to be sealed, or somebody waits for the bytes to be on disk.
 fn has_work(log: &PartitionLog) -> bool {
-    if log.flush.starved {
+    if log.flush.starved || log.flush.failed {
         return false;
     }
     let (written, end) = (log.flush.written, log.state.end());
@@ -438,7 +477,9 @@ fn next_step(log: &mut PartitionLog) -> Step {
         Handle::Closed if more => return Step::Open(base),
         Handle::Closed => return Step::Nothing,
     };
-    if !more {
+    // Whoever waits for what is written already is not kept waiting for what is newer.
+    let only_sync = log.flush.unsynced && !sealing && log.flush.wanted.is_some() && !wanted;
+    if !more || only_sync {
         return if log.flush.unsynced {
             Step::Sync(base, file)
         } else {
@@ -503,6 +544,9 @@ fn finish_seal(log: &mut PartitionLog, base: i64) {
             segment_base: next,
             position: 0,
         };
+        log.flush.wanted = log.flush.wanted.filter(|w| *w > log.flush.written);
+    }
+    if log.flush.written.segment_base >= base {
         log.flush.unsynced = false;
         log.flush.wanted = log.flush.wanted.filter(|w| *w > log.flush.written);
     }

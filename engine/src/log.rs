@@ -141,6 +141,8 @@ pub struct FlushState {
     pub unsynced: bool,
     /// The last attempt to get disk space failed.
     pub starved: bool,
+    /// An operation failed for good: nothing is tried again before a restart.
+    pub failed: bool,
     /// The partition is in the list of those whose memory can be given back.
     pub evictable: bool,
 }
@@ -155,6 +157,7 @@ impl FlushState {
             wanted: None,
             unsynced: false,
             starved: false,
+            failed: false,
             evictable: false,
         }
     }
@@ -326,7 +329,8 @@ impl PartitionLog {
             now_ms,
             &rules,
         );
-        if full {
+        // An empty segment cannot give way to another one of the same name.
+        if full && self.state.active().size_bytes > 0 {
             self.state.roll(self.options.index_interval_bytes, now_ms);
             prepared.place = self.state.end();
         }

@@ -20,10 +20,10 @@ pub enum Op {
     Sync(Slot, i64),
     /// A segment is being sealed by the files thread.
     Seal(Slot, i64),
-    /// An index is being continued by the files thread, for a checkpoint.
-    ExtendIndex(Slot),
-    /// The checkpoint file is being replaced.
-    Checkpoint,
+    /// A segment's index is being continued by the files thread, for the checkpoint of this number.
+    ExtendIndex(Slot, i64, u64),
+    /// The checkpoint file is being replaced by the one of this number.
+    Checkpoint(u64),
     /// Segments below the log start are being removed.
     RemoveSegments,
     /// The end of the active segment is opened, or read, so that appends can go on.

@@ -30,7 +30,11 @@ enum Stage {
     OpenIndex(IndexPage),
     ReadIndex(FileId, IndexPage),
     OpenLog,
-    ReadLog { from: u64 },
+    /// From this position, when the log could be read up to `limit`; behind it the bytes are not what they are now.
+    ReadLog {
+        from: u64,
+        limit: u64,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -95,10 +99,7 @@ impl Shard {
         };
         let (log_start_offset, high_watermark) = (log.state.log_start_offset, log.committed_offset);
         if request.offset < log_start_offset || request.offset > high_watermark {
-            return ReadOutcome::Error(ReadError::OutOfRange {
-                log_start_offset,
-                high_watermark,
-            });
+            return ReadOutcome::Error(out_of_range(log));
         }
         if request.offset == high_watermark || (request.max_bytes == 0 && !request.at_least_one) {
             return ReadOutcome::Now(data(log, Vec::new()));
@@ -159,6 +160,17 @@ impl Shard {
 
     /// Reads the log for a read under way; one that cannot go on is answered.
     fn go_on(&mut self, io: &mut dyn Io, read: ColdRead) {
+        // The index may be on disk before the log is.
+        if let Some(log) = self.log(read.slot) {
+            let place = Place {
+                segment_base: read.segment_base,
+                position: read.position,
+            };
+            if log.tail.holds(place) {
+                let answer = read_tail(log, place, &read.request);
+                return self.finish_read(&read, Ok(answer));
+            }
+        }
         if let Err(error) = self.read_log(io, read) {
             self.finish_read(&read, Err(error));
         }
@@ -166,10 +178,7 @@ impl Shard {
 
     fn load_index(&mut self, io: &mut dyn Io, read: ColdRead) -> Result<(), ReadError> {
         let log = self.log(read.slot).ok_or(ReadError::NoSuchPartition)?;
-        let segment = log
-            .state
-            .segment(read.segment_base)
-            .ok_or(ReadError::NoSuchPartition)?;
+        let segment = log.state.segment(read.segment_base).ok_or(out_of_range(log))?;
         let job = FileJob::LoadIndex {
             folder: log.folder.clone(),
             base_offset: read.segment_base,
@@ -213,10 +222,7 @@ impl Shard {
     /// Reads the log at the read's position, opening its file first where necessary.
     fn read_log(&mut self, io: &mut dyn Io, mut read: ColdRead) -> Result<(), ReadError> {
         let log = self.log(read.slot).ok_or(ReadError::NoSuchPartition)?;
-        let segment = log
-            .state
-            .segment(read.segment_base)
-            .ok_or(ReadError::NoSuchPartition)?;
+        let segment = log.state.segment(read.segment_base).ok_or(out_of_range(log))?;
         let file = match segment.handle {
             Handle::Open(file) => file,
             _ => {
@@ -228,21 +234,29 @@ impl Shard {
             }
         };
         let from = read.position / ALIGN as u64 * ALIGN as u64;
-        let end = readable_end(log, read.segment_base).next_multiple_of(ALIGN as u64);
+        let limit = readable_end(log, read.segment_base);
+        let end = limit.next_multiple_of(ALIGN as u64);
         let lead = (read.position - from) as usize;
         let wanted =
             (read.request.max_bytes.min(Class::Huge.bytes() - ALIGN) + lead).max(read.batch_bytes + lead);
-        let len = wanted.next_multiple_of(ALIGN).min((end - from) as usize);
+        let len = wanted
+            .next_multiple_of(ALIGN)
+            .min(end.saturating_sub(from) as usize);
+        if len > io.memory().1 {
+            return Err(ReadError::Io(format!(
+                "a batch of {len} bytes is larger than all memory"
+            )));
+        }
         let block = self.read_block(io, len).ok_or(ReadError::Busy)?;
         let len = len.min(block.capacity() / ALIGN * ALIGN);
-        read.stage = Stage::ReadLog { from };
+        read.stage = Stage::ReadLog { from, limit };
         let token = self.ops.start(Op::Read(self.reads.insert(read)));
         io.read(file, from, len, block, token);
         Ok(())
     }
 
     /// A buffer for `len` bytes, given up by something older where the budget is spent.
-    fn read_block(&mut self, io: &mut dyn Io, len: usize) -> Option<Block> {
+    pub(crate) fn read_block(&mut self, io: &mut dyn Io, len: usize) -> Option<Block> {
         loop {
             let block = match Class::fitting(len) {
                 Some(class) => io.block(class),
@@ -253,6 +267,7 @@ impl Shard {
             }
             if !self.relieve() {
                 self.was_busy = true;
+                self.checkpointer.hurry();
                 return None;
             }
         }
@@ -264,7 +279,15 @@ impl Shard {
         };
         let file = match result {
             Ok(file) => file,
-            Err(e) => return self.finish_read(&read, Err(ReadError::Io(e.to_string()))),
+            Err(e) => {
+                let suffix = match read.stage {
+                    Stage::OpenIndex(_) => ".index",
+                    _ => ".log",
+                };
+                let path = self.log(read.slot).map(|l| l.file(read.segment_base, suffix));
+                let line = format!("{}: {e}", path.unwrap_or_default().display());
+                return self.finish_read(&read, Err(ReadError::Io(line)));
+            }
         };
         match read.stage {
             Stage::OpenIndex(page) => match self.read_block(io, page.read_bytes) {
@@ -320,24 +343,34 @@ impl Shard {
                 read.position = search_page(entries, relative).map_or(0, |e| u64::from(e.position));
                 self.go_on(io, read);
             }
-            Stage::ReadLog { from } => self.log_read(io, read, block, from),
+            Stage::ReadLog { from, limit } => self.log_read(io, read, block, from, limit),
             _ => {}
         }
     }
 
     /// Bytes of the log arrived: answers, or reads on where the wanted batch is not among them.
-    fn log_read(&mut self, io: &mut dyn Io, mut read: ColdRead, block: Block, from: u64) {
+    fn log_read(&mut self, io: &mut dyn Io, mut read: ColdRead, block: Block, from: u64, limit: u64) {
         let Some(log) = self.logs.get_mut(read.slot.0 as usize).and_then(Option::as_mut) else {
             return self.finish_read(&read, Err(ReadError::NoSuchPartition));
         };
-        let limit = readable_end(log, read.segment_base);
+        let now_limit = readable_end(log, read.segment_base);
         let have = (from + block.len() as u64).min(limit);
         let lead = (read.position - from) as usize;
         let bytes = block
             .bytes()
-            .get(lead..(have - from) as usize)
+            .get(lead..have.saturating_sub(from) as usize)
             .unwrap_or_default();
-        match pick(log, &read, bytes, limit) {
+        let mut picked = pick(log, &read, bytes, limit, now_limit);
+        if let Picked::ReadOn {
+            skip: 0, batch_bytes, ..
+        } = picked
+            && batch_bytes <= read.batch_bytes
+            && limit == now_limit
+        {
+            let why = "the file is shorter than the log".to_owned();
+            picked = Picked::Damaged { at: 0, why };
+        }
+        match picked {
             Picked::Batches {
                 start,
                 end,
@@ -450,8 +483,9 @@ enum Picked {
     Damaged { at: usize, why: String },
 }
 
-/// Walks over the batches in `bytes`, which lie at the read's position; `limit` is where the readable log ends.
-fn pick(log: &PartitionLog, read: &ColdRead, bytes: &[u8], limit: u64) -> Picked {
+/// Walks over the batches in `bytes`, which lie at the read's position; `limit` is where the readable log ended
+/// then, and `now_limit` where it does by now.
+fn pick(log: &PartitionLog, read: &ColdRead, bytes: &[u8], limit: u64, now_limit: u64) -> Picked {
     let (mut at, mut expected, mut start) = (0, read.expected, None);
     let most = read.request.max_bytes;
     loop {
@@ -470,7 +504,15 @@ fn pick(log: &PartitionLog, read: &ColdRead, bytes: &[u8], limit: u64) -> Picked
             if start.is_none() && log.tail.holds(place) {
                 return Picked::InMemory(place);
             }
-            return start.map_or(Picked::SegmentEnd, |s| whole(s, expected));
+            let rest = match position < now_limit {
+                true => Picked::ReadOn {
+                    skip: at,
+                    expected,
+                    batch_bytes: 0,
+                },
+                false => Picked::SegmentEnd,
+            };
+            return start.map_or(rest, |s| whole(s, expected));
         }
         let size = match batch::peek_size(left) {
             Some(Ok(size)) if position + size as u64 <= limit => size,
@@ -485,6 +527,14 @@ fn pick(log: &PartitionLog, read: &ColdRead, bytes: &[u8], limit: u64) -> Picked
                     segment_base: read.segment_base,
                     position,
                 });
+            }
+            Some(Ok(size)) if position + size as u64 <= now_limit => {
+                let rest = Picked::ReadOn {
+                    skip: at,
+                    expected,
+                    batch_bytes: size,
+                };
+                return start.map_or(rest, |s| whole(s, expected));
             }
             Some(_) => {
                 let why = "a batch has an impossible length".to_owned();
@@ -544,6 +594,13 @@ fn check(log: &PartitionLog, bytes: &[u8], expected: Option<i64>) -> Result<Batc
     Ok(header)
 }
 
+fn out_of_range(log: &PartitionLog) -> ReadError {
+    ReadError::OutOfRange {
+        log_start_offset: log.state.log_start_offset,
+        high_watermark: log.committed_offset,
+    }
+}
+
 fn data(log: &PartitionLog, slices: Vec<crate::io::Slice>) -> ReadData {
     ReadData {
         bytes: slices.iter().map(|s| s.len()).sum(),
@@ -561,10 +618,10 @@ fn readable_end(log: &PartitionLog, segment_base: i64) -> u64 {
     } else {
         size
     };
-    let written = if log.flush.written.segment_base == segment_base {
-        log.flush.written.position
-    } else {
-        size
+    let written = match log.flush.written.segment_base.cmp(&segment_base) {
+        std::cmp::Ordering::Less => 0,
+        std::cmp::Ordering::Equal => log.flush.written.position,
+        std::cmp::Ordering::Greater => size,
     };
     size.min(committed).min(written)
 }

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::background::segment_file;
+use crate::background::{JobOutput, segment_file};
 use crate::batch::{self, BatchHeader, HEADER_BYTES, LOG_OVERHEAD};
 use crate::error::Error;
 use crate::index::{
@@ -191,13 +191,14 @@ pub fn write_whole_index(folder: &Path, base_offset: i64, index: &mut SparseInde
 }
 
 /// The first batch in these segments (base offset, bytes to look at) that has a timestamp at or after the target and reaches
-/// beyond `from_offset`.
+/// beyond `from_offset`; or how far there is none.
 pub fn find_time(
     folder: &Path,
     segments: &[(i64, u64)],
     from_offset: i64,
     timestamp_ms: i64,
-) -> Result<Option<Vec<u8>>, Error> {
+) -> Result<JobOutput, Error> {
+    let mut searched_to = JobOutput::NoBatchBefore(0, 0);
     for (i, &(base_offset, size_bytes)) in segments.iter().enumerate() {
         // The last may still be appended to: its time index need not know its newest records.
         let is_whole = i + 1 < segments.len();
@@ -217,9 +218,10 @@ pub fn find_time(
                 ControlFlow::Continue(())
             },
         )?;
-        if found.is_some() {
-            return Ok(found);
+        if let Some(batch) = found {
+            return Ok(JobOutput::Batch(batch));
         }
+        searched_to = JobOutput::NoBatchBefore(base_offset, end.position);
         if let Some(fault) = end.fault.filter(|_| is_whole) {
             let detail = format!("at byte {}: {fault}", end.position);
             return Err(Error::Corrupt {
@@ -228,7 +230,7 @@ pub fn find_time(
             });
         }
     }
-    Ok(None)
+    Ok(searched_to)
 }
 
 /// Where in the segment to start looking for a timestamp; `None` when all of it is older.

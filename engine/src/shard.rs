@@ -278,6 +278,8 @@ pub struct Shard {
     pub(crate) config: ShardConfig,
     pub(crate) journal: Journal,
     pub(crate) journal_growing: bool,
+    /// The disk had no room for a larger journal: not to be tried before then.
+    pub(crate) journal_grow_after: Option<Instant>,
     pub(crate) logs: Vec<Option<PartitionLog>>,
     pub(crate) ops: Ops,
     pub(crate) background: Background,
@@ -287,6 +289,10 @@ pub struct Shard {
     pub(crate) open_files: VecDeque<(Slot, i64)>,
     pub(crate) evictable: VecDeque<Slot>,
     pub(crate) checkpointer: Checkpointer,
+    /// Segments below the log start, whose files go once a checkpoint that does without them is on disk.
+    pub(crate) doomed: Vec<Doomed>,
+    /// Files of theirs to be closed.
+    pub(crate) closing: Vec<FileId>,
     pub(crate) reads: ColdReads,
     pub(crate) searches: Searches,
     pub(crate) events: Vec<ShardEvent>,
@@ -296,6 +302,16 @@ pub struct Shard {
     entry_head: Vec<u8>,
 }
 
+/// See [`Shard::doomed`].
+pub(crate) struct Doomed {
+    /// The first checkpoint that does without them.
+    pub(crate) checkpoint: u64,
+    pub(crate) slot: Slot,
+    pub(crate) base_offsets: Vec<i64>,
+}
+
+/// How long after a failed attempt the journal may be made larger.
+const GROW_RETRY: Duration = Duration::from_secs(10);
 /// How long after a failed allocation the disk is asked again.
 pub(crate) const DISK_FULL_RETRY: Duration = Duration::from_millis(500);
 
@@ -307,6 +323,7 @@ impl Shard {
             config,
             journal,
             journal_growing: false,
+            journal_grow_after: None,
             logs: Vec::new(),
             ops: Ops::default(),
             background,
@@ -315,6 +332,8 @@ impl Shard {
             flushes_in_flight: 0,
             open_files: VecDeque::new(),
             evictable: VecDeque::new(),
+            doomed: Vec::new(),
+            closing: Vec::new(),
             reads: ColdReads::default(),
             searches: Searches::default(),
             events: Vec::new(),
@@ -357,6 +376,7 @@ impl Shard {
                 io.close(file);
             }
             self.checkpointer.forget(slot);
+            self.doomed.retain(|d| d.slot != slot);
         }
     }
 
@@ -385,10 +405,21 @@ impl Shard {
     /// Appends exactly one batch as a producer sent it. It is visible to readers and safe once its ticket is committed.
     pub fn append(&mut self, io: &mut dyn Io, slot: Slot, bytes: &[u8]) -> Result<Appended, AppendError> {
         let result = self.try_append(io, slot, bytes);
-        if result == Err(AppendError::Busy) {
-            self.was_busy = true;
+        self.refusal(result)
+    }
+
+    /// Being busy passes when something goes on; not so while everything waits for a full disk.
+    fn refusal<T>(&mut self, result: Result<T, AppendError>) -> Result<T, AppendError> {
+        match result {
+            Err(AppendError::Busy) if self.disk_full_since.is_some() || self.checkpointer.is_disk_full() => {
+                Err(AppendError::Storage("the disk is full".into()))
+            }
+            Err(AppendError::Busy) => {
+                self.was_busy = true;
+                Err(AppendError::Busy)
+            }
+            other => other,
         }
-        result
     }
 
     fn try_append(&mut self, io: &mut dyn Io, slot: Slot, bytes: &[u8]) -> Result<Appended, AppendError> {
@@ -397,7 +428,11 @@ impl Shard {
         let mut prepared = match log.prepare(bytes, now_ms)? {
             Checked::New(prepared) => prepared,
             Checked::Duplicate(base_offset, last_offset, timestamp_ms) => {
-                return Ok(self.duplicate(slot, base_offset, last_offset, timestamp_ms));
+                let first = self.duplicate(slot, base_offset, last_offset, timestamp_ms);
+                return match self.journal.failure() {
+                    Some(reason) if first.ticket > 0 => Err(AppendError::Storage(reason.to_owned())),
+                    _ => Ok(first),
+                };
             }
         };
         self.admit(io, slot, bytes.len())?;
@@ -471,11 +506,19 @@ impl Shard {
     fn reserve_frame(&mut self, io: &mut dyn Io, slot: Slot, bytes: usize) -> Result<(), AppendError> {
         let name_bytes = self.log(slot).map_or(0, |l| l.state.name.len());
         let needed = Entry::size_bytes(name_bytes, bytes);
-        match self.journal.make_room(io, needed) {
-            Err(Refused::Busy) if self.relieve() => {
-                self.journal.make_room(io, needed).map_err(AppendError::from)
+        self.make_room(io, needed)
+    }
+
+    fn make_room(&mut self, io: &mut dyn Io, needed: usize) -> Result<(), AppendError> {
+        loop {
+            match self.journal.make_room(io, needed) {
+                Err(Refused::NoMemory) if self.relieve() => {}
+                Err(Refused::NoMemory) => {
+                    self.checkpointer.hurry();
+                    return Err(AppendError::Busy);
+                }
+                other => return other.map_err(AppendError::from),
             }
-            other => other.map_err(AppendError::from),
         }
     }
 
@@ -594,12 +637,26 @@ impl Shard {
         slot: Slot,
         offset: i64,
     ) -> Result<(i64, Ticket), AppendError> {
-        let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
-            return Err(AppendError::NoSuchPartition);
-        };
+        let result = self.try_delete_records(io, slot, offset);
+        self.refusal(result)
+    }
+
+    fn try_delete_records(
+        &mut self,
+        io: &mut dyn Io,
+        slot: Slot,
+        offset: i64,
+    ) -> Result<(i64, Ticket), AppendError> {
+        let log = self.log(slot).ok_or(AppendError::NoSuchPartition)?;
+        let offset = offset.min(log.committed_offset);
         if offset <= log.state.log_start_offset {
             return Ok((log.state.log_start_offset, 0));
         }
+        let needed = Entry::size_bytes(log.state.name.len(), 0);
+        self.make_room(io, needed)?;
+        let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
+            return Err(AppendError::NoSuchPartition);
+        };
         let entry = Entry {
             kind: EntryKind::LogStart,
             name: &log.state.name,
@@ -617,27 +674,56 @@ impl Shard {
         log.state.log_start_offset = offset;
         log.dirty = true;
         self.checkpointer.note_append(io.now());
-        self.remove_old_segments(io, slot);
+        self.remove_old_segments(slot);
         Ok((offset, ticket))
     }
 
-    fn remove_old_segments(&mut self, io: &mut dyn Io, slot: Slot) {
-        let Some(log) = self.log_mut(slot) else { return };
+    /// Takes the sealed segments below the log start out of the log. Their files stay until a checkpoint says that the log
+    /// starts behind them: a restart finds what its checkpoint speaks of.
+    pub(crate) fn remove_old_segments(&mut self, slot: Slot) {
+        let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
+            return;
+        };
         let start = log.state.log_start_offset;
         let mut base_offsets = Vec::new();
         while log.state.segments.len() > 1
             && log.state.segments[1].base_offset <= start
             && log.state.segments[0].phase == crate::segment::Phase::Sealed
         {
-            if let Some(old) = log.state.segments.pop_front() {
-                base_offsets.push(old.base_offset);
-                if let Some(file) = open_file(old.handle) {
-                    io.close(file);
-                }
+            let Some(old) = log.state.segments.pop_front() else {
+                break;
+            };
+            base_offsets.push(old.base_offset);
+            if let Some(file) = open_file(old.handle) {
+                self.closing.push(file);
             }
         }
-        if !base_offsets.is_empty() {
-            let folder = log.folder.clone();
+        if base_offsets.is_empty() {
+            return;
+        }
+        log.dirty = true;
+        let checkpoint = self.checkpointer.next_number();
+        self.doomed.push(Doomed {
+            checkpoint,
+            slot,
+            base_offsets,
+        });
+        self.checkpointer.want();
+    }
+
+    /// The checkpoint of this number is on disk: what it does without goes.
+    pub(crate) fn remove_doomed(&mut self, io: &dyn Io, checkpoint: u64) {
+        let (gone, stay) = std::mem::take(&mut self.doomed)
+            .into_iter()
+            .partition(|d: &Doomed| d.checkpoint <= checkpoint);
+        self.doomed = stay;
+        for Doomed {
+            slot, base_offsets, ..
+        } in gone
+        {
+            let Some(folder) = self.log(slot).map(|l| l.folder.clone()) else {
+                continue;
+            };
             let token = self.ops.start(Op::RemoveSegments);
             self.submit_job(io, token, FileJob::RemoveSegments { folder, base_offsets });
         }
@@ -717,6 +803,7 @@ impl Shard {
         while let Some(done) = self.inbox.pop() {
             self.on_job(io, done);
         }
+        self.closing.drain(..).for_each(|file| io.close(file));
         self.commit(io);
         self.retry_full_disk(io);
         self.run_flushes(io);
@@ -740,7 +827,8 @@ impl Shard {
         let checkpoint = self
             .checkpointer
             .deadline(Duration::from_millis(self.config.checkpoint_idle_ms));
-        [retry, checkpoint].into_iter().flatten().min()
+        let grow = self.journal_grow_after.filter(|_| self.journal.is_starved());
+        [retry, checkpoint, grow].into_iter().flatten().min()
     }
 
     fn commit(&mut self, io: &mut dyn Io) {
@@ -761,7 +849,8 @@ impl Shard {
         let wanted = self.journal.largest_waiting_bytes() * 3;
         let crowded =
             self.journal.space().used_bytes() > capacity / 4 && capacity < self.config.journal_max_bytes;
-        if self.journal_growing || !(crowded || (self.journal.is_starved() && wanted > capacity)) {
+        let put_off = self.journal_grow_after.is_some_and(|at| io.now() < at);
+        if self.journal_growing || put_off || !(crowded || (self.journal.is_starved() && wanted > capacity)) {
             return;
         }
         let to = (capacity * 2)
@@ -793,8 +882,8 @@ impl Shard {
         match op {
             Op::JournalGrow(to) => self.journal_grown(to, done.result),
             Op::Seal(slot, base) => self.sealed(io, slot, base, done.result),
-            Op::ExtendIndex(slot) => self.index_extended(slot, done.result),
-            Op::Checkpoint => self.checkpoint_written(done.result),
+            Op::ExtendIndex(slot, base, number) => self.index_extended(slot, base, number, done.result),
+            Op::Checkpoint(number) => self.checkpoint_written(io, number, done.result),
             Op::RemoveSegments => self.note_error("old segments stay", done.result),
             Op::FindTime(search) => self.time_found(search, done.result),
             Op::Read(read) => self.index_loaded(io, read, done.result),
@@ -810,11 +899,11 @@ impl Shard {
                 self.note_progress();
             }
             Err(e) => {
-                // Stays at its size, and does not try again before the next start.
-                self.config.journal_max_bytes = self.journal.space().capacity();
+                self.journal_grow_after = Some(Instant::now() + GROW_RETRY);
                 self.journal_growing = false;
-                self.events
-                    .push(ShardEvent::Notice(format!("the journal stays at its size: {e}")));
+                self.events.push(ShardEvent::Notice(format!(
+                    "the journal stays at its size for now: {e}"
+                )));
             }
         }
     }
@@ -834,13 +923,15 @@ impl Shard {
             )));
         }
         self.disk_full_since = Some(now);
+        // Who waits is to hear of it.
+        self.note_progress();
     }
 }
 
 impl From<Refused> for AppendError {
     fn from(refused: Refused) -> AppendError {
         match refused {
-            Refused::Busy => AppendError::Busy,
+            Refused::Busy | Refused::NoMemory => AppendError::Busy,
             Refused::Failed(reason) => AppendError::Storage(reason),
         }
     }

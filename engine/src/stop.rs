@@ -4,7 +4,7 @@ use crate::index::SparseIndex;
 use crate::io::Io;
 use crate::log::PartitionLog;
 use crate::recover::boot::Stopped;
-use crate::segment::Phase;
+use crate::segment::{Phase, Segment};
 use crate::shard::{Shard, Slot};
 
 impl Shard {
@@ -27,10 +27,12 @@ impl Shard {
     /// Whether everything is on disk after [`Shard::begin_stop`]. After a failure that is never so: the caller stops waiting,
     /// and the next start replays the journal.
     pub fn is_stopped(&self) -> bool {
-        let is_exact = |log: &PartitionLog| log.state.active().phase == Phase::Active || all_sealed(log);
+        // A file of ours that is written after all others were taken away would be believed by the next start.
+        let writes_own_files = self.checkpointer.is_running() || self.journal_growing;
         self.stopping
             && self.journal.is_idle()
             && self.flushes_in_flight == 0
+            && !writes_own_files
             && self.logs.iter().flatten().all(is_exact)
     }
 
@@ -41,14 +43,27 @@ impl Shard {
             end_offset: log.state.end_offset,
             high_watermark: log.state.end_offset,
             log_start_offset: log.state.log_start_offset,
-            first_base_offset: log.state.segments.front().map_or(0, |s| s.base_offset),
+            first_base_offset: self.first_base_offset(log),
         };
         self.logs.iter().flatten().map(stopped).collect()
     }
+
+    /// Base offset of the oldest segment whose files may still be there.
+    fn first_base_offset(&self, log: &PartitionLog) -> i64 {
+        let doomed = self
+            .doomed
+            .iter()
+            .filter(|d| self.log(d.slot).is_some_and(|l| std::ptr::eq(l, log)));
+        let doomed = doomed.flat_map(|d| d.base_offsets.iter().copied()).min();
+        let first = log.state.segments.front().map_or(0, |s| s.base_offset);
+        first.min(doomed.unwrap_or(first))
+    }
 }
 
-fn all_sealed(log: &PartitionLog) -> bool {
-    log.state.segments.iter().all(|s| s.phase == Phase::Sealed)
+/// Every segment is on disk as Kafka wants it.
+fn is_exact(log: &PartitionLog) -> bool {
+    let is_done = |s: &Segment| s.phase == Phase::Sealed || (s.phase == Phase::Active && s.is_exact);
+    log.state.segments.iter().all(is_done)
 }
 
 /// The active segment is to be sealed, unless nothing was appended to it since it was opened exact.

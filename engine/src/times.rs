@@ -70,7 +70,14 @@ impl Shard {
         };
         let result = match (result, self.log(slot)) {
             (_, None) => Err(ReadError::NoSuchPartition),
-            (Ok(JobOutput::Batch(Some(batch))), Some(log)) => Ok(visible(log, batch)),
+            (Ok(JobOutput::Batch(batch)), Some(log)) => Ok(visible(log, batch)),
+            (Ok(JobOutput::NoBatchBefore(segment_base, position)), Some(log)) => {
+                let place = Place {
+                    segment_base,
+                    position,
+                };
+                Ok(search_behind(log, place, timestamp_ms))
+            }
             (Ok(_), Some(log)) => Ok(search_memory(log, timestamp_ms)),
             (Err(e), Some(_)) => Err(ReadError::Io(e.to_string())),
         };
@@ -120,6 +127,28 @@ fn on_disk(log: &PartitionLog) -> Vec<(i64, u64)> {
 fn visible(log: &PartitionLog, batch: Vec<u8>) -> Option<TimeHit> {
     let header = BatchHeader::read(&batch)?;
     (header.base_offset < log.committed_offset).then_some(TimeHit { batch })
+}
+
+/// Walks over the batches behind what was searched on disk. The index may not know where the first of them starts: small
+/// ones get no entry, and those before them may be on disk only.
+fn search_behind(log: &PartitionLog, searched_to: Place, timestamp_ms: i64) -> Option<TimeHit> {
+    if !log.tail.holds(searched_to) {
+        return search_memory(log, timestamp_ms);
+    }
+    let behind = log
+        .state
+        .segments
+        .iter()
+        .filter(|s| s.base_offset >= searched_to.segment_base);
+    behind
+        .map(|s| {
+            let start = Place {
+                segment_base: s.base_offset,
+                position: 0,
+            };
+            (start.max(searched_to), s.size_bytes)
+        })
+        .find_map(|(from, size)| walk_memory(log, from, size, timestamp_ms))
 }
 
 /// Walks over the batches in memory, from the first that starts there.

@@ -56,8 +56,10 @@ struct InFlight {
 /// Why an append did not get into a frame. Nothing was changed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// Too much is waiting for the disk, or no memory: try again when a commit is done.
+    /// Too much is waiting for the disk: try again when a commit is done.
     Busy,
+    /// No memory for a frame.
+    NoMemory,
     /// The journal failed for good, with the reason.
     Failed(String),
 }
@@ -181,7 +183,7 @@ impl Journal {
 
     fn new_gather(&mut self, io: &mut dyn Io, bytes: usize) -> Result<Gather, Refused> {
         let needed = FRAME_HEADER_BYTES + bytes;
-        let mut block = self.take_block(io, needed).ok_or(Refused::Busy)?;
+        let mut block = self.take_block(io, needed).ok_or(Refused::NoMemory)?;
         block.append(&[0; FRAME_HEADER_BYTES]);
         let sequence = self.next_sequence;
         self.next_sequence += 1;
@@ -304,6 +306,11 @@ impl Journal {
         waiting
             .max()
             .map_or(0, |b| format::frame_bytes(b - FRAME_HEADER_BYTES) as u64)
+    }
+
+    /// Why nothing is acknowledged any more, if so.
+    pub fn failure(&self) -> Option<&str> {
+        self.failed.as_deref()
     }
 
     /// Whether nothing waits and nothing is in flight.

@@ -118,8 +118,8 @@ pub struct Stopped {
     pub first_base_offset: i64,
 }
 
-/// Ends a clean stop, once every shard has stopped: Kafka's text checkpoints are written, our own files go, and the
-/// clean-shutdown file, written last, says that all of it holds.
+/// Ends a clean stop, once every shard has stopped: Kafka's text checkpoints are written, the clean-shutdown file says that
+/// all of it holds, and our own files go.
 pub fn finish_stop(data_dir: &Path, stopped: &[Stopped], broker_epoch: i64) -> Result<(), Error> {
     let lines = |offset: &dyn Fn(&Stopped) -> Option<i64>| {
         let mut entries: Vec<OffsetEntry> = stopped
@@ -141,14 +141,16 @@ pub fn finish_stop(data_dir: &Path, stopped: &[Stopped], broker_epoch: i64) -> R
     for (name, content) in texts {
         files::replace(&data_dir.join(name), &content)?;
     }
+    // Before any of our own files goes: a crash that left only some of them, without this one, would have the next start
+    // believe a checkpoint that is out of date.
+    let epoch = checkpoint::encode_clean_shutdown(broker_epoch);
+    files::replace(&data_dir.join(checkpoint::CLEAN_SHUTDOWN_FILE), epoch.as_bytes())?;
     for found in files::list(data_dir)? {
         if found.name.starts_with(super::CHECKPOINT_PREFIX) || found.name.starts_with(super::JOURNAL_PREFIX) {
             files::remove_large_file(&data_dir.join(&found.name))?;
         }
     }
-    files::sync_dir(data_dir)?;
-    let epoch = checkpoint::encode_clean_shutdown(broker_epoch);
-    files::replace(&data_dir.join(checkpoint::CLEAN_SHUTDOWN_FILE), epoch.as_bytes())
+    files::sync_dir(data_dir)
 }
 
 fn entry(name: &str, offset: i64) -> Option<OffsetEntry> {

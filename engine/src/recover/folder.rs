@@ -121,13 +121,13 @@ pub(super) fn topic_id(folder: &Path) -> Result<[u8; 16], Error> {
 pub(super) fn resume(
     data_dir: &Path,
     name: &str,
-    known: Option<LogState>,
+    known: &mut HashMap<(String, [u8; 16]), LogState>,
     report: &mut Report,
 ) -> Result<Reviving, Error> {
     let folder = data_dir.join(name);
     let topic_id = topic_id(&folder)?;
     let listing = Listing::read(&folder)?;
-    let known = known.filter(|k| k.topic_id == topic_id);
+    let known = known.remove(&(name.to_owned(), topic_id));
     let is_known = known.is_some();
     let mut state = known.unwrap_or_else(|| LogState::empty(name.to_owned(), topic_id, INTERVAL_BYTES, 0));
     let active = state.active().base_offset;

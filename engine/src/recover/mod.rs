@@ -238,25 +238,26 @@ fn restore<'a>(
     logs: &mut HashMap<String, LogState>,
     report: &mut Report,
 ) -> Result<(), Error> {
-    let mut known: HashMap<String, LogState> = HashMap::new();
+    // A topic's id is part of the key: a core that never wrote a checkpoint of its own still has the partition of a topic that
+    // was deleted, and created again at another core, since it was started.
+    let mut known: HashMap<(String, [u8; 16]), LogState> = HashMap::new();
     for state in chains
         .iter_mut()
         .filter_map(|c| c.checkpoint.take())
         .flat_map(|c| c.partitions)
     {
         // Each core's first checkpoint has all partitions; the newest entry is the one furthest on.
-        let newer = known
-            .get(&state.name)
-            .is_none_or(|k| k.topic_id != state.topic_id || k.end_offset <= state.end_offset);
-        if newer {
-            known.insert(state.name.clone(), state);
+        let key = (state.name.clone(), state.topic_id);
+        let reach = |s: &LogState| (s.end_offset, s.log_start_offset);
+        if known.get(&key).is_none_or(|k| reach(k) <= reach(&state)) {
+            known.insert(key, state);
         }
     }
     let mut open = HashMap::new();
     for name in partitions {
         open.insert(
             (*name).to_owned(),
-            folder::resume(data_dir, name, known.remove(*name), report)?,
+            folder::resume(data_dir, name, &mut known, report)?,
         );
     }
     for chain in &chains {

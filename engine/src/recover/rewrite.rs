@@ -145,6 +145,9 @@ impl Reviving {
             crate::scan::write_whole_index(&self.folder, base, index)?;
         }
         let path = segment_file(&self.folder, base, ".log");
+        if !path.exists() {
+            files::create_file(&path)?;
+        }
         let allocated = std::fs::metadata(&path).map_or(0, |m| m.len());
         if allocated < size {
             let detail = format!("it has {allocated} bytes, the checkpoint counts {size}");
@@ -156,6 +159,9 @@ impl Reviving {
             crate::background::remove_segment(&self.folder, *base)?;
         }
         files::sync_dir(&self.folder)?;
+        // Segments may have gone before the entry that says so was durable.
+        let first = self.state.segments.front().map_or(0, |s| s.base_offset);
+        self.state.log_start_offset = self.state.log_start_offset.max(first);
         Ok(self.state)
     }
 }

@@ -2,6 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod faults;
+mod faulty;
+mod liveness;
+mod model;
+mod restart;
 mod world;
 
 use std::fs;
@@ -14,7 +19,7 @@ use ringlog_engine::recover::Left;
 use ringlog_engine::shard::*;
 use world::*;
 
-fn small_segments() -> Setup {
+pub(crate) fn small_segments() -> Setup {
     let options = LogOptions {
         segment_bytes: 300_000,
         ..LogOptions::default()
@@ -25,12 +30,12 @@ fn small_segments() -> Setup {
     }
 }
 
-fn dir() -> tempfile::TempDir {
+pub(crate) fn dir() -> tempfile::TempDir {
     // Beside the build, not in /tmp: direct I/O wants a real disk.
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
 
-fn bases(folder: &Path, suffix: &str) -> Vec<i64> {
+pub(crate) fn bases(folder: &Path, suffix: &str) -> Vec<i64> {
     let mut bases: Vec<i64> = fs::read_dir(folder)
         .unwrap()
         .filter_map(|e| {
@@ -387,7 +392,7 @@ fn a_timestamp_is_found_on_disk_and_in_memory() {
     assert_eq!(w.shard.max_timestamp(Slot(0)), Some((1790, 79)));
 }
 
-fn find(w: &mut World, timestamp_ms: i64) -> Option<i64> {
+pub(crate) fn find(w: &mut World, timestamp_ms: i64) -> Option<i64> {
     let token = rand();
     let hit = match w
         .shard

@@ -3,25 +3,53 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ringlog_engine::background::{Background, FileJob};
+use ringlog_engine::background::{Background, FileJob, Inbox, IndexTail};
 use ringlog_engine::batch::{BatchBuilder, BatchHeader};
 use ringlog_engine::checkpoint;
 use ringlog_engine::io::{Io, Ring, RingConfig};
 use ringlog_engine::recover::{self, Report, boot};
 use ringlog_engine::shard::*;
 
+use crate::faulty::Faulty;
+
 /// Most time a test waits for something.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The topic's id in all tests.
 pub const TOPIC: [u8; 16] = [3; 16];
 
 pub struct World {
-    pub ring: Ring,
+    pub ring: Faulty,
     pub shard: Shard,
     pub events: Vec<ShardEvent>,
     pub committed: Ticket,
+    /// Times that something busy could go on.
+    pub progress: u64,
     pub report: Report,
     data_dir: PathBuf,
+    background: Background,
+}
+
+impl Drop for World {
+    /// A killed process takes its threads with it: what the files thread still has to do is not done beside the next one.
+    fn drop(&mut self) {
+        let inbox = Inbox::default();
+        let (folder, base_offset) = (self.data_dir.clone(), 0);
+        let nothing = FileJob::ExtendIndex {
+            folder: folder.clone(),
+            base_offset,
+            index: IndexTail::default(),
+        };
+        let nothing_to_remove = FileJob::RemoveSegments {
+            folder,
+            base_offsets: Vec::new(),
+        };
+        self.background.submit(0, nothing, &inbox, None);
+        self.background.submit(0, nothing_to_remove, &inbox, None);
+        let begun = Instant::now();
+        while inbox.len() < 2 && begun.elapsed() < PATIENCE {
+            std::thread::yield_now();
+        }
+    }
 }
 
 /// Settings of a world.
@@ -32,6 +60,12 @@ pub struct Setup {
     pub checkpoint_idle_ms: u64,
     pub options: LogOptions,
     pub partitions: Vec<String>,
+    /// Cores that have a journal; only the first one has partitions.
+    pub cores: usize,
+    /// The topic's id.
+    pub topic_id: [u8; 16],
+    /// Folders are made without the files that a broker puts in them: faster for many.
+    pub bare_folders: bool,
 }
 
 impl Default for Setup {
@@ -42,6 +76,9 @@ impl Default for Setup {
             checkpoint_idle_ms: 60_000,
             options: LogOptions::default(),
             partitions: vec!["t-0".into()],
+            cores: 1,
+            topic_id: TOPIC,
+            bare_folders: false,
         }
     }
 }
@@ -51,21 +88,26 @@ impl World {
     pub fn open(data_dir: &Path, setup: &Setup) -> World {
         let mut recovered = recover::open(data_dir).unwrap();
         for name in &setup.partitions {
+            if setup.bare_folders {
+                std::fs::create_dir_all(data_dir.join(name)).unwrap();
+                continue;
+            }
             let job = FileJob::CreatePartition {
                 folder: data_dir.join(name),
-                metadata: checkpoint::encode_partition_metadata(TOPIC),
+                metadata: checkpoint::encode_partition_metadata(setup.topic_id),
                 epochs: "0\n0\n".into(),
             };
             ringlog_engine::background::run(&job).unwrap();
         }
         let states: Vec<_> = recovered.logs.values().collect();
-        let id = Instant::now().elapsed().as_nanos() as u64 ^ u64::from(std::process::id()) ^ rand();
-        let journals = boot::prepare(data_dir, &[id], &states).unwrap();
-        let mut ring = Ring::new(&RingConfig {
+        let ids: Vec<u64> = (0..setup.cores).map(|_| rand()).collect();
+        let journals = boot::prepare(data_dir, &ids, &states).unwrap();
+        let ring = Ring::new(&RingConfig {
             memory_bytes: setup.memory_bytes,
             ..RingConfig::default()
         })
         .unwrap();
+        let mut ring = Faulty::new(ring);
         let journal = boot::open_journal(&mut ring, data_dir, 0, journals[0]).unwrap();
         let config = ShardConfig {
             data_dir: data_dir.to_path_buf(),
@@ -73,10 +115,11 @@ impl World {
             journal_max_bytes: setup.journal_max_bytes,
             checkpoint_idle_ms: setup.checkpoint_idle_ms,
         };
-        let mut shard = Shard::new(config, journal, Background::start().unwrap());
+        let background = Background::start().unwrap();
+        let mut shard = Shard::new(config, journal, background.clone());
         for name in &setup.partitions {
             let spec = PartitionSpec {
-                topic_id: TOPIC,
+                topic_id: setup.topic_id,
                 name: name.clone(),
                 leader_epoch: 0,
                 options: setup.options,
@@ -88,8 +131,10 @@ impl World {
             shard,
             events: Vec::new(),
             committed: 0,
+            progress: 0,
             report: recovered.report,
             data_dir: data_dir.to_path_buf(),
+            background,
         }
     }
 
@@ -109,6 +154,7 @@ impl World {
             if let ShardEvent::Committed(ticket) = event {
                 self.committed = self.committed.max(ticket);
             }
+            self.progress += u64::from(matches!(event, ShardEvent::Progress));
             self.events.push(event);
         }
     }
@@ -129,12 +175,21 @@ impl World {
         self.shard.append(&mut self.ring, Slot(slot), bytes)
     }
 
-    /// Appends, waiting while the shard is busy.
+    /// Appends; while the shard is busy, tries again each time it says that something may go on.
     pub fn append(&mut self, slot: u32, bytes: &[u8]) -> Appended {
-        self.until(|w| match w.try_append(slot, bytes) {
-            Ok(appended) => Some(appended),
-            Err(AppendError::Busy) => None,
-            Err(e) => panic!("{e:?}"),
+        let mut busy_at = None;
+        self.until(|w| {
+            if busy_at == Some(w.progress) {
+                return None;
+            }
+            match w.try_append(slot, bytes) {
+                Ok(appended) => Some(appended),
+                Err(AppendError::Busy) => {
+                    busy_at = Some(w.progress);
+                    None
+                }
+                Err(e) => panic!("{e:?}"),
+            }
         })
     }
 

@@ -1,0 +1,157 @@
+//! Restarts at bad moments.
+
+use std::fs;
+
+use ringlog_engine::recover::boot;
+use ringlog_engine::shard::*;
+
+use crate::world::*;
+use crate::{bases, dir, find, small_segments};
+
+/// Ends with every frame freed by a checkpoint.
+fn checkpointed(w: &mut World) {
+    w.until(|w| (w.shard.journal_live_bytes() == 0).then_some(()));
+}
+
+#[test]
+fn a_segment_the_checkpoint_speaks_of_is_not_removed_before_the_next_one() {
+    let dir = dir();
+    let setup = Setup {
+        checkpoint_idle_ms: 300,
+        ..small_segments()
+    };
+    let folder = dir.path().join("t-0");
+    let mut w = World::open(dir.path(), &setup);
+    for _ in 0..10 {
+        w.produce(0, &batch(1, 20_000));
+    }
+    checkpointed(&mut w);
+    w.ring.set_fault(None);
+    // Rolls twice, and never leaves the time for another checkpoint.
+    w.until(|w| {
+        w.produce(0, &batch(1, 20_000));
+        (bases(&folder, ".snapshot").len() >= 2).then_some(())
+    });
+    let start = w.shard.offsets(Slot(0)).unwrap().high_watermark;
+    let (_, ticket) = w.shard.delete_records(&mut w.ring, Slot(0), start).unwrap();
+    w.until(|w| (w.committed >= ticket).then_some(()));
+    w.produce(0, &batch(1, 5));
+    for _ in 0..20 {
+        w.turn();
+    }
+    drop(w);
+    let mut w = World::open(dir.path(), &setup);
+    assert_eq!(w.shard.offsets(Slot(0)).unwrap().log_start, start);
+    assert_eq!(w.read_all(0, start, 1 << 20).len(), 1);
+}
+
+#[test]
+fn another_cores_older_checkpoint_does_not_bring_deleted_records_back() {
+    let dir = dir();
+    let setup = Setup {
+        cores: 2,
+        checkpoint_idle_ms: 1,
+        ..Setup::default()
+    };
+    let mut w = World::open(dir.path(), &setup);
+    for _ in 0..10 {
+        w.produce(0, &batch(1, 20_000));
+    }
+    drop(w);
+    let mut w = World::open(dir.path(), &setup);
+    w.shard.delete_records(&mut w.ring, Slot(0), 7).unwrap();
+    w.turn();
+    checkpointed(&mut w);
+    drop(w);
+    let w = World::open(dir.path(), &setup);
+    assert_eq!(w.shard.offsets(Slot(0)).unwrap().log_start, 7);
+}
+
+#[test]
+fn another_cores_older_checkpoint_does_not_hide_a_topic_created_again() {
+    let dir = dir();
+    let mut setup = Setup {
+        cores: 2,
+        checkpoint_idle_ms: 1,
+        ..Setup::default()
+    };
+    let mut w = World::open(dir.path(), &setup);
+    w.produce(0, &batch(1, 20_000));
+    drop(w);
+    // Both cores' first checkpoints know the topic that is deleted now.
+    let mut w = World::open(dir.path(), &setup);
+    w.shard.remove_partition(&mut w.ring, Slot(0));
+    fs::remove_dir_all(dir.path().join("t-0")).unwrap();
+    setup.topic_id = [4; 16];
+    let job = ringlog_engine::background::FileJob::CreatePartition {
+        folder: dir.path().join("t-0"),
+        metadata: ringlog_engine::checkpoint::encode_partition_metadata(setup.topic_id),
+        epochs: "0\n0\n".into(),
+    };
+    ringlog_engine::background::run(&job).unwrap();
+    let spec = PartitionSpec {
+        topic_id: setup.topic_id,
+        name: "t-0".into(),
+        leader_epoch: 0,
+        options: setup.options,
+    };
+    let slot = w.shard.add_partition(&w.ring, spec, None);
+    for _ in 0..3 {
+        w.produce(slot.0, &batch(1, 20_000));
+    }
+    checkpointed(&mut w);
+    w.produce(slot.0, &batch(1, 20_000));
+    drop(w);
+    let mut w = World::open(dir.path(), &setup);
+    assert_eq!(w.read_all(0, 0, 1 << 20).len(), 4);
+    assert_eq!(w.report.scanned_segments, 0, "{:?}", w.report);
+}
+
+#[test]
+fn a_stop_that_cannot_be_finished_keeps_the_journal() {
+    let dir = dir();
+    let mut w = World::open(dir.path(), &Setup::default());
+    w.produce(0, &batch(1, 100));
+    fs::create_dir(dir.path().join(".kafka_cleanshutdown.tmp")).unwrap();
+    w.shard.begin_stop(&mut w.ring);
+    w.until(|w| w.shard.is_stopped().then_some(()));
+    assert!(boot::finish_stop(dir.path(), &w.shard.stopped(), 1).is_err());
+    assert!(dir.path().join("ringlog-journal-0").exists());
+    assert!(dir.path().join("ringlog-checkpoint-0").exists());
+}
+
+#[test]
+fn a_small_batch_after_a_restart_is_found_by_its_time() {
+    let dir = dir();
+    let mut w = World::open(dir.path(), &Setup::default());
+    for i in 0..3 {
+        w.produce(0, &stamped_batch(1, 3_000, 1000 + i));
+    }
+    w.stop();
+    let mut w = World::open(dir.path(), &Setup::default());
+    w.produce(0, &stamped_batch(1, 100, 9_000));
+    w.produce(0, &stamped_batch(1, 100, 9_001));
+    for (time, offset) in [(0, 0), (1002, 2), (1003, 3), (9_000, 3), (9_001, 4)] {
+        assert_eq!(find(&mut w, time), Some(offset), "time {time}");
+    }
+    assert_eq!(find(&mut w, 9_002), None);
+}
+
+#[test]
+fn a_segment_rolled_to_and_never_written_is_no_hindrance_to_a_stop() {
+    let dir = dir();
+    let setup = Setup {
+        memory_bytes: 4 << 20,
+        ..small_segments()
+    };
+    let mut w = World::open(dir.path(), &setup);
+    let mut appended = 0;
+    // Ends when an append is refused, perhaps after it has rolled.
+    while w.try_append(0, &batch(1, 90_000)).is_ok() {
+        appended += 1;
+    }
+    w.stop();
+    let mut w = World::open(dir.path(), &setup);
+    assert_eq!(w.report.scanned_segments, 0);
+    assert_eq!(w.read_all(0, 0, 1 << 20).len(), appended);
+}
