@@ -13,7 +13,7 @@ use crossbeam_queue::SegQueue;
 
 use crate::error::Error;
 use crate::index::{OFFSET_ENTRY_BYTES, SparseIndex, TIME_ENTRY_BYTES};
-use crate::io::files;
+use crate::io::files::{self, Sync};
 use crate::io::{Token, Waker};
 
 /// Where the indexes of a segment are continued, and with what.
@@ -81,6 +81,8 @@ pub enum FileJob {
         epochs: String,
         /// Base offset of the segment behind it, whose empty files are made so that their names are synced too.
         next_base: Option<i64>,
+        /// When all of it is durable: at a clean stop one sync serves all partitions.
+        sync: Sync,
     },
     /// Continues the indexes of an active segment.
     ExtendIndex {
@@ -104,6 +106,8 @@ pub enum FileJob {
         path: PathBuf,
         /// Its new content.
         content: Vec<u8>,
+        /// Whether the whole filesystem is synced before, because the content speaks of what was left to [`Sync::Later`].
+        after_sync: bool,
     },
     /// Writes zeroes to `[from, to)` of a file and syncs them, so that later synced writes there change no metadata.
     Prewrite {
@@ -163,6 +167,11 @@ pub struct JobDone {
 /// Where a core finds what became of its jobs.
 pub type Inbox = Arc<SegQueue<JobDone>>;
 
+/// Most jobs worked off together.
+const MAX_TOGETHER: usize = 512;
+/// From this many on, jobs that end with a sync share one: a sync of the whole filesystem also waits for other people's writes.
+const MIN_GROUPED: usize = 5;
+
 struct Order {
     token: Token,
     job: FileJob,
@@ -212,20 +221,10 @@ impl Background {
             }
         })?;
         thread("files").spawn(move || {
-            for order in arriving {
-                let result = match &order.job {
-                    FileJob::RemoveSegments { .. } => None,
-                    FileJob::RemovePartition { folder, renamed } => hide(folder, renamed).err().map(Err),
-                    job => Some(run(job)),
-                };
-                match result {
-                    Some(result) => order.done(result),
-                    None => {
-                        if let Err(lost) = removals.send(order) {
-                            lost.0.done(Err(ended()));
-                        }
-                    }
-                }
+            while let Ok(first) = arriving.recv() {
+                let waiting = arriving.try_iter().take(MAX_TOGETHER - 1);
+                let orders: Vec<Order> = std::iter::once(first).chain(waiting).collect();
+                work_off(orders, &removals);
             }
         })?;
         Ok(Background { orders })
@@ -245,14 +244,95 @@ impl Background {
     }
 }
 
+/// Jobs run one after the other. Where many of them end with a sync, one sync of the filesystem serves them all.
+fn work_off(orders: Vec<Order>, removals: &Sender<Order>) {
+    let is_grouped = orders.iter().filter(|o| o.job.ends_with_sync()).count() >= MIN_GROUPED;
+    let sync = if is_grouped { Sync::Later } else { Sync::Now };
+    let mut unsynced = Vec::new();
+    for order in orders {
+        let result = match &order.job {
+            FileJob::RemoveSegments { .. } => None,
+            FileJob::RemovePartition { folder, renamed } => hide(folder, renamed).err().map(Err),
+            job if is_grouped && job.ends_with_sync() => {
+                let result = run_with(job, sync);
+                unsynced.push((order, result));
+                continue;
+            }
+            job => {
+                // A checkpoint counts on what was asked for before it.
+                finish(&mut unsynced);
+                Some(run(job))
+            }
+        };
+        match result {
+            Some(result) => order.done(result),
+            None => {
+                if let Err(lost) = removals.send(order) {
+                    lost.0.done(Err(ended()));
+                }
+            }
+        }
+    }
+    finish(&mut unsynced);
+}
+
+/// Syncs what was done, then says so.
+fn finish(unsynced: &mut Vec<(Order, Result<JobOutput, Error>)>) {
+    // The folder above: the partition's own may have been renamed meanwhile.
+    let Some(folder) = unsynced
+        .first()
+        .and_then(|(order, _)| order.job.folder()?.parent())
+    else {
+        return;
+    };
+    let synced = files::sync_filesystem(folder).map_err(|e| e.to_string());
+    let path = folder.to_path_buf();
+    for (order, result) in unsynced.drain(..) {
+        let result = match &synced {
+            Ok(()) => result,
+            Err(why) => {
+                result.and_then(|_| Err(Error::io("sync", &path)(std::io::Error::other(why.clone()))))
+            }
+        };
+        order.done(result);
+    }
+}
+
+impl FileJob {
+    /// Whether the job is small work and a sync that several such jobs can share.
+    fn ends_with_sync(&self) -> bool {
+        let is_small = matches!(
+            self,
+            FileJob::CreatePartition { .. } | FileJob::ExtendIndex { .. }
+        );
+        is_small || matches!(self, FileJob::Seal { sync: Sync::Now, .. })
+    }
+
+    /// The partition's folder, of a job that [`FileJob::ends_with_sync`].
+    fn folder(&self) -> Option<&Path> {
+        match self {
+            FileJob::CreatePartition { folder, .. }
+            | FileJob::ExtendIndex { folder, .. }
+            | FileJob::Seal { folder, .. } => Some(folder),
+            _ => None,
+        }
+    }
+}
+
 /// Runs one job, here and now.
 pub fn run(job: &FileJob) -> Result<JobOutput, Error> {
+    run_with(job, Sync::Now)
+}
+
+/// Runs one job. With [`Sync::Later`] the caller syncs the filesystem before anybody counts on it.
+fn run_with(job: &FileJob, sync: Sync) -> Result<JobOutput, Error> {
+    let grouped = sync;
     match job {
         FileJob::CreatePartition {
             folder,
             metadata,
             epochs,
-        } => create_partition(folder, metadata, epochs)?,
+        } => create_partition(folder, metadata, epochs, sync)?,
         FileJob::RemovePartition { folder, renamed } => remove_partition(folder, renamed)?,
         FileJob::Seal {
             folder,
@@ -262,27 +342,39 @@ pub fn run(job: &FileJob) -> Result<JobOutput, Error> {
             snapshot,
             epochs,
             next_base,
+            sync,
         } => {
             // Before the seal, which ends with a sync of the folder.
             if let Some(next) = next_base {
                 create_segment(folder, *next)?;
             }
-            seal(folder, *base_offset, *size_bytes, index, snapshot, epochs)?;
+            let sync = if grouped == Sync::Later { grouped } else { *sync };
+            seal(folder, *base_offset, *size_bytes, index, snapshot, epochs, sync)?;
         }
         FileJob::ExtendIndex {
             folder,
             base_offset,
             index,
-        } => extend_index(folder, *base_offset, index, false)?,
+        } => extend_index(folder, *base_offset, index, false, grouped)?,
         FileJob::RemoveSegments { folder, base_offsets } => {
             base_offsets
                 .iter()
                 .try_for_each(|base| remove_segment(folder, *base))?;
         }
-        FileJob::Replace { path, content } => files::replace(path, content)?,
+        FileJob::Replace {
+            path,
+            content,
+            after_sync,
+        } => {
+            if let Some(folder) = path.parent().filter(|_| *after_sync) {
+                files::sync_filesystem(folder)?;
+            }
+            files::replace(path, content)?;
+        }
         FileJob::Prewrite { path, from, to } => {
             // On a full disk the last of its space is left to the segments.
-            files::prewrite(path, *from, *to).inspect_err(|_| drop(files::truncate(path, *from)))?;
+            files::prewrite(path, *from, *to)
+                .inspect_err(|_| drop(files::truncate(path, *from, Sync::Now)))?;
         }
         FileJob::LoadIndex {
             folder,
@@ -323,21 +415,25 @@ pub fn segment_file(folder: &Path, base_offset: i64, suffix: &str) -> PathBuf {
     folder.join(format!("{base_offset:020}{suffix}"))
 }
 
-fn create_partition(folder: &Path, metadata: &str, epochs: &str) -> Result<(), Error> {
-    files::create_dir(folder)?;
-    let metadata_path = folder.join(crate::checkpoint::PARTITION_METADATA_FILE);
-    if !metadata_path.exists() {
-        files::replace(&metadata_path, metadata.as_bytes())?;
+fn create_partition(folder: &Path, metadata: &str, epochs: &str, sync: Sync) -> Result<(), Error> {
+    files::create_dir_with(folder, sync)?;
+    let texts = [
+        (crate::checkpoint::PARTITION_METADATA_FILE, metadata),
+        (crate::checkpoint::LEADER_EPOCH_FILE, epochs),
+    ];
+    for (name, text) in texts {
+        let path = folder.join(name);
+        if !path.exists() {
+            files::replace_with(&path, text.as_bytes(), sync)?;
+        }
     }
-    let epochs_path = folder.join(crate::checkpoint::LEADER_EPOCH_FILE);
-    if !epochs_path.exists() {
-        files::replace(&epochs_path, epochs.as_bytes())?;
+    if !files::list(folder)?.iter().any(|e| e.name.ends_with(".log")) {
+        create_segment(folder, 0)?;
     }
-    let is_new = !files::list(folder)?.iter().any(|e| e.name.ends_with(".log"));
-    for suffix in [".timeindex", ".index", ".log"].iter().filter(|_| is_new) {
-        files::create_file(&segment_file(folder, 0, suffix))?;
+    match sync {
+        Sync::Now => files::sync_dir(folder),
+        Sync::Later => Ok(()),
     }
-    files::sync_dir(folder)
 }
 
 fn create_segment(folder: &Path, base_offset: i64) -> Result<(), Error> {
@@ -359,24 +455,32 @@ fn seal(
     index: &IndexTail,
     snapshot: &(i64, Vec<u8>),
     epochs: &str,
+    sync: Sync,
 ) -> Result<(), Error> {
-    files::truncate(&segment_file(folder, base_offset, ".log"), size_bytes)?;
-    extend_index(folder, base_offset, index, true)?;
-    files::replace(&segment_file(folder, snapshot.0, ".snapshot"), &snapshot.1)?;
-    files::replace(
+    files::truncate(&segment_file(folder, base_offset, ".log"), size_bytes, sync)?;
+    extend_index(folder, base_offset, index, true, sync)?;
+    files::replace_with(&segment_file(folder, snapshot.0, ".snapshot"), &snapshot.1, sync)?;
+    files::replace_with(
         &folder.join(crate::checkpoint::LEADER_EPOCH_FILE),
         epochs.as_bytes(),
+        sync,
     )
 }
 
-fn extend_index(folder: &Path, base_offset: i64, index: &IndexTail, whole: bool) -> Result<(), Error> {
+fn extend_index(
+    folder: &Path,
+    base_offset: i64,
+    index: &IndexTail,
+    whole: bool,
+    sync: Sync,
+) -> Result<(), Error> {
     let parts = [
         (".index", index.offset_at, &index.offset_bytes),
         (".timeindex", index.time_at, &index.time_bytes),
     ];
     for (suffix, at, bytes) in parts {
         if whole || !bytes.is_empty() {
-            files::write_tail(&segment_file(folder, base_offset, suffix), at, bytes)?;
+            files::write_tail(&segment_file(folder, base_offset, suffix), at, bytes, sync)?;
         }
     }
     Ok(())

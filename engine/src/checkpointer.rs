@@ -248,7 +248,15 @@ impl Shard {
         let content = states::encode_file(self.journal.id(), start, position, &parts);
         let path = crate::recover::checkpoint_path(&self.config.data_dir, self.config.core);
         let token = self.ops.start(Op::Checkpoint(self.checkpointer.number));
-        self.submit_job(io, token, FileJob::Replace { path, content });
+        self.submit_job(
+            io,
+            token,
+            FileJob::Replace {
+                path,
+                content,
+                after_sync: self.stopping,
+            },
+        );
         self.checkpointer.stage = Stage::Writing { start };
     }
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use crate::background::{FileJob, IndexTail, JobOutput};
 use crate::error::{Error, is_disk_full};
+use crate::io::files;
 use crate::io::{ALIGN, Durability, FileId, Io, Open};
 use crate::log::PartitionLog;
 use crate::ops::Op;
@@ -326,6 +327,11 @@ impl Shard {
             snapshot: segment.snapshot.clone().unwrap_or_default(),
             epochs,
             next_base,
+            sync: if self.stopping {
+                files::Sync::Later
+            } else {
+                files::Sync::Now
+            },
         };
         let token = self.ops.start(Op::Seal(slot, base));
         self.submit_job(io, token, job);

@@ -14,7 +14,7 @@ use crate::index::{
     OFFSET_ENTRY_BYTES, SparseIndex, TIME_ENTRY_BYTES, search_page, search_time_page, validate_offset_file,
     validate_time_file,
 };
-use crate::io::files;
+use crate::io::files::{self, Sync};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 1 << 20;
@@ -184,7 +184,12 @@ pub fn write_whole_index(folder: &Path, base_offset: i64, index: &mut SparseInde
         (".timeindex", unwritten.time_position, unwritten.time_bytes),
     ];
     for (suffix, at, bytes) in parts {
-        files::write_tail(&segment_file(folder, base_offset, suffix), at, &bytes)?;
+        files::write_tail(
+            &segment_file(folder, base_offset, suffix),
+            at,
+            &bytes,
+            Sync::Later,
+        )?;
     }
     index.forget_written(index.offset_count(), index.time_count());
     Ok(())

@@ -155,12 +155,12 @@ mod tests {
     #[test]
     fn every_pair_is_connected_and_only_it() {
         let mut ports = ports(3);
-        for sender in 0..3 {
+        for (sender, port) in ports.iter_mut().enumerate() {
             for receiver in (0..3).filter(|r| *r != sender) {
-                ports[sender].send(receiver, (sender, receiver));
+                port.send(receiver, (sender, receiver));
             }
             let mut woken = Vec::new();
-            assert!(!ports[sender].flush(|core| woken.push(core)));
+            assert!(!port.flush(|core| woken.push(core)));
             assert_eq!(woken, (0..3).filter(|r| *r != sender).collect::<Vec<_>>());
         }
         for (receiver, port) in ports.iter_mut().enumerate() {

@@ -45,12 +45,22 @@ impl<T> At<T> for io::Result<T> {
 /// # Errors
 /// Also when the path exists and is no folder.
 pub fn create_dir(path: &Path) -> Result<()> {
+    create_dir_with(path, Sync::Now)
+}
+
+/// The same, durable when asked for.
+///
+/// # Errors
+/// As [`create_dir`].
+pub fn create_dir_with(path: &Path, sync: Sync) -> Result<()> {
     match fs::create_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
         outcome => outcome.at(path, "create")?,
     }
-    sync_dir(path)?;
-    sync_parent(path)
+    match sync {
+        Sync::Now => sync_dir(path).and_then(|()| sync_parent(path)),
+        Sync::Later => Ok(()),
+    }
 }
 
 /// Creates an empty file that must not exist yet.
@@ -75,14 +85,43 @@ pub fn sync_dir(path: &Path) -> Result<()> {
     File::open(path).and_then(|dir| dir.sync_all()).at(path, "sync")
 }
 
+/// When a change of files is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sync {
+    /// When the job is done.
+    Now,
+    /// With the next [`sync_filesystem`]: where thousands of files change, one sync for all of them takes the time of a few.
+    Later,
+}
+
+impl Sync {
+    fn file(self, file: &File, path: &Path) -> Result<()> {
+        match self {
+            Sync::Now => file.sync_all().at(path, "sync"),
+            Sync::Later => Ok(()),
+        }
+    }
+}
+
+/// Makes everything durable that was changed on the filesystem the path is on (syncfs).
+///
+/// # Errors
+/// The system's, also for a failed write of any file there since the last call.
+pub fn sync_filesystem(path: &Path) -> Result<()> {
+    let folder = File::open(path).at(path, "open")?;
+    rustix::fs::syncfs(&folder)
+        .map_err(io::Error::from)
+        .at(path, "sync the filesystem of")
+}
+
 /// Cuts the file, or extends it with a hole, to exactly `bytes`.
 ///
 /// # Errors
 /// The system's.
-pub fn truncate(path: &Path, bytes: u64) -> Result<()> {
+pub fn truncate(path: &Path, bytes: u64, sync: Sync) -> Result<()> {
     let file = OpenOptions::new().write(true).open(path).at(path, "open")?;
     file.set_len(bytes).at(path, "truncate")?;
-    file.sync_all().at(path, "sync")
+    sync.file(&file, path)
 }
 
 /// Replaces, or creates, a small file as a whole: whoever reads it, also after a power cut, finds the old content or
@@ -91,19 +130,46 @@ pub fn truncate(path: &Path, bytes: u64) -> Result<()> {
 /// # Errors
 /// The system's. The old content is then untouched, or (when syncing the folder failed) already replaced.
 pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
+    replace_with(path, content, Sync::Now)
+}
+
+/// The same, durable when asked for. With [`Sync::Later`] a power cut before it may leave the new name on an empty file.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_with(path: &Path, content: &[u8], sync: Sync) -> Result<()> {
     let beside = beside(path);
     let mut file = File::create(&beside).at(&beside, "create")?;
     file.write_all(content).at(&beside, "write")?;
-    file.sync_all().at(&beside, "sync")?;
+    sync.file(&file, &beside)?;
     fs::rename(&beside, path).at(path, "replace")?;
-    sync_parent(path)
+    match sync {
+        Sync::Now => sync_parent(path),
+        Sync::Later => Ok(()),
+    }
+}
+
+/// Waits until the direct writes of a predecessor that was killed are done, so that none of them lands on what is written next:
+/// its io_uring ends some milliseconds after its process. Changing a file's length waits for them (`inode_dio_wait` in
+/// ext4 and xfs); afterwards the length is what it was. A missing file is fine.
+///
+/// # Errors
+/// The system's.
+pub fn settle(path: &Path) -> Result<()> {
+    let file = match OpenOptions::new().write(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        outcome => outcome.at(path, "open")?,
+    };
+    let bytes = file.metadata().at(path, "stat")?.len();
+    file.set_len(bytes + 1).at(path, "extend")?;
+    file.set_len(bytes).at(path, "truncate")
 }
 
 /// Makes `bytes` the end of the file from byte `at` on, whatever was there; the file is made when missing.
 ///
 /// # Errors
 /// The system's.
-pub fn write_tail(path: &Path, at: u64, bytes: &[u8]) -> Result<()> {
+pub fn write_tail(path: &Path, at: u64, bytes: &[u8], sync: Sync) -> Result<()> {
     let file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -112,7 +178,7 @@ pub fn write_tail(path: &Path, at: u64, bytes: &[u8]) -> Result<()> {
         .at(path, "open")?;
     file.write_all_at(bytes, at).at(path, "write")?;
     file.set_len(at + bytes.len() as u64).at(path, "truncate")?;
-    file.sync_all().at(path, "sync")
+    sync.file(&file, path)
 }
 
 /// Renames a file or folder, replacing a file of the new name.
@@ -353,7 +419,7 @@ mod tests {
         create_dir(&sub).unwrap();
         create_dir(&sub).unwrap();
         create_file(&dir.path().join("a")).unwrap();
-        truncate(&dir.path().join("a"), 123).unwrap();
+        truncate(&dir.path().join("a"), 123, Sync::Now).unwrap();
         let entry = |name: &str, is_dir, bytes| Entry {
             name: name.into(),
             is_dir,
@@ -402,7 +468,7 @@ mod tests {
         let dir = folder();
         let path = dir.path().join("x.log");
         create_file(&path).unwrap();
-        truncate(&path, 3 * SHRINK_STEP_BYTES + 5).unwrap();
+        truncate(&path, 3 * SHRINK_STEP_BYTES + 5, Sync::Now).unwrap();
         remove_large_file(&path).unwrap();
         remove_large_file(&path).unwrap();
         assert!(!path.exists());

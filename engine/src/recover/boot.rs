@@ -60,6 +60,7 @@ pub fn prepare(data_dir: &Path, ids: &[u64], logs: &[&LogState]) -> Result<Vec<J
 
 fn prepare_journal(data_dir: &Path, core: usize, id: u64) -> Result<JournalFile, Error> {
     let path = journal_path(data_dir, core);
+    files::settle(&path)?;
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -121,6 +122,8 @@ pub struct Stopped {
 /// Ends a clean stop, once every shard has stopped: Kafka's text checkpoints are written, the clean-shutdown file says that
 /// all of it holds, and our own files go.
 pub fn finish_stop(data_dir: &Path, stopped: &[Stopped], broker_epoch: i64) -> Result<(), Error> {
+    // The shards' last seals left this to be done once for all of them.
+    files::sync_filesystem(data_dir)?;
     let lines = |offset: &dyn Fn(&Stopped) -> Option<i64>| {
         let mut entries: Vec<OffsetEntry> = stopped
             .iter()

@@ -12,7 +12,7 @@ use crate::checkpoint::{self, OffsetEntry};
 use crate::epochs::LeaderEpochs;
 use crate::error::Error;
 use crate::index::SparseIndex;
-use crate::io::files;
+use crate::io::files::{self, Sync};
 use crate::log::LogState;
 use crate::producers::ProducerStates;
 use crate::scan;
@@ -131,6 +131,9 @@ pub(super) fn resume(
     let is_known = known.is_some();
     let mut state = known.unwrap_or_else(|| LogState::empty(name.to_owned(), topic_id, INTERVAL_BYTES, 0));
     let active = state.active().base_offset;
+    for (base, _) in listing.logs.iter().filter(|l| l.0 >= active) {
+        files::settle(&segment_file(&folder, *base, ".log"))?;
+    }
     let older: Vec<Segment> = if is_known {
         listing
             .logs
@@ -141,6 +144,8 @@ pub(super) fn resume(
     } else {
         Vec::new()
     };
+    let sealed: Vec<(i64, u64)> = older.iter().map(|s| (s.base_offset, s.size_bytes)).collect();
+    rebuild_snapshots(&folder, &listing, &sealed, active, report)?;
     for segment in older.into_iter().rev() {
         if !listing.has_indexes(segment.base_offset) {
             report.scanned_segments += 1;
@@ -158,6 +163,43 @@ pub(super) fn resume(
         rebuild_active(&folder, &mut state)?;
     }
     Ok(Reviving::new(folder, state, is_known, listing))
+}
+
+/// Takes the producers' snapshots at the ends of sealed segments again where they are missing, from the newest one before.
+/// `segments`: base offset and bytes of each segment but the active one; `active` is where that starts.
+fn rebuild_snapshots(
+    folder: &Path,
+    listing: &Listing,
+    segments: &[(i64, u64)],
+    active: i64,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let ends = segments.iter().skip(1).map(|s| s.0).chain([active]);
+    let mut producers: Option<ProducerStates> = None;
+    for (&(base, size), end) in segments.iter().zip(ends) {
+        if listing.snapshots.binary_search(&end).is_ok() {
+            producers = None;
+            continue;
+        }
+        let before = match producers.take() {
+            Some(known) => known,
+            None => snapshot_at(folder, base)?.unwrap_or_default(),
+        };
+        report.scanned_segments += 1;
+        let after = producers.insert(before);
+        scan::walk(&segment_file(folder, base, ".log"), 0, size, |_, header, _| {
+            after.record(header, header.base_offset, header.max_timestamp_ms);
+            ControlFlow::Continue(())
+        })?;
+        let path = segment_file(folder, end, ".snapshot");
+        files::replace_with(&path, &after.encode_snapshot(), Sync::Later)?;
+    }
+    Ok(())
+}
+
+fn snapshot_at(folder: &Path, offset: i64) -> Result<Option<ProducerStates>, Error> {
+    let bytes = files::read_small(&segment_file(folder, offset, ".snapshot"))?;
+    Ok(bytes.and_then(|b| ProducerStates::decode_snapshot(&b, offset).ok()))
 }
 
 /// The active segment's index files are gone: the checkpointed part of its log is read for them.
@@ -261,6 +303,8 @@ impl Opening<'_> {
             return Ok(None);
         };
         state.producers = producers;
+        let sealed = &self.listing.logs[..self.listing.logs.len() - 1];
+        rebuild_snapshots(&self.folder, &self.listing, sealed, base, self.report)?;
         for &(base, size) in self.listing.logs.iter().rev().skip(1) {
             if !self.listing.has_indexes(base) {
                 self.report.scanned_segments += 1;
@@ -289,12 +333,7 @@ impl Opening<'_> {
             none.reset(end_offset);
             return Ok((!self.listing.has_bytes()).then_some(none));
         }
-        self.snapshot(end_offset)
-    }
-
-    fn snapshot(&self, offset: i64) -> Result<Option<ProducerStates>, Error> {
-        let bytes = files::read_small(&segment_file(&self.folder, offset, ".snapshot"))?;
-        Ok(bytes.and_then(|b| ProducerStates::decode_snapshot(&b, offset).ok()))
+        snapshot_at(&self.folder, end_offset)
     }
 
     /// Reads every segment that may hold something at or after `from`, and those the newest snapshot does not cover.
@@ -339,7 +378,7 @@ impl Opening<'_> {
             .rev()
             .filter(|s| **s <= offset.max(first))
         {
-            if let Some(producers) = self.snapshot(at)? {
+            if let Some(producers) = snapshot_at(&self.folder, at)? {
                 return Ok((producers, at));
             }
         }
@@ -386,7 +425,7 @@ impl Opening<'_> {
                     end.position
                 ));
             }
-            files::truncate(&path, end.position)?;
+            files::truncate(&path, end.position, Sync::Later)?;
         }
         let (folder, active) = (&self.folder, state.active_mut());
         active.allocated_bytes = active.size_bytes;

@@ -132,6 +132,10 @@ pub fn open(data_dir: &Path) -> Result<Recovered, Error> {
             logs.insert((*name).to_owned(), log);
         }
     }
+    if matches!(left, Left::Killed | Left::Foreign) || report.scanned_segments > 0 {
+        // What was restored or built again so far is in the page cache only.
+        files::sync_filesystem(data_dir)?;
+    }
     let leftovers = names
         .iter()
         .filter(|n| n.ends_with("-delete"))

@@ -9,7 +9,7 @@ use super::{INTERVAL_BYTES, Report};
 use crate::background::segment_file;
 use crate::batch;
 use crate::error::Error;
-use crate::io::files;
+use crate::io::files::{self, Sync};
 use crate::journal::format::{Entry, EntryKind};
 use crate::log::LogState;
 use crate::segment::{Phase, Segment};
@@ -105,7 +105,7 @@ impl Reviving {
     }
 
     fn seal_all(&mut self) -> Result<(), Error> {
-        self.sync_active()?;
+        self.active = None;
         for segment in self
             .state
             .segments
@@ -113,32 +113,32 @@ impl Reviving {
             .filter(|s| s.phase == Phase::Sealing)
         {
             let base = segment.base_offset;
-            files::truncate(&segment_file(&self.folder, base, ".log"), segment.size_bytes)?;
+            files::truncate(
+                &segment_file(&self.folder, base, ".log"),
+                segment.size_bytes,
+                Sync::Later,
+            )?;
             if let Some(mut index) = segment.index.take() {
                 crate::scan::write_whole_index(&self.folder, base, &mut index)?;
             }
             if let Some((offset, bytes)) = segment.snapshot.take() {
-                files::replace(&segment_file(&self.folder, offset, ".snapshot"), &bytes)?;
+                files::replace_with(
+                    &segment_file(&self.folder, offset, ".snapshot"),
+                    &bytes,
+                    Sync::Later,
+                )?;
             }
             *segment = Segment::sealed(base, segment.size_bytes);
         }
         Ok(())
     }
 
-    fn sync_active(&mut self) -> Result<(), Error> {
-        match self.active.take() {
-            Some(file) => file.sync_data().map_err(Error::io("sync", &self.folder)),
-            None => Ok(()),
-        }
-    }
-
-    /// The journal's end: everything is synced, and what lies behind the log's end is taken away.
+    /// The journal's end: what lies behind the log's end is taken away. The caller syncs, for all partitions at once.
     pub(super) fn finish(mut self, points: &Points, report: &mut Report) -> Result<LogState, Error> {
         if !self.is_known && self.restored == 0 && self.listing.has_bytes() {
             let data_dir = self.folder.parent().map(PathBuf::from).unwrap_or_default();
             return folder::open(&data_dir, &self.state.name, points, false, report);
         }
-        self.sync_active()?;
         let active = self.state.active_mut();
         let (base, size) = (active.base_offset, active.size_bytes);
         if let Some(index) = active.index.as_mut() {
@@ -158,7 +158,6 @@ impl Reviving {
         for (base, _) in self.listing.logs.iter().filter(|l| l.0 > base) {
             crate::background::remove_segment(&self.folder, *base)?;
         }
-        files::sync_dir(&self.folder)?;
         // Segments may have gone before the entry that says so was durable.
         let first = self.state.segments.front().map_or(0, |s| s.base_offset);
         self.state.log_start_offset = self.state.log_start_offset.max(first);

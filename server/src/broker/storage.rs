@@ -74,7 +74,7 @@ pub fn open(config: &Config, identity: &Identity, cores: usize) -> Result<Storag
     let openings = openings(config, identity, &image, start.epoch, &mut logs);
     set_strays_aside(data_dir, logs.keys())?;
     make_folders(data_dir, &openings)?;
-    recovered.leftovers.into_iter().for_each(remove_leftover);
+    remove_leftovers(recovered.leftovers);
     let partitions = openings.len() - 1;
     let journals = journals(data_dir, cores, &openings)?;
     let mut shares: Vec<(Vec<Opening>, JournalFile)> =
@@ -171,7 +171,17 @@ fn make_folders(data_dir: &Path, openings: &[Opening]) -> Result<(), StartError>
     Ok(())
 }
 
-/// What was deleted before the last stop, and not gone yet.
+/// What was deleted before the last stop, and not gone yet. Nobody waits for it.
+fn remove_leftovers(folders: Vec<std::path::PathBuf>) {
+    if folders.is_empty() {
+        return;
+    }
+    let work = move || folders.into_iter().for_each(remove_leftover);
+    if let Err(error) = std::thread::Builder::new().name("leftovers".into()).spawn(work) {
+        crate::warn!("folders of deleted topics stay until the next start: {error}");
+    }
+}
+
 fn remove_leftover(folder: std::path::PathBuf) {
     let job = FileJob::RemovePartition {
         renamed: folder.clone(),

@@ -341,7 +341,10 @@ impl Disk {
             },
             Work::Write { .. } => Event::Wrote { token, result: plain },
             Work::Sync { .. } => Event::Synced { token, result: plain },
-            Work::Allocate { .. } => Event::Allocated { token, result: plain },
+            Work::Allocate { .. } => Event::Allocated {
+                token,
+                result: allocated(plain),
+            },
         });
         if let Some(file) = file {
             self.file(file).pending -= 1;
@@ -537,4 +540,12 @@ fn copy_of(error: &io::Error) -> io::Error {
     error
         .raw_os_error()
         .map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
+}
+
+/// A filesystem that cannot allocate space ahead gets it as the file is written.
+fn allocated(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
+        other => other,
+    }
 }
