@@ -183,6 +183,16 @@ impl Conn {
             && self.unsent_bytes() <= MAX_UNSENT_BYTES
     }
 
+    /// Whether produce requests are waiting or running: more of them would only wait for the same room.
+    pub fn is_producing(&self) -> bool {
+        let running = matches!(self.running, Running::Produces(n) if n > 0);
+        running
+            || self
+                .waiting
+                .front()
+                .is_some_and(|frame| frame.starts_with(&PRODUCE_KEY))
+    }
+
     /// Whether nothing is left to do before the connection can be closed: the client ended it, or an answer
     /// asked for its end, and everything due before was sent.
     pub fn is_over(&self) -> bool {

@@ -138,13 +138,11 @@ impl Core {
         }
         let owners = items.iter().filter(|items| !items.is_empty()).count();
         call.pending = owners;
-        let may_wait = call.deadline > now && call.min_bytes > 0 && !call.is_urgent();
-        let watch_bytes = if may_wait {
-            call.min_bytes.div_ceil(owners.max(1))
-        } else {
-            0
-        };
+        // Owners read side by side, so each has its share; more than that it cannot be asked to wait for.
         let max_bytes = call.max_bytes / owners.max(1);
+        call.min_bytes = call.min_bytes.min(max_bytes);
+        let may_wait = call.deadline > now && call.min_bytes > 0 && !call.is_urgent();
+        let watch_bytes = if may_wait { call.min_bytes } else { 0 };
         let round = call.round;
         call.watching.clear();
         for (owner, items) in items
@@ -165,6 +163,7 @@ impl Core {
                     round,
                     max_bytes,
                     watch_bytes,
+                    owners,
                     items,
                 }),
             );
@@ -195,12 +194,11 @@ impl Core {
         let now = self.io.now();
         let stopping = self.stop.is_stopping();
         let Some(call) = self.fetch_call(id) else { return };
-        let nothing_to_wait_for = call.wanted.is_empty() && call.min_bytes == 0;
         if call.found_bytes() >= call.min_bytes.max(1)
             || call.min_bytes == 0
             || call.is_urgent()
             || call.deadline <= now
-            || nothing_to_wait_for
+            || call.wanted.is_empty()
             || stopping
         {
             return self.finish_fetch(id);

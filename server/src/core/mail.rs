@@ -159,8 +159,10 @@ pub struct ReadOrder {
     pub round: u32,
     /// The most bytes altogether, unless the first batch alone is larger.
     pub max_bytes: usize,
-    /// When fewer bytes than this are there, tell when as many have come. 0: do not watch.
+    /// When fewer bytes than this are there, tell when this owner's share of what is missing has come. 0: do not watch.
     pub watch_bytes: usize,
+    /// Number of owners that read for the fetch.
+    pub owners: usize,
     /// What to read, in order.
     pub items: Vec<ReadItem>,
 }

@@ -233,6 +233,7 @@ impl Core {
                 self.on_committed(ticket);
                 self.on_deletions_committed(ticket);
                 self.on_control_committed(ticket);
+                self.retry_questions();
             }
             ShardEvent::Advanced(slot) => self.on_advanced(slot),
             ShardEvent::ReadDone { token, result } => self.on_disk_read(token, result),
@@ -265,7 +266,10 @@ impl Core {
             Mail::Read(order) => self.take_read(order),
             Mail::ReadDone { call, round, parts } => self.on_read_done(call, round, parts),
             Mail::Moved { owner, call, round } => self.on_moved(owner, call, round),
-            Mail::Unwatch { origin, call } => self.watches.remove((origin, call)),
+            Mail::Unwatch { origin, call } => {
+                self.reads.stop_watching((origin, call));
+                self.watches.remove((origin, call));
+            }
             Mail::Ask(order) => self.take_ask(order),
             Mail::Told { call, answers } => self.on_told(call, answers),
             Mail::Control(order) => self.take_control(*order),

@@ -1,5 +1,6 @@
 //! Sockets of one core: what they bring, what they are told, when they are paused and when they are closed.
 //!
+//! While the engine has no room for what producers send, sockets with produce requests in progress are not read from; all others are.
 //! Frames of all connections together have a limit. When it is reached every socket is paused but the one whose unfinished frame
 //! is the oldest: it goes on, so that something can always be finished; if it brings nothing for
 //! [`FAVOUR_FOR`] while the others wait, it is closed and the next one has its turn.
@@ -32,6 +33,8 @@ pub struct Conns {
     held_bytes: usize,
     /// Whether the limit on them is reached.
     crowded: bool,
+    /// Whether the engine has no room for what producers send.
+    clogged: bool,
     /// Connections to look at before the turn ends.
     dirty: Vec<ConnId>,
     /// When to look at all of them.
@@ -266,8 +269,9 @@ impl Core {
     /// Receives or pauses, as the connection and the core's memory want.
     fn steer(&mut self, id: ConnId) {
         let may = !self.stop.is_stopping() && !self.conns.crowded;
+        let clogged = self.conns.clogged;
         let Some(open) = self.conns.get(id) else { return };
-        let receive = may && open.conn.wants_bytes();
+        let receive = may && open.conn.wants_bytes() && !(clogged && open.conn.is_producing());
         if std::mem::replace(&mut open.conn.receiving, receive) != receive {
             if receive {
                 self.io.receive(id)
@@ -281,23 +285,16 @@ impl Core {
     fn relieve_crowd(&mut self) {
         let limit = self.frame_limit_bytes;
         // Left only well below the limit, so that the sockets are not switched with every frame.
-        let full = self.appends.is_full();
         let crowded = match self.conns.crowded {
-            false => self.conns.held_bytes > limit || full,
-            true => self.conns.held_bytes > limit / 4 * 3 || full,
+            false => self.conns.held_bytes > limit,
+            true => self.conns.held_bytes > limit / 4 * 3,
         };
-        if crowded == self.conns.crowded && !crowded {
-            return;
-        }
-        if crowded != self.conns.crowded {
-            crate::debug!(
-                "{} bytes of frames held, crowded: {crowded}",
-                self.conns.held_bytes
-            );
-            self.conns.crowded = crowded;
+        let clogged = self.appends.is_full();
+        if (crowded, clogged) != (self.conns.crowded, self.conns.clogged) {
+            (self.conns.crowded, self.conns.clogged) = (crowded, clogged);
             self.conns.ids().into_iter().for_each(|id| self.steer(id));
         }
-        if crowded && !full {
+        if crowded {
             self.favour_oldest();
         }
     }

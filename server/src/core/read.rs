@@ -9,6 +9,7 @@ use ringlog_engine::shard::{Offsets, ReadData, ReadError, ReadOutcome, ReadReque
 
 use super::Core;
 use super::mail::{Mail, PartRead, ReadFailure, ReadItem, ReadOrder};
+use crate::parked::Waiter;
 
 /// What an owner holds of reads.
 #[derive(Debug, Default)]
@@ -36,6 +37,14 @@ impl Reads {
     fn next_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
+    }
+
+    /// The fetch is over: what is still being read for it must not begin to watch when it ends.
+    pub fn stop_watching(&mut self, waiter: Waiter) {
+        let jobs = self.jobs.values_mut();
+        for job in jobs.filter(|job| (job.order.origin, job.order.call) == waiter) {
+            job.order.watch_bytes = 0;
+        }
     }
 }
 
@@ -190,6 +199,7 @@ impl Core {
             call,
             round,
             watch_bytes,
+            owners,
             ..
         } = job.order;
         let urgent = job
@@ -197,7 +207,7 @@ impl Core {
             .iter()
             .any(|part| part.error.is_some() || part.diverging.is_some());
         if watch_bytes > job.found && !urgent {
-            self.watch(&job, (watch_bytes - job.found) as u64);
+            self.watch(&job, (watch_bytes - job.found).div_ceil(owners) as u64);
         }
         self.post(
             origin,
@@ -242,7 +252,7 @@ impl Core {
     }
 
     /// Tells fetches that what they watch has moved.
-    pub(super) fn tell_moved(&mut self, fired: Vec<(crate::parked::Waiter, u32)>) {
+    pub(super) fn tell_moved(&mut self, fired: Vec<(Waiter, u32)>) {
         let owner = self.id;
         for ((origin, call), round) in fired {
             self.post(origin, Mail::Moved { owner, call, round });
