@@ -230,10 +230,11 @@ impl Plan {
             state,
         } in openings
         {
+            let options = spec.options;
             let slot = shard.add_partition(&*io, spec, state);
             match (key, start.take()) {
                 (Some(key), again) => {
-                    partitions.insert(key, topic, slot);
+                    partitions.insert(key, topic, slot, &options);
                     start = again;
                 }
                 (None, Some(start)) => control = Some(controller(&shared, start, slot)?),

@@ -17,7 +17,7 @@ use super::cluster::{ClientRequest, Decision};
 use super::mail::{ControlOrder, Mail, PartitionKey};
 use crate::conn::Answer;
 use crate::metadata::batches;
-use crate::metadata::image::{MetadataImage, ResourceType, Topic};
+use crate::metadata::image::{MetadataImage, Partition, ResourceType, Topic};
 use crate::metadata::records::Record;
 use crate::metadata::replay::Replay;
 
@@ -64,6 +64,8 @@ pub struct Update {
     pub opened: Vec<PartitionChange>,
     /// Partitions the one before has and it has not.
     pub closed: Vec<PartitionChange>,
+    /// Partitions of both whose leader epoch differs.
+    pub elected: Vec<PartitionChange>,
     /// Topics whose settings differ; `None`: a broker setting differs, so all may.
     pub reconfigured: Option<HashSet<Arc<str>>>,
 }
@@ -71,26 +73,28 @@ pub struct Update {
 impl Update {
     /// What changes from one image to the next.
     pub fn between(before: &MetadataImage, image: Arc<MetadataImage>) -> Update {
-        let mut update = Update {
-            image: image.clone(),
-            opened: Vec::new(),
-            closed: Vec::new(),
-            reconfigured: None,
-        };
+        let (mut opened, mut closed, mut elected) = (Vec::new(), Vec::new(), Vec::new());
         for topic in image.topics() {
             let known = before.topic_by_id(topic.id);
-            update.opened.extend(changes(topic, |index| {
-                known.is_none_or(|k| !k.partitions.contains_key(&index))
-            }));
+            let of = |index: i32| known.and_then(|known| known.partitions.get(&index));
+            opened.extend(changes(topic, |index, _| of(index).is_none()));
+            let has_moved =
+                |index: i32, epoch: i32| of(index).is_some_and(|known| known.leader_epoch != epoch);
+            elected.extend(changes(topic, has_moved));
         }
         for topic in before.topics() {
             let known = image.topic_by_id(topic.id);
-            update.closed.extend(changes(topic, |index| {
-                known.is_none_or(|k| !k.partitions.contains_key(&index))
-            }));
+            let is_there = |index: i32| known.is_some_and(|known| known.partitions.contains_key(&index));
+            closed.extend(changes(topic, |index, _| !is_there(index)));
         }
-        update.reconfigured = reconfigured(before, &image);
-        update
+        let reconfigured = reconfigured(before, &image);
+        Update {
+            image,
+            opened,
+            closed,
+            elected,
+            reconfigured,
+        }
     }
 
     /// Whether the topic's settings may differ.
@@ -101,9 +105,11 @@ impl Update {
     }
 }
 
-fn changes(topic: &Topic, differs: impl Fn(i32) -> bool) -> Vec<PartitionChange> {
-    let differing = topic.partitions.iter().filter(|(index, _)| differs(**index));
-    let change = |(index, partition): (&i32, &crate::metadata::image::Partition)| PartitionChange {
+/// The partitions of a topic for which index and leader epoch say so.
+fn changes(topic: &Topic, differs: impl Fn(i32, i32) -> bool) -> Vec<PartitionChange> {
+    let all = topic.partitions.iter();
+    let differing = all.filter(|(index, partition)| differs(**index, partition.leader_epoch));
+    let change = |(index, partition): (&i32, &Partition)| PartitionChange {
         key: PartitionKey {
             topic_id: topic.id,
             index: *index,
@@ -370,5 +376,63 @@ impl Core {
             other => self.conclude(other),
         }
         self.next_control();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::controller::testing::{id_of, image, setting, topic};
+    use crate::wire::metadata_records::{PartitionChangeRecord, RemoveTopicRecord};
+
+    fn between(before: &[Record], more: &[Record]) -> Update {
+        let after = image(&[before, more].concat());
+        Update::between(&image(before), Arc::new(after))
+    }
+
+    fn keys(changes: &[PartitionChange]) -> Vec<(String, i32)> {
+        let key = |change: &PartitionChange| (change.topic.to_string(), change.key.index);
+        changes.iter().map(key).collect()
+    }
+
+    #[test]
+    fn topics_come_and_go() {
+        let update = between(&topic("a", 1), &topic("b", 2));
+        assert_eq!(keys(&update.opened), [("b".to_owned(), 0), ("b".to_owned(), 1)]);
+        assert!(update.closed.is_empty() && update.elected.is_empty());
+        let topic_id = id_of("a");
+        let update = between(&topic("a", 2), &[RemoveTopicRecord { topic_id }.into()]);
+        assert_eq!(keys(&update.closed), [("a".to_owned(), 0), ("a".to_owned(), 1)]);
+        assert!(update.opened.is_empty());
+    }
+
+    #[test]
+    fn an_election_is_told_and_opens_nothing() {
+        let change = PartitionChangeRecord {
+            partition_id: 1,
+            topic_id: id_of("a"),
+            leader: 1,
+            ..Default::default()
+        };
+        let update = between(&topic("a", 2), &[change.into()]);
+        assert_eq!(keys(&update.elected), [("a".to_owned(), 1)]);
+        assert_eq!(update.elected[0].leader_epoch, 1);
+        assert!(update.opened.is_empty() && update.closed.is_empty());
+    }
+
+    #[test]
+    fn settings_reach_the_topics_they_are_for() {
+        let before = [topic("a", 1), topic("b", 1)].concat();
+        let of_a = between(&before, &[setting(2, "a", "retention.ms", "5")]);
+        let names = ["a", "b"].map(Arc::<str>::from);
+        assert_eq!(
+            names.each_ref().map(|name| of_a.changes_settings_of(name)),
+            [true, false]
+        );
+        let of_all = between(&before, &[setting(4, "", "log.retention.ms", "5")]);
+        assert_eq!(
+            names.each_ref().map(|name| of_all.changes_settings_of(name)),
+            [true, true]
+        );
     }
 }

@@ -33,6 +33,7 @@ pub struct Partitions {
 struct Open {
     slot: Slot,
     topic: Arc<str>,
+    is_compacted: bool,
 }
 
 impl Partitions {
@@ -42,8 +43,21 @@ impl Partitions {
     }
 
     /// Notes a partition that is open.
-    pub fn insert(&mut self, key: PartitionKey, topic: Arc<str>, slot: Slot) {
-        self.open.insert(key, Open { slot, topic });
+    pub fn insert(&mut self, key: PartitionKey, topic: Arc<str>, slot: Slot, options: &LogOptions) {
+        let is_compacted = options.may_have_gaps;
+        self.open.insert(
+            key,
+            Open {
+                slot,
+                topic,
+                is_compacted,
+            },
+        );
+    }
+
+    /// Whether the partition's topic is compacted, so that every record needs a key.
+    pub fn is_compacted(&self, key: &PartitionKey) -> bool {
+        self.open.get(key).is_some_and(|open| open.is_compacted)
     }
 
     fn job(&mut self) -> u64 {
@@ -149,8 +163,10 @@ impl Core {
             leader_epoch: change.leader_epoch,
             options: log_options(&settings),
         };
+        let options = spec.options;
         let slot = self.shard.add_partition(&*self.io, spec, None);
-        self.partitions.insert(change.key, change.topic.clone(), slot);
+        self.partitions
+            .insert(change.key, change.topic.clone(), slot, &options);
     }
 
     fn ready_when_made(&mut self) {
@@ -181,16 +197,17 @@ impl Core {
     /// Makes the update's image the one all requests see.
     pub(super) fn publish(&mut self, update: &Update) {
         self.image = update.image.clone();
-        for open in self
-            .partitions
-            .open
-            .values()
-            .filter(|open| update.changes_settings_of(&open.topic))
-        {
-            let settings = self
-                .image
-                .topic_settings(&self.shared.config, self.shared.node.id, &open.topic);
-            self.shard.set_options(open.slot, log_options(&settings));
+        let open = self.partitions.open.values_mut();
+        for open in open.filter(|open| update.changes_settings_of(&open.topic)) {
+            let (config, node_id) = (&self.shared.config, self.shared.node.id);
+            let options = log_options(&update.image.topic_settings(config, node_id, &open.topic));
+            open.is_compacted = options.may_have_gaps;
+            self.shard.set_options(open.slot, options);
+        }
+        for change in &update.elected {
+            if let Some(slot) = self.partitions.slot(&change.key) {
+                self.shard.set_leader_epoch(slot, change.leader_epoch);
+            }
         }
         self.post(0, Mail::Ready);
     }

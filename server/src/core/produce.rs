@@ -132,6 +132,10 @@ impl Core {
         let mut rest = Vec::new();
         let mut items = order.items.into_iter();
         while let Some(item) = items.next() {
+            if let Some(refused) = self.refuse_contents(&item) {
+                results.push((item.place, Err(refused)));
+                continue;
+            }
             let appended = if expired && self.appends.is_full() {
                 Err(AppendError::Busy)
             } else {
@@ -149,6 +153,13 @@ impl Core {
         self.settle_or_wait(order.origin, order.call, order.wait, ticket, results);
         order.items = rest;
         (!order.items.is_empty()).then_some(order)
+    }
+
+    /// What only a look into the batch can tell.
+    fn refuse_contents(&self, item: &AppendItem) -> Option<Refused> {
+        self.partitions
+            .is_compacted(&item.key)
+            .then(|| produce::refuse_without_key(&item.records))?
     }
 
     fn append_one(

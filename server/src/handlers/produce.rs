@@ -1,13 +1,14 @@
 //! Produce: which batches go where, and what the engine's verdict is called on the wire. Pure.
 //!
-//! A batch is looked at only as far as its header. Kafka also looks into uncompressed and compressed records: a record without a
-//! key for a compacted topic, or a timestamp out of range in the middle of a batch, is not noticed here.
+//! A batch is looked at only as far as its header, but for compacted topics, whose records need keys. Kafka also looks into
+//! compressed batches, and at the timestamps of all records: what is wrong there is not noticed here.
 
 use bytes::Bytes;
 use ringlog_engine::batch::{BatchHeader, Compression, HEADER_BYTES, MAGIC, Refusal, TimestampType};
 use ringlog_engine::producers::ProducerError;
 use ringlog_engine::shard::AppendError;
 
+use crate::cli::records::Batches;
 use crate::core::mail::{PartitionKey, Place};
 use crate::metadata::controller::names;
 use crate::metadata::image::MetadataImage;
@@ -42,8 +43,8 @@ pub struct Refused {
     pub code: ErrorCode,
     /// A sentence for a person.
     pub message: Option<String>,
-    /// Whether the error stands for the batch's records: they are named in `record_errors`.
-    pub names_record: bool,
+    /// The records of the batch, by their index, that the error is about: they are named in `record_errors`.
+    pub records: Vec<i32>,
 }
 
 /// What became of one batch.
@@ -55,7 +56,7 @@ impl Refused {
         Refused {
             code,
             message: Some(code.message().to_owned()),
-            names_record: false,
+            records: Vec::new(),
         }
     }
 
@@ -64,7 +65,7 @@ impl Refused {
         Refused {
             code,
             message: Some(message.into()),
-            names_record: false,
+            records: Vec::new(),
         }
     }
 }
@@ -235,6 +236,26 @@ fn tidy(mut records: Bytes) -> Bytes {
     own.into()
 }
 
+/// Why a compacted topic cannot take the batch, if it cannot: every record needs a key there. Said of batches that are not
+/// compressed; of the others it would take unpacking, which the broker does not do while a producer waits.
+pub fn refuse_without_key(records: &Bytes) -> Option<Refused> {
+    let batch = Batches::new(records.clone()).next()?.ok()?;
+    if batch.header.compression() != Compression::None || batch.check_crc().is_err() {
+        return None;
+    }
+    let walk = batch.records(records.len() as u64).ok()?;
+    let keyless = (0..)
+        .zip(walk)
+        .filter(|(_, record)| record.as_ref().is_ok_and(|record| record.key.is_none()));
+    let records: Vec<i32> = keyless.map(|(index, _)| index).collect();
+    let message = "a compacted topic takes only records with a key".to_owned();
+    (!records.is_empty()).then_some(Refused {
+        code: ErrorCode::InvalidRecord,
+        message: Some(message),
+        records,
+    })
+}
+
 /// What the engine's refusal is called.
 pub fn refusal(error: &AppendError) -> Refused {
     match error {
@@ -259,7 +280,7 @@ pub fn refusal(error: &AppendError) -> Refused {
             Refused::because(ErrorCode::RecordListTooLarge, message)
         }
         AppendError::Timestamp(timestamp) => Refused {
-            names_record: true,
+            records: vec![0],
             ..Refused::because(ErrorCode::InvalidTimestamp, timestamp.to_string())
         },
         AppendError::Busy => Refused::new(ErrorCode::RequestTimedOut),
@@ -306,13 +327,14 @@ pub fn refuse_unsettled(response: &mut ProduceResponse, refused: &Refused) {
 fn refuse(answer: &mut PartitionProduceResponse, refused: Refused) {
     answer.error_code = refused.code.code();
     answer.base_offset = -1;
-    if refused.names_record {
-        let batch_index_error_message = refused.message.clone();
-        answer.record_errors = vec![BatchIndexAndErrorMessage {
-            batch_index: 0,
-            batch_index_error_message,
-        }];
-    }
+    let named = refused
+        .records
+        .into_iter()
+        .map(|batch_index| BatchIndexAndErrorMessage {
+            batch_index,
+            batch_index_error_message: refused.message.clone(),
+        });
+    answer.record_errors = named.collect();
     answer.error_message = refused.message;
 }
 
