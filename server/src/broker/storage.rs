@@ -98,7 +98,8 @@ fn openings(
     epoch: i32,
     logs: &mut HashMap<String, LogState>,
 ) -> Vec<Opening> {
-    let mut openings = vec![metadata_log(epoch, logs.remove(LOG_DIRECTORY))];
+    // Epoch 0 is no quorum's: the first leader's is 1.
+    let mut openings = vec![metadata_log(epoch.max(1), logs.remove(LOG_DIRECTORY))];
     for topic in image.topics() {
         let options = log_options(&image.topic_settings(config, identity.node_id, &topic.name));
         for (index, partition) in topic.partitions.iter() {
