@@ -1,7 +1,7 @@
 //! The engine alone: what checking a batch costs, and what a durable append costs by size and by how many share a commit.
 //!
 //! `cargo bench -p ringlog-bench` runs all of it in about ten seconds, in a directory below the build's (a real disk,
-//! for direct I/O). Appends are a closed loop: `in flight` batches wait for their commit at any time.
+//! for direct I/O). `SYNC=flag` or `SYNC=fsync` picks one way of syncing for all sizes. Appends are a closed loop: `in flight` batches wait for their commit at any time.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use ringlog_engine::background::{Background, FileJob, run};
 use ringlog_engine::batch::{self, BatchBuilder};
 use ringlog_engine::checkpoint::encode_partition_metadata;
-use ringlog_engine::io::{Io, Ring, RingConfig};
+use ringlog_engine::io::{Io, Ring, RingConfig, SyncMethod};
 use ringlog_engine::recover::{self, boot};
 use ringlog_engine::shard::*;
 
@@ -80,10 +80,10 @@ fn open(data_dir: &Path) -> Result<Engine, Failure> {
     })?;
     let recovered = recover::open(data_dir)?;
     let journals = boot::prepare(data_dir, &[7], &recovered.logs.values().collect::<Vec<_>>())?;
-    let sync_method = if std::env::var_os("FSYNC").is_some() {
-        ringlog_engine::io::SyncMethod::Fsync
-    } else {
-        Default::default()
+    let sync_method = match std::env::var("SYNC").as_deref() {
+        Ok("flag") => SyncMethod::Flag,
+        Ok("fsync") => SyncMethod::Fsync,
+        _ => SyncMethod::default(),
     };
     let mut ring = Ring::new(&RingConfig {
         sync_method,

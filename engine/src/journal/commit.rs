@@ -19,6 +19,9 @@ use crate::tail::Place;
 /// Frames that wait for the disk hold at most this many bytes; beyond it appends are refused as busy.
 pub const MAX_QUEUED_BYTES: usize = 8 << 20;
 
+/// Appends from this size on share frames of the largest class while a write is in flight.
+const MANY_BYTES: usize = 16 << 10;
+
 /// How far one partition's log is durable once a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CommittedEnd {
@@ -196,12 +199,13 @@ impl Journal {
         })
     }
 
-    /// A lone append takes a small block; while a write is in flight many will share the frame.
+    /// A lone append takes a small block. While a write is in flight many will share the frame, and the larger they are
+    /// the more of them should: a commit costs little more for a megabyte than for a page.
     fn take_block(&self, io: &mut dyn Io, needed: usize) -> Option<Block> {
-        let wanted = if self.in_flight.is_some() {
-            Class::Large
-        } else {
-            Class::Medium
+        let wanted = match self.in_flight {
+            None => Class::Medium,
+            Some(_) if needed < MANY_BYTES => Class::Large,
+            Some(_) => Class::Huge,
         };
         let classes = [Class::Small, Class::Medium, Class::Large, Class::Huge];
         let fitting = classes.into_iter().filter(|c| c.bytes() >= needed);

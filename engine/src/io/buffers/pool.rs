@@ -224,8 +224,11 @@ impl Pool {
         if arena.free == u64::MAX {
             self.idle += 1;
         }
-        for first in &mut self.first_maybe {
-            *first = (*first).min(index);
+        for class in Class::ALL {
+            let first = &mut self.first_maybe[class as usize];
+            if index < *first && first_run(arena.free, units_of(class)).is_some() {
+                *first = index;
+            }
         }
     }
 

@@ -249,7 +249,7 @@ impl Disk {
                 durability,
                 ..
             } => {
-                let flagged = *durability == Durability::Synced && sync_method == SyncMethod::Flag;
+                let flagged = *durability == Durability::Synced && sync_method.flags(slice.padded_len());
                 write_entry(slot(*file), *position + done as u64, slice, done, flagged)
             }
             Work::Sync { file } => datasync_entry(slot(*file)),
@@ -445,7 +445,7 @@ impl Operation {
                         Next::Again
                     };
                 }
-                *syncing = *durability == Durability::Synced && sync_method == SyncMethod::Fsync;
+                *syncing = *durability == Durability::Synced && !sync_method.flags(slice.padded_len());
                 if *syncing { Next::Again } else { Next::Done(Ok(0)) }
             }
             Work::Open { .. } | Work::Sync { .. } | Work::Allocate { .. } => Next::Done(Ok(count)),

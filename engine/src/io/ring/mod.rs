@@ -37,17 +37,33 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 /// Since this kernel a socket closed in the ring's table is closed at once.
 const PROMPT_CLOSE_KERNEL: (u32, u32) = (6, 13);
 
-/// How [`Durability::Synced`] writes reach stable storage. Which is faster depends on the device and on who else
-/// uses the core that serves its interrupts; `bench` measures both.
+/// How [`Durability::Synced`] writes reach stable storage. Which is better depends on the device and on who else uses the core
+/// that serves its interrupts; `cargo bench -p ringlog-bench` measures both ways.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SyncMethod {
-    /// Each write carries RWF_DSYNC.
+    /// Each write carries RWF_DSYNC: one operation, whose completion waits for a kernel worker. When other work keeps the
+    /// cores busy that worker runs late (0.6 to 1 ms in the median, against 0.1 ms).
     Flag,
-    /// The write is followed by fdatasync. The default: with other work on the cores a flagged write finishes late,
-    /// because its completion waits for a kernel worker (0.6 to 1 ms against 0.1 ms in the median); on quiet cores the
-    /// two are alike.
-    #[default]
+    /// The write is followed by fdatasync: two operations, and prompt also on busy cores.
     Fsync,
+    /// Small writes, whose latency somebody feels, are followed by fdatasync; large ones, of which there are many when throughput
+    /// counts, carry the flag, which saves about a fifth of the broker's CPU.
+    #[default]
+    BySize,
+}
+
+/// From this size on [`SyncMethod::BySize`] flags a write.
+const FLAGGED_BYTES: usize = 64 << 10;
+
+impl SyncMethod {
+    /// Whether a write of this many bytes carries the flag.
+    fn flags(self, bytes: usize) -> bool {
+        match self {
+            SyncMethod::Flag => true,
+            SyncMethod::Fsync => false,
+            SyncMethod::BySize => bytes >= FLAGGED_BYTES,
+        }
+    }
 }
 
 /// What a ring is made with.
