@@ -140,6 +140,13 @@ pub enum FileJob {
         /// The target.
         timestamp_ms: i64,
     },
+    /// Looks for the largest timestamp in sealed segments, which is the last in their time indexes.
+    LargestTime {
+        /// The partition's folder.
+        folder: PathBuf,
+        /// Their base offsets.
+        segments: Vec<i64>,
+    },
 }
 
 /// What a job has found out.
@@ -151,6 +158,8 @@ pub enum JobOutput {
     Index(Box<SparseIndex>),
     /// The batch a search found.
     Batch(Vec<u8>),
+    /// The largest timestamp, if there is any.
+    Largest(Option<i64>),
     /// A search found none before this place, the start of a batch: a segment's base offset and a position in it.
     NoBatchBefore(i64, u64),
 }
@@ -384,6 +393,9 @@ fn run_with(job: &FileJob, sync: Sync) -> Result<JobOutput, Error> {
         } => {
             let index = crate::scan::load_index(folder, *base_offset, *size_bytes, *interval_bytes)?;
             return Ok(JobOutput::Index(Box::new(index)));
+        }
+        FileJob::LargestTime { folder, segments } => {
+            return crate::scan::largest_time(folder, segments).map(JobOutput::Largest);
         }
         FileJob::FindTime {
             folder,

@@ -238,6 +238,19 @@ pub fn find_time(
     Ok(searched_to)
 }
 
+/// The largest timestamp in these sealed segments: the last in their time indexes.
+pub fn largest_time(folder: &Path, segments: &[i64]) -> Result<Option<i64>, Error> {
+    let mut largest = None;
+    for base_offset in segments {
+        let times = files::read_small(&segment_file(folder, *base_offset, ".timeindex"))?.unwrap_or_default();
+        let whole = times.len() / TIME_ENTRY_BYTES * TIME_ENTRY_BYTES;
+        if let Ok(file) = validate_time_file(&times[..whole], i32::MAX as u32) {
+            largest = largest.max(file.last.map(|entry| entry.timestamp_ms));
+        }
+    }
+    Ok(largest)
+}
+
 /// Where in the segment to start looking for a timestamp; `None` when all of it is older.
 fn first_position(
     folder: &Path,

@@ -14,14 +14,31 @@ use crate::segment::Phase;
 use crate::shard::{ReadError, Shard, ShardEvent, Slot, TimeHit, TimeOutcome};
 use crate::tail::Place;
 
-/// Searches under way on disk: the partition, the caller's token, the target.
+/// A search under way on disk.
+#[derive(Clone, Copy)]
+struct Search {
+    slot: Slot,
+    /// The caller's.
+    token: u64,
+    wanted: Wanted,
+}
+
+#[derive(Clone, Copy)]
+enum Wanted {
+    /// The first batch that has a record at or after this time.
+    At(i64),
+    /// The first batch that has the largest timestamp; so far this one is known from memory.
+    Largest(Option<i64>),
+}
+
+/// The searches under way on disk.
 #[derive(Default)]
 pub struct Searches {
-    list: Vec<Option<(Slot, u64, i64)>>,
+    list: Vec<Option<Search>>,
 }
 
 impl Searches {
-    fn insert(&mut self, search: (Slot, u64, i64)) -> usize {
+    fn insert(&mut self, search: Search) -> usize {
         match self.list.iter().position(Option::is_none) {
             Some(i) => {
                 self.list[i] = Some(search);
@@ -57,29 +74,65 @@ impl Shard {
             from_offset: log.state.log_start_offset,
             timestamp_ms,
         };
-        let search = self.searches.insert((slot, token, timestamp_ms));
+        let wanted = Wanted::At(timestamp_ms);
+        let search = self.searches.insert(Search { slot, token, wanted });
         let job_token = self.ops.start(Op::FindTime(search));
         self.submit_job(io, job_token, job);
         TimeOutcome::Later
     }
 
-    pub(crate) fn time_found(&mut self, search: usize, result: Result<JobOutput, Error>) {
-        let Some((slot, token, timestamp_ms)) = self.searches.list.get_mut(search).and_then(Option::take)
+    /// The first batch below the high watermark that has the log's largest timestamp.
+    pub fn offset_for_largest_timestamp(&mut self, io: &mut dyn Io, slot: Slot, token: u64) -> TimeOutcome {
+        let Some(log) = self.log(slot) else {
+            return TimeOutcome::Error(ReadError::NoSuchPartition);
+        };
+        let known = self.max_timestamp(slot).map(|(timestamp_ms, _)| timestamp_ms);
+        let unknown = log
+            .state
+            .segments
+            .iter()
+            .filter(|s| s.index.is_none() && s.size_bytes > 0);
+        let segments: Vec<i64> = unknown.map(|s| s.base_offset).collect();
+        if segments.is_empty() {
+            return match known {
+                Some(timestamp_ms) => self.offset_for_timestamp(io, slot, timestamp_ms, token),
+                None => TimeOutcome::Now(None),
+            };
+        }
+        let folder = log.folder.clone();
+        let wanted = Wanted::Largest(known);
+        let search = self.searches.insert(Search { slot, token, wanted });
+        let job_token = self.ops.start(Op::FindTime(search));
+        self.submit_job(io, job_token, FileJob::LargestTime { folder, segments });
+        TimeOutcome::Later
+    }
+
+    pub(crate) fn time_found(&mut self, io: &mut dyn Io, search: usize, result: Result<JobOutput, Error>) {
+        let Some(Search { slot, token, wanted }) = self.searches.list.get_mut(search).and_then(Option::take)
         else {
             return;
         };
-        let result = match (result, self.log(slot)) {
-            (_, None) => Err(ReadError::NoSuchPartition),
-            (Ok(JobOutput::Batch(batch)), Some(log)) => Ok(visible(log, batch)),
-            (Ok(JobOutput::NoBatchBefore(segment_base, position)), Some(log)) => {
+        let outcome = match (result, wanted, self.log(slot)) {
+            (_, _, None) => TimeOutcome::Error(ReadError::NoSuchPartition),
+            (Ok(JobOutput::Largest(stored)), Wanted::Largest(known), Some(_)) => match known.max(stored) {
+                Some(timestamp_ms) => self.offset_for_timestamp(io, slot, timestamp_ms, token),
+                None => TimeOutcome::Now(None),
+            },
+            (Ok(JobOutput::Batch(batch)), _, Some(log)) => TimeOutcome::Now(visible(log, batch)),
+            (Ok(JobOutput::NoBatchBefore(segment_base, position)), Wanted::At(timestamp_ms), Some(log)) => {
                 let place = Place {
                     segment_base,
                     position,
                 };
-                Ok(search_behind(log, place, timestamp_ms))
+                TimeOutcome::Now(search_behind(log, place, timestamp_ms))
             }
-            (Ok(_), Some(log)) => Ok(search_memory(log, timestamp_ms)),
-            (Err(e), Some(_)) => Err(ReadError::Io(e.to_string())),
+            (Ok(_), _, Some(_)) => TimeOutcome::Now(None),
+            (Err(e), _, Some(_)) => TimeOutcome::Error(ReadError::Io(e.to_string())),
+        };
+        let result = match outcome {
+            TimeOutcome::Later => return,
+            TimeOutcome::Now(hit) => Ok(hit),
+            TimeOutcome::Error(error) => Err(error),
         };
         self.events.push(ShardEvent::TimeDone { token, result });
     }

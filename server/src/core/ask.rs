@@ -206,17 +206,16 @@ impl Core {
     fn search_time(&mut self, asker: Asker, slot: Slot, question: Question) -> Option<Told> {
         self.questions.next_token += 1;
         let token = self.questions.next_token;
-        let wanted = match question {
-            Question::Time(timestamp_ms) => Some(timestamp_ms),
-            _ => self.shard.max_timestamp(slot).map(|(largest, _)| largest),
+        let outcome = match question {
+            Question::Time(timestamp_ms) => {
+                self.shard
+                    .offset_for_timestamp(&mut *self.io, slot, timestamp_ms, token)
+            }
+            _ => self
+                .shard
+                .offset_for_largest_timestamp(&mut *self.io, slot, token),
         };
-        let Some(timestamp_ms) = wanted else {
-            return Some(self.time_told(question, None));
-        };
-        match self
-            .shard
-            .offset_for_timestamp(&mut *self.io, slot, timestamp_ms, token)
-        {
+        match outcome {
             TimeOutcome::Now(hit) => Some(self.time_told(question, hit)),
             TimeOutcome::Later => {
                 self.questions.searching.push((token, asker, question));

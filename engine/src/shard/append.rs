@@ -1,0 +1,213 @@
+//! Appending: check, make room everywhere, place, journal. Nothing has to be undone, because room is made before anything is changed.
+
+use super::{AppendError, Appended, Shard, Slot, Ticket};
+use crate::io::{Class, Io};
+use crate::journal::commit::{CommittedEnd, Refused};
+use crate::journal::format::{Entry, EntryKind};
+use crate::log::{Checked, PartitionLog};
+
+impl Shard {
+    /// Appends exactly one batch as a producer sent it. It is visible to readers and safe once its ticket is committed.
+    pub fn append(&mut self, io: &mut dyn Io, slot: Slot, bytes: &[u8]) -> Result<Appended, AppendError> {
+        let result = self.try_append(io, slot, bytes);
+        self.refusal(result)
+    }
+
+    /// Being busy passes when something goes on; not so while everything waits for a full disk.
+    pub(super) fn refusal<T>(&mut self, result: Result<T, AppendError>) -> Result<T, AppendError> {
+        match result {
+            Err(AppendError::Busy) if self.disk_full_since.is_some() || self.checkpointer.is_disk_full() => {
+                Err(AppendError::Storage("the disk is full".into()))
+            }
+            Err(AppendError::Busy) => {
+                self.was_busy = true;
+                Err(AppendError::Busy)
+            }
+            other => other,
+        }
+    }
+
+    fn try_append(&mut self, io: &mut dyn Io, slot: Slot, bytes: &[u8]) -> Result<Appended, AppendError> {
+        let now_ms = io.wall_ms();
+        let log = self.log(slot).ok_or(AppendError::NoSuchPartition)?;
+        let mut prepared = match log.prepare(bytes, now_ms)? {
+            Checked::New(prepared) => prepared,
+            Checked::Duplicate(base_offset, last_offset, timestamp_ms) => {
+                let first = self.duplicate(slot, base_offset, last_offset, timestamp_ms);
+                return match self.journal.failure() {
+                    Some(reason) if first.ticket > 0 => Err(AppendError::Storage(reason.to_owned())),
+                    _ => Ok(first),
+                };
+            }
+        };
+        self.admit(io, slot, bytes.len())?;
+        self.reserve_frame(io, slot, bytes.len())?;
+        self.with_memory(io, slot, |log, take| {
+            log.roll_for(&mut prepared, now_ms);
+            log.place(&prepared, bytes, now_ms, take)
+        })?;
+        let ticket = self.journal_batch(io, slot, &prepared, bytes)?;
+        let now = io.now();
+        let Some(log) = self.log_mut(slot) else {
+            return Err(AppendError::NoSuchPartition);
+        };
+        log.last_ticket = ticket;
+        log.last_append = now;
+        let appended = Appended {
+            base_offset: prepared.header.base_offset,
+            last_offset: prepared.header.last_offset(),
+            log_append_time_ms: prepared.log_append_time_ms,
+            log_start_offset: log.state.log_start_offset,
+            ticket,
+            duplicate: false,
+        };
+        self.want_flush(slot);
+        self.checkpointer.note_append(now);
+        Ok(appended)
+    }
+
+    fn duplicate(&self, slot: Slot, base_offset: i64, last_offset: i64, timestamp_ms: i64) -> Appended {
+        let log = self.log(slot);
+        let committed = log.is_some_and(|l| last_offset < l.committed_offset);
+        Appended {
+            base_offset,
+            last_offset,
+            log_append_time_ms: if log.is_some_and(|l| l.options.log_append_time) {
+                timestamp_ms
+            } else {
+                -1
+            },
+            log_start_offset: log.map_or(-1, |l| l.state.log_start_offset),
+            ticket: if committed {
+                0
+            } else {
+                log.map_or(0, |l| l.last_ticket)
+            },
+            duplicate: true,
+        }
+    }
+
+    /// Whether the partition can take a batch now: it has disk space, and the bytes its next aligned write starts with.
+    fn admit(&mut self, io: &mut dyn Io, slot: Slot, bytes: usize) -> Result<(), AppendError> {
+        if self.stopping {
+            return Err(AppendError::Storage("the broker is stopping".into()));
+        }
+        let disk_full = self.disk_full_since.is_some();
+        let Some(log) = self.log(slot) else {
+            return Err(AppendError::NoSuchPartition);
+        };
+        let active = log.state.active();
+        if disk_full && active.size_bytes + bytes as u64 > active.allocated_bytes {
+            return Err(AppendError::Storage("the disk is full".into()));
+        }
+        if log.loading_prefix || log.tail.missing_prefix(log.state.end()).is_some() {
+            self.load_prefix(io, slot);
+            return Err(AppendError::Busy);
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the journal can take the entry, so that nothing has to be undone when it cannot.
+    fn reserve_frame(&mut self, io: &mut dyn Io, slot: Slot, bytes: usize) -> Result<(), AppendError> {
+        let name_bytes = self.log(slot).map_or(0, |l| l.state.name.len());
+        let needed = Entry::size_bytes(name_bytes, bytes);
+        self.make_room(io, needed)
+    }
+
+    pub(super) fn make_room(&mut self, io: &mut dyn Io, needed: usize) -> Result<(), AppendError> {
+        loop {
+            match self.journal.make_room(io, needed) {
+                Err(Refused::NoMemory) if self.relieve() => {}
+                Err(Refused::NoMemory) => {
+                    self.checkpointer.hurry();
+                    return Err(AppendError::Busy);
+                }
+                other => return other.map_err(AppendError::from),
+            }
+        }
+    }
+
+    /// Runs `work` with a source of buffers that gives up what is on disk already when the budget is spent.
+    fn with_memory(
+        &mut self,
+        io: &mut dyn Io,
+        slot: Slot,
+        mut work: impl FnMut(
+            &mut PartitionLog,
+            &mut dyn FnMut(Class) -> Option<crate::io::Block>,
+        ) -> Result<(), crate::tail::NoMemory>,
+    ) -> Result<(), AppendError> {
+        loop {
+            let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
+                return Err(AppendError::NoSuchPartition);
+            };
+            if work(log, &mut |class| io.block(class)).is_ok() {
+                return Ok(());
+            }
+            if !self.relieve() {
+                self.checkpointer.hurry();
+                return Err(AppendError::Busy);
+            }
+        }
+    }
+
+    fn journal_batch(
+        &mut self,
+        io: &mut dyn Io,
+        slot: Slot,
+        prepared: &crate::log::Prepared,
+        bytes: &[u8],
+    ) -> Result<Ticket, AppendError> {
+        let Some(log) = self.logs.get(slot.0 as usize).and_then(Option::as_ref) else {
+            return Err(AppendError::NoSuchPartition);
+        };
+        let entry = Entry {
+            kind: EntryKind::Batch,
+            name: &log.state.name,
+            topic_id: log.state.topic_id,
+            segment_base: prepared.place.segment_base,
+            position: prepared.place.position as u32,
+            base_offset: prepared.header.base_offset,
+            data: bytes,
+        };
+        self.entry_head.clear();
+        entry.write_head(&mut self.entry_head);
+        let rest = &bytes[prepared.prefix.len()..];
+        let end = CommittedEnd {
+            slot,
+            end_offset: log.state.end_offset,
+            end: log.state.end(),
+        };
+        let durability = log.durability();
+        self.journal
+            .append(
+                io,
+                &self.entry_head,
+                &[&prepared.prefix, rest],
+                durability,
+                Some(end),
+            )
+            .map_err(AppendError::from)
+    }
+
+    /// Gives back memory that is on disk already; true if some went.
+    pub(crate) fn relieve(&mut self) -> bool {
+        let mut tries = self.evictable.len();
+        while tries > 0
+            && let Some(slot) = self.evictable.pop_front()
+        {
+            tries -= 1;
+            let Some(log) = self.log_mut(slot) else { continue };
+            if log.tail.drop_oldest(log.evictable_to()) {
+                self.evictable.push_back(slot);
+                return true;
+            }
+            log.flush.evictable = false;
+            let (end, written) = (log.state.end(), log.flush.written);
+            if !log.flush.busy && log.tail.park(end, written) {
+                return true;
+            }
+        }
+        false
+    }
+}

@@ -1,0 +1,109 @@
+//! Deleting from the front: the log start moves at once, and the files go once a checkpoint does without them.
+
+use super::{AppendError, Doomed, Shard, Slot, Ticket, open_file};
+use crate::background::FileJob;
+use crate::io::Io;
+use crate::journal::format::{Entry, EntryKind};
+use crate::ops::Op;
+
+impl Shard {
+    /// Moves the log start up to `offset` (at most the high watermark; lower changes nothing) and removes the segments
+    /// wholly below it. Durable once the ticket is committed.
+    pub fn delete_records(
+        &mut self,
+        io: &mut dyn Io,
+        slot: Slot,
+        offset: i64,
+    ) -> Result<(i64, Ticket), AppendError> {
+        let result = self.try_delete_records(io, slot, offset);
+        self.refusal(result)
+    }
+
+    fn try_delete_records(
+        &mut self,
+        io: &mut dyn Io,
+        slot: Slot,
+        offset: i64,
+    ) -> Result<(i64, Ticket), AppendError> {
+        let log = self.log(slot).ok_or(AppendError::NoSuchPartition)?;
+        let offset = offset.min(log.committed_offset);
+        if offset <= log.state.log_start_offset {
+            return Ok((log.state.log_start_offset, 0));
+        }
+        let needed = Entry::size_bytes(log.state.name.len(), 0);
+        self.make_room(io, needed)?;
+        let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
+            return Err(AppendError::NoSuchPartition);
+        };
+        let entry = Entry {
+            kind: EntryKind::LogStart,
+            name: &log.state.name,
+            topic_id: log.state.topic_id,
+            segment_base: 0,
+            position: 0,
+            base_offset: offset,
+            data: &[],
+        };
+        self.entry_head.clear();
+        entry.write_head(&mut self.entry_head);
+        let ticket = self
+            .journal
+            .append(io, &self.entry_head, &[], log.options.durability, None)?;
+        log.state.log_start_offset = offset;
+        log.dirty = true;
+        self.checkpointer.note_append(io.now());
+        self.remove_old_segments(slot);
+        Ok((offset, ticket))
+    }
+
+    /// Takes the sealed segments below the log start out of the log. Their files stay until a checkpoint says that the log
+    /// starts behind them: a restart finds what its checkpoint speaks of.
+    pub(crate) fn remove_old_segments(&mut self, slot: Slot) {
+        let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        let start = log.state.log_start_offset;
+        let mut base_offsets = Vec::new();
+        while log.state.segments.len() > 1
+            && log.state.segments[1].base_offset <= start
+            && log.state.segments[0].phase == crate::segment::Phase::Sealed
+        {
+            let Some(old) = log.state.segments.pop_front() else {
+                break;
+            };
+            base_offsets.push(old.base_offset);
+            if let Some(file) = open_file(old.handle) {
+                self.closing.push(file);
+            }
+        }
+        if base_offsets.is_empty() {
+            return;
+        }
+        log.dirty = true;
+        let checkpoint = self.checkpointer.next_number();
+        self.doomed.push(Doomed {
+            checkpoint,
+            slot,
+            base_offsets,
+        });
+        self.checkpointer.want();
+    }
+
+    /// The checkpoint of this number is on disk: what it does without goes.
+    pub(crate) fn remove_doomed(&mut self, io: &dyn Io, checkpoint: u64) {
+        let (gone, stay) = std::mem::take(&mut self.doomed)
+            .into_iter()
+            .partition(|d: &Doomed| d.checkpoint <= checkpoint);
+        self.doomed = stay;
+        for Doomed {
+            slot, base_offsets, ..
+        } in gone
+        {
+            let Some(folder) = self.log(slot).map(|l| l.folder.clone()) else {
+                continue;
+            };
+            let token = self.ops.start(Op::RemoveSegments);
+            self.submit_job(io, token, FileJob::RemoveSegments { folder, base_offsets });
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! One core's storage: its journal, its partitions, and what is under way on the disk for them.
+//!
+//! Append: check, stamp, copy to the tail, copy to the journal's open frame; durable once [`ShardEvent::Committed`] reaches
+//! the ticket. Behind it the tail goes to the segment files ([`crate::flush`]) and checkpoints free the journal
+//! ([`crate::checkpointer`]). Read: from the tail at once, else from disk ([`crate::read`]).
+//!
+//! A shard never blocks and never calls back: disk events go in by [`Shard::on_event`], what follows comes out as [`ShardEvent`].
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::background::{Background, FileJob, Inbox, JobDone, JobOutput};
+use crate::checkpointer::Checkpointer;
+use crate::error::{Error, is_disk_full};
+use crate::io::{Event, FileId, Io};
+use crate::journal::commit::Journal;
+use crate::log::{LogState, PartitionLog};
+use crate::ops::{Op, Ops};
+use crate::read::ColdReads;
+use crate::times::Searches;
+
+mod append;
+mod delete;
+mod types;
+
+pub use types::*;
+
+/// One core's storage. See the module's text.
+pub struct Shard {
+    pub(crate) config: ShardConfig,
+    pub(crate) journal: Journal,
+    pub(crate) journal_growing: bool,
+    /// The disk had no room for a larger journal: not to be tried before then.
+    pub(crate) journal_grow_after: Option<Instant>,
+    pub(crate) logs: Vec<Option<PartitionLog>>,
+    pub(crate) ops: Ops,
+    pub(crate) background: Background,
+    pub(crate) inbox: Inbox,
+    pub(crate) flush_queue: VecDeque<Slot>,
+    pub(crate) flushes_in_flight: usize,
+    pub(crate) open_files: VecDeque<(Slot, i64)>,
+    pub(crate) evictable: VecDeque<Slot>,
+    pub(crate) checkpointer: Checkpointer,
+    /// Segments below the log start, whose files go once a checkpoint that does without them is on disk.
+    pub(crate) doomed: Vec<Doomed>,
+    /// Files of theirs to be closed.
+    pub(crate) closing: Vec<FileId>,
+    pub(crate) reads: ColdReads,
+    pub(crate) searches: Searches,
+    pub(crate) events: Vec<ShardEvent>,
+    pub(crate) disk_full_since: Option<Instant>,
+    pub(crate) was_busy: bool,
+    pub(crate) stopping: bool,
+    entry_head: Vec<u8>,
+}
+
+/// See [`Shard::doomed`].
+pub(crate) struct Doomed {
+    /// The first checkpoint that does without them.
+    pub(crate) checkpoint: u64,
+    pub(crate) slot: Slot,
+    pub(crate) base_offsets: Vec<i64>,
+}
+
+/// How long after a failed attempt the journal may be made larger.
+const GROW_RETRY: Duration = Duration::from_secs(10);
+/// How long after a failed allocation the disk is asked again.
+pub(crate) const DISK_FULL_RETRY: Duration = Duration::from_millis(500);
+
+impl Shard {
+    /// A shard on its journal's file, which [`crate::recover`] prepared.
+    pub fn new(config: ShardConfig, journal: Journal, background: Background) -> Shard {
+        Shard {
+            checkpointer: Checkpointer::default(),
+            config,
+            journal,
+            journal_growing: false,
+            journal_grow_after: None,
+            logs: Vec::new(),
+            ops: Ops::default(),
+            background,
+            inbox: Inbox::default(),
+            flush_queue: VecDeque::new(),
+            flushes_in_flight: 0,
+            open_files: VecDeque::new(),
+            evictable: VecDeque::new(),
+            doomed: Vec::new(),
+            closing: Vec::new(),
+            reads: ColdReads::default(),
+            searches: Searches::default(),
+            events: Vec::new(),
+            disk_full_since: None,
+            was_busy: false,
+            stopping: false,
+            entry_head: Vec::new(),
+        }
+    }
+
+    /// Opens a partition whose folder exists: with what recovery found, or empty.
+    pub fn add_partition(&mut self, io: &dyn Io, spec: PartitionSpec, state: Option<LogState>) -> Slot {
+        let PartitionSpec {
+            topic_id,
+            name,
+            leader_epoch,
+            options,
+        } = spec;
+        let folder = self.config.data_dir.join(&name);
+        let interval = options.index_interval_bytes;
+        let mut state = state.unwrap_or_else(|| LogState::empty(name, topic_id, interval, io.wall_ms()));
+        state.producers.assume_active(io.wall_ms());
+        if let Some(index) = state.active_mut().index.as_mut() {
+            index.set_interval_bytes(interval);
+        }
+        self.logs.push(Some(PartitionLog::new(
+            state,
+            folder,
+            options,
+            leader_epoch,
+            io.now(),
+        )));
+        Slot(self.logs.len() as u32 - 1)
+    }
+
+    /// Closes a partition: nothing more is read or written for it. Its files are the caller's to remove.
+    pub fn remove_partition(&mut self, io: &mut dyn Io, slot: Slot) {
+        if let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::take) {
+            for file in log.state.segments.iter().filter_map(|s| open_file(s.handle)) {
+                io.close(file);
+            }
+            self.checkpointer.forget(slot);
+            self.doomed.retain(|d| d.slot != slot);
+        }
+    }
+
+    /// Changes a partition's settings, for what is appended from now on.
+    pub fn set_options(&mut self, slot: Slot, options: LogOptions) {
+        if let Some(log) = self.log_mut(slot) {
+            log.options = options;
+        }
+    }
+
+    /// Stamps this epoch into what is appended from now on.
+    pub fn set_leader_epoch(&mut self, slot: Slot, leader_epoch: i32) {
+        if let Some(log) = self.log_mut(slot) {
+            log.leader_epoch = leader_epoch;
+        }
+    }
+
+    pub(crate) fn log(&self, slot: Slot) -> Option<&PartitionLog> {
+        self.logs.get(slot.0 as usize)?.as_ref()
+    }
+
+    pub(crate) fn log_mut(&mut self, slot: Slot) -> Option<&mut PartitionLog> {
+        self.logs.get_mut(slot.0 as usize)?.as_mut()
+    }
+
+    /// The partition's offsets, or `None` when it is not open.
+    pub fn offsets(&self, slot: Slot) -> Option<Offsets> {
+        let log = self.log(slot)?;
+        Some(Offsets {
+            log_start: log.state.log_start_offset,
+            high_watermark: log.committed_offset,
+            log_end: log.state.end_offset,
+            leader_epoch: log.leader_epoch,
+        })
+    }
+
+    /// Bytes of batches in all segments.
+    pub fn size_bytes(&self, slot: Slot) -> u64 {
+        self.log(slot).map_or(0, |l| l.state.size_bytes())
+    }
+
+    /// The largest epoch at or below the one asked for, and its end offset; (-1, -1) when unknown (KIP-320).
+    pub fn epoch_end_offset(&self, slot: Slot, epoch: i32) -> (i32, i64) {
+        self.log(slot).map_or((-1, -1), |l| {
+            l.state.epochs.end_offset_for(epoch, l.committed_offset)
+        })
+    }
+
+    pub(crate) fn submit_job(&self, io: &dyn Io, token: crate::io::Token, job: FileJob) {
+        self.background.submit(token, job, &self.inbox, Some(io.waker()));
+    }
+
+    /// Takes a disk event of this core's [`Io`]. What follows from it is appended to `out`.
+    pub fn on_event(&mut self, io: &mut dyn Io, event: Event, out: &mut Vec<ShardEvent>) {
+        match event {
+            Event::Wrote { token, result } => match self.ops.finish(token) {
+                Some(Op::JournalWrite) => self.journal_wrote(result),
+                Some(Op::Flush(slot, base, reached)) => self.flushed(slot, base, reached, result),
+                _ => {}
+            },
+            Event::Synced { token, result } => {
+                if let Some(Op::Sync(slot, base)) = self.ops.finish(token) {
+                    self.synced(io, slot, base, result);
+                }
+            }
+            Event::Allocated { token, result } => {
+                if let Some(Op::Allocate(slot, base, to)) = self.ops.finish(token) {
+                    self.allocated(io, slot, base, to, result);
+                }
+            }
+            Event::Opened { token, result } => match self.ops.finish(token) {
+                Some(Op::OpenToFlush(slot, base)) => self.opened_to_flush(io, slot, base, result),
+                Some(Op::Prefix(slot)) => self.prefix_opened(io, slot, result),
+                Some(Op::Read(read)) => self.read_opened(io, read, result),
+                _ => self.close_if_open(io, result),
+            },
+            Event::Read { token, block, result } => match self.ops.finish(token) {
+                Some(Op::Prefix(slot)) => self.prefix_read(io, slot, &block, result),
+                Some(Op::Read(read)) => self.read_finished(io, read, block, result),
+                _ => {}
+            },
+            _ => {}
+        }
+        out.append(&mut self.events);
+    }
+
+    pub(crate) fn close_if_open(&mut self, io: &mut dyn Io, result: std::io::Result<FileId>) {
+        if let Ok(file) = result {
+            io.close(file);
+        }
+    }
+
+    fn journal_wrote(&mut self, result: std::io::Result<()>) {
+        match self.journal.wrote(result) {
+            Ok((ticket, ends)) => {
+                for end in ends {
+                    if let Some(log) = self.log_mut(end.slot)
+                        && end.end_offset > log.committed_offset
+                    {
+                        log.committed_offset = end.end_offset;
+                        log.committed = end.end;
+                        self.events.push(ShardEvent::Advanced(end.slot));
+                    }
+                }
+                self.events.push(ShardEvent::Committed(ticket));
+                self.note_progress();
+            }
+            Err(reason) => self.events.push(ShardEvent::Failed(reason)),
+        }
+    }
+
+    pub(crate) fn note_progress(&mut self) {
+        if std::mem::take(&mut self.was_busy) {
+            self.events.push(ShardEvent::Progress);
+        }
+    }
+
+    /// To be called once a turn, after all events: takes the results of slow jobs, starts the next commit, flushes and checkpoints.
+    pub fn tick(&mut self, io: &mut dyn Io, out: &mut Vec<ShardEvent>) {
+        while let Some(done) = self.inbox.pop() {
+            self.on_job(io, done);
+        }
+        self.closing.drain(..).for_each(|file| io.close(file));
+        self.commit(io);
+        self.retry_full_disk(io);
+        self.run_flushes(io);
+        self.run_checkpoint(io);
+        out.append(&mut self.events);
+    }
+
+    /// Whether a slow job has ended since the last tick: a core must not sleep over it.
+    pub fn has_mail(&self) -> bool {
+        !self.inbox.is_empty()
+    }
+
+    /// Bytes of the journal that a restart would replay.
+    pub fn journal_live_bytes(&self) -> u64 {
+        self.journal.space().used_bytes()
+    }
+
+    /// When [`Shard::tick`] wants to be called at the latest.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let retry = self.disk_full_since.map(|since| since + DISK_FULL_RETRY);
+        let checkpoint = self
+            .checkpointer
+            .deadline(Duration::from_millis(self.config.checkpoint_idle_ms));
+        let grow = self.journal_grow_after.filter(|_| self.journal.is_starved());
+        [retry, checkpoint, grow].into_iter().flatten().min()
+    }
+
+    fn commit(&mut self, io: &mut dyn Io) {
+        if self.journal.wants_write() {
+            let token = self.ops.start(Op::JournalWrite);
+            if !self.journal.start_write(io, token) {
+                self.ops.finish(token);
+                self.checkpointer.hurry();
+            }
+        }
+        self.grow_journal(io);
+    }
+
+    /// Doubles the journal while it is more than a quarter full, up to its largest size; beyond that only for a frame
+    /// that would not fit otherwise.
+    fn grow_journal(&mut self, io: &mut dyn Io) {
+        let capacity = self.journal.space().capacity();
+        let wanted = self.journal.largest_waiting_bytes() * 3;
+        let crowded =
+            self.journal.space().used_bytes() > capacity / 4 && capacity < self.config.journal_max_bytes;
+        let put_off = self.journal_grow_after.is_some_and(|at| io.now() < at);
+        if self.journal_growing || put_off || !(crowded || (self.journal.is_starved() && wanted > capacity)) {
+            return;
+        }
+        let to = (capacity * 2)
+            .min(self.config.journal_max_bytes)
+            .max(wanted)
+            .max(capacity)
+            .next_multiple_of(1 << 20);
+        if to <= capacity {
+            return;
+        }
+        self.journal_growing = true;
+        let path = crate::recover::journal_path(&self.config.data_dir, self.config.core);
+        let token = self.ops.start(Op::JournalGrow(to));
+        self.submit_job(
+            io,
+            token,
+            FileJob::Prewrite {
+                path,
+                from: capacity,
+                to,
+            },
+        );
+    }
+
+    fn on_job(&mut self, io: &mut dyn Io, done: JobDone) {
+        let Some(op) = self.ops.finish(done.token) else {
+            return;
+        };
+        match op {
+            Op::JournalGrow(to) => self.journal_grown(to, done.result),
+            Op::Seal(slot, base) => self.sealed(io, slot, base, done.result),
+            Op::ExtendIndex(slot, base, number) => self.index_extended(slot, base, number, done.result),
+            Op::Checkpoint(number) => self.checkpoint_written(io, number, done.result),
+            Op::RemoveSegments => self.note_error("old segments stay", done.result),
+            Op::FindTime(search) => self.time_found(io, search, done.result),
+            Op::Read(read) => self.index_loaded(io, read, done.result),
+            _ => {}
+        }
+    }
+
+    fn journal_grown(&mut self, to: u64, result: Result<JobOutput, Error>) {
+        match result {
+            Ok(_) => {
+                self.journal.space_mut().set_capacity(to);
+                self.journal_growing = false;
+                self.note_progress();
+            }
+            Err(e) => {
+                self.journal_grow_after = Some(Instant::now() + GROW_RETRY);
+                self.journal_growing = false;
+                self.events.push(ShardEvent::Notice(format!(
+                    "the journal stays at its size for now: {e}"
+                )));
+            }
+        }
+    }
+
+    pub(crate) fn note_error(&mut self, what: &str, result: Result<JobOutput, Error>) {
+        if let Err(e) = result {
+            self.events.push(ShardEvent::Notice(format!("{what}: {e}")));
+        }
+    }
+
+    /// The disk had no room. Appends that need more are refused until it has.
+    pub(crate) fn note_disk_full(&mut self, now: Instant, e: &std::io::Error) {
+        debug_assert!(is_disk_full(e));
+        if self.disk_full_since.is_none() {
+            self.events.push(ShardEvent::Notice(format!(
+                "the disk is full, producers are refused: {e}"
+            )));
+        }
+        self.disk_full_since = Some(now);
+        // Who waits is to hear of it.
+        self.note_progress();
+    }
+}
+
+pub(crate) fn open_file(handle: crate::segment::Handle) -> Option<FileId> {
+    match handle {
+        crate::segment::Handle::Open(file) => Some(file),
+        _ => None,
+    }
+}
