@@ -372,7 +372,7 @@ pub static BROKER_KEYS: &[BrokerKey] = &[
         Kind::Bytes(32 * MIB, 1 << 46),
         None,
         "The memory for newest data, reads and requests in flight, over all cores. When absent, a quarter of the \
-         machine's, at least 64 MiB and at most 1 GiB. It grows only with use."
+         machine's, at least 64 MiB and at most 256 MiB. It grows only with use."
     ),
     key!(
         "socket.request.max.bytes",

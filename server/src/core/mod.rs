@@ -183,6 +183,7 @@ impl Core {
             self.produce_sweep,
             self.conns.sweep_at(),
             self.shard.next_deadline(),
+            self.partitions.deadline(),
             self.stop.deadline(),
             retry.map(|pause| now + pause),
         ];
@@ -196,6 +197,7 @@ impl Core {
     fn work(&mut self, from_shard: &mut Vec<ShardEvent>) {
         loop {
             self.take_job_results();
+            self.retry_folders();
             self.pump_all();
             self.read_mail();
             self.shard.tick(&mut *self.io, from_shard);

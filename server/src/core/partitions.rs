@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ringlog_engine::background::{FileJob, Inbox};
 use ringlog_engine::checkpoint;
@@ -24,10 +25,16 @@ pub struct Partitions {
     open: HashMap<PartitionKey, Open>,
     /// Folders being made, by the job's number.
     making: HashMap<u64, PartitionChange>,
+    /// Folders that could not be made, the disk being full, say; they are tried again.
+    unmade: Vec<PartitionChange>,
+    retry_at: Option<Instant>,
     next_job: u64,
     /// Where results of jobs arrive.
     pub inbox: Inbox,
 }
+
+/// How long after a folder could not be made it is tried again.
+const RETRY: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 struct Open {
@@ -37,6 +44,11 @@ struct Open {
 }
 
 impl Partitions {
+    /// When folders that could not be made are tried again.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
     /// The engine's name for a partition of this core.
     pub fn slot(&self, key: &PartitionKey) -> Option<Slot> {
         self.open.get(key).map(|open| open.slot)
@@ -106,23 +118,35 @@ impl Core {
             .iter()
             .filter(mine)
             .for_each(|change| self.close_partition(change));
-        for change in update.opened.iter().filter(mine) {
-            let token = self.partitions.job();
-            let folder = self.folder(change);
-            let metadata = checkpoint::encode_partition_metadata(change.key.topic_id.0);
-            let epochs = "0\n0\n".to_owned();
-            self.submit(
-                token,
-                FileJob::CreatePartition {
-                    folder,
-                    metadata,
-                    epochs,
-                },
-            );
-            self.partitions.making.insert(token, change.clone());
-        }
+        let opened = update.opened.iter().filter(mine).cloned();
+        opened.for_each(|change| self.make_folder(change));
         self.preparing = Some(update.image.clone());
         self.ready_when_made();
+    }
+
+    fn make_folder(&mut self, change: PartitionChange) {
+        let token = self.partitions.job();
+        let job = FileJob::CreatePartition {
+            folder: self.folder(&change),
+            metadata: checkpoint::encode_partition_metadata(change.key.topic_id.0),
+            epochs: "0\n0\n".to_owned(),
+        };
+        self.submit(token, job);
+        self.partitions.making.insert(token, change);
+    }
+
+    /// Tries again to make the folders that could not be made. Until then their partitions have no leader to clients.
+    pub(super) fn retry_folders(&mut self) {
+        if self.partitions.retry_at.is_none_or(|at| self.io.now() < at) {
+            return;
+        }
+        self.partitions.retry_at = None;
+        for change in std::mem::take(&mut self.partitions.unmade) {
+            let topic = self.image.topic_by_id(change.key.topic_id);
+            if topic.is_some_and(|topic| topic.partitions.contains_key(&change.key.index)) {
+                self.make_folder(change);
+            }
+        }
     }
 
     fn folder(&self, change: &PartitionChange) -> PathBuf {
@@ -147,8 +171,12 @@ impl Core {
             let Some(change) = self.partitions.making.remove(&done.token) else {
                 continue;
             };
-            if done.result.is_ok() {
-                self.open_partition(&change);
+            match done.result {
+                Ok(_) => self.open_partition(&change),
+                Err(_) => {
+                    self.partitions.unmade.push(change);
+                    self.partitions.retry_at = Some(self.io.now() + RETRY);
+                }
             }
             self.ready_when_made();
         }
