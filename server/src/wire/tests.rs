@@ -6,7 +6,6 @@ use proptest::prelude::*;
 
 use super::api::{self, Request, Visitor};
 use super::control_records::ControlRecord;
-use super::frame::Frames;
 use super::header::{RequestHeader, ResponseHeader};
 use super::metadata_records::MetadataRecord;
 use super::primitives::Decoder;
@@ -69,17 +68,6 @@ proptest! {
         for number in 0..30 {
             let value = [&[1, number, bytes.first().copied().unwrap_or(0) % 6][..], &bytes].concat();
             let _ = MetadataRecord::decode(&value.into());
-        }
-    }
-
-    #[test]
-    fn any_bytes_are_frames_or_an_error(chunks in proptest::collection::vec(bytes(), 0..8)) {
-        let mut frames = Frames::new(300);
-        for chunk in chunks {
-            frames.push(&chunk);
-            while let Ok(Some(frame)) = frames.next_frame() {
-                prop_assert!(frame.len() <= 300);
-            }
         }
     }
 }
