@@ -68,9 +68,7 @@ impl Appends {
             false => UNACKNOWLEDGED_FOR,
         };
         let is_expired = |order: &AppendOrder| order.deadline + patience(order) <= now;
-        let (expired, left) = std::mem::take(&mut self.parked)
-            .into_iter()
-            .partition(is_expired);
+        let (expired, left) = std::mem::take(&mut self.parked).into_iter().partition(is_expired);
         self.parked = left;
         expired
     }
@@ -396,7 +394,8 @@ mod tests {
         };
         let mut appends = Appends::default();
         appends.parked = [order(true, 0), order(false, 0), order(true, 9)].into();
-        let deadlines = |orders: &VecDeque<AppendOrder>| -> Vec<bool> { orders.iter().map(|o| o.wait).collect() };
+        let deadlines =
+            |orders: &VecDeque<AppendOrder>| -> Vec<bool> { orders.iter().map(|o| o.wait).collect() };
         assert_eq!(deadlines(&appends.take_expired(now)), [true]);
         assert_eq!(deadlines(&appends.parked), [false, true]);
         let expired = appends.take_expired(now + UNACKNOWLEDGED_FOR);
