@@ -392,8 +392,10 @@ mod tests {
             deadline: now + Duration::from_millis(after_ms),
             items: Vec::new(),
         };
-        let mut appends = Appends::default();
-        appends.parked = [order(true, 0), order(false, 0), order(true, 9)].into();
+        let mut appends = Appends {
+            parked: [order(true, 0), order(false, 0), order(true, 9)].into(),
+            ..Appends::default()
+        };
         let deadlines =
             |orders: &VecDeque<AppendOrder>| -> Vec<bool> { orders.iter().map(|o| o.wait).collect() };
         assert_eq!(deadlines(&appends.take_expired(now)), [true]);
