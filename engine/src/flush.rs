@@ -403,13 +403,20 @@ impl Shard {
                 let token = self.ops.start(Op::Prefix(slot));
                 io.read(file, place.position, ALIGN, block, token);
             }
-            (result, _, block) => {
+            (result, place, block) => {
                 if let Some(log) = self.log_mut(slot) {
                     log.loading_prefix = false;
                 }
+                // Trying again at once would never end.
+                let is_passing = result.as_ref().is_err_and(is_short_of_files);
+                if let (Err(e), Some(place)) = (&result, place)
+                    && !is_passing
+                {
+                    self.flush_failed(io.now(), slot, place.segment_base, "opened", e);
+                }
                 self.close_if_open(io, result);
-                // Without memory it is for a flush or a commit to say that there is some again.
-                if block.is_some() {
+                // What memory or files are wanting for waits until there are some again.
+                if block.is_some() && !is_passing {
                     self.note_progress();
                 }
             }
@@ -440,6 +447,11 @@ impl Shard {
         }
         self.note_progress();
     }
+}
+
+/// Whether the system has no more files to give now.
+fn is_short_of_files(e: &std::io::Error) -> bool {
+    matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 /// Whether a step is due: a full piece waits, a segment waits to be sealed, or somebody waits for the bytes to be on disk.

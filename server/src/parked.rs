@@ -70,19 +70,25 @@ impl Watches {
 
     /// A partition's high watermark has moved; returns the waiters, with their rounds, that have enough now.
     pub fn moved(&mut self, slot: Slot, size_bytes: u64) -> Vec<(Waiter, u32)> {
-        let Some(waiters) = self.by_slot.get(&slot) else {
+        // Out of the map meanwhile: so many may watch one partition that each must not look for its place among the others.
+        let Some(mut waiters) = self.by_slot.remove(&slot) else {
             return Vec::new();
         };
         let mut fired = Vec::new();
-        for waiter in waiters {
+        waiters.retain(|waiter| {
             let Some(watch) = self.by_waiter.get_mut(waiter) else {
-                continue;
+                return false;
             };
-            if watch.grow(slot, size_bytes) {
+            let is_enough = watch.grow(slot, size_bytes);
+            if is_enough {
                 fired.push((*waiter, watch.round));
             }
-        }
+            !is_enough
+        });
         fired.iter().for_each(|(waiter, _)| self.remove(*waiter));
+        if !waiters.is_empty() {
+            self.by_slot.insert(slot, waiters);
+        }
         fired
     }
 

@@ -50,6 +50,8 @@ pub struct Shard {
     pub(crate) events: Vec<ShardEvent>,
     pub(crate) disk_full_since: Option<Instant>,
     pub(crate) was_busy: bool,
+    /// Somebody was told to wait: when to let them try again, if nothing else does before.
+    busy_until: Option<Instant>,
     pub(crate) stopping: bool,
     entry_head: Vec<u8>,
 }
@@ -64,6 +66,9 @@ pub(crate) struct Doomed {
 
 /// How long after a failed attempt the journal may be made larger.
 const GROW_RETRY: Duration = Duration::from_secs(10);
+/// How long somebody who was told to wait does so when nothing of the shard's own goes on. Memory comes back unannounced when a
+/// client has taken an answer.
+const BUSY_RETRY: Duration = Duration::from_millis(20);
 /// How long after a failed allocation the disk is asked again.
 pub(crate) const DISK_FULL_RETRY: Duration = Duration::from_millis(500);
 
@@ -91,6 +96,7 @@ impl Shard {
             events: Vec::new(),
             disk_full_since: None,
             was_busy: false,
+            busy_until: None,
             stopping: false,
             entry_head: Vec::new(),
         }
@@ -256,7 +262,21 @@ impl Shard {
         self.retry_full_disk(io);
         self.run_flushes(io);
         self.run_checkpoint(io);
+        self.retry_busy(io.now());
         out.append(&mut self.events);
+    }
+
+    /// Lets who waits try again after a while, for as long as somebody waits.
+    fn retry_busy(&mut self, now: Instant) {
+        match self.busy_until {
+            _ if !self.was_busy => self.busy_until = None,
+            Some(until) if now >= until => {
+                self.busy_until = None;
+                self.note_progress();
+            }
+            Some(_) => {}
+            None => self.busy_until = Some(now + BUSY_RETRY),
+        }
     }
 
     /// Whether a slow job has ended since the last tick: a core must not sleep over it.
@@ -275,8 +295,13 @@ impl Shard {
         let checkpoint = self
             .checkpointer
             .deadline(Duration::from_millis(self.config.checkpoint_idle_ms));
+        // A shard that stops begins none of its own accord.
+        let checkpoint = checkpoint.filter(|_| !self.stopping);
         let grow = self.journal_grow_after.filter(|_| self.journal.is_starved());
-        [retry, checkpoint, grow].into_iter().flatten().min()
+        [retry, checkpoint, grow, self.busy_until]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn commit(&mut self, io: &mut dyn Io) {
@@ -293,11 +318,12 @@ impl Shard {
     /// Doubles the journal while it is more than a quarter full, up to its largest size; beyond that only for a frame
     /// that would not fit otherwise.
     fn grow_journal(&mut self, io: &mut dyn Io) {
+        self.journal_grow_after = self.journal_grow_after.filter(|at| io.now() < *at);
         let capacity = self.journal.space().capacity();
         let wanted = self.journal.largest_waiting_bytes() * 3;
         let crowded =
             self.journal.space().used_bytes() > capacity / 4 && capacity < self.config.journal_max_bytes;
-        let put_off = self.journal_grow_after.is_some_and(|at| io.now() < at);
+        let put_off = self.journal_grow_after.is_some();
         if self.journal_growing || put_off || !(crowded || (self.journal.is_starved() && wanted > capacity)) {
             return;
         }

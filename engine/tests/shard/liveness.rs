@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use ringlog_engine::io::{Class, Io};
 use ringlog_engine::shard::*;
 
 use crate::faulty::Verb;
@@ -61,6 +62,29 @@ fn more_partitions_than_memory_has_blocks_for_take_turns() {
         w.append(round + 10, &batch(1, 200_000));
         w.append(round + 10, &batch(1, 900_000));
     }
+}
+
+#[test]
+fn memory_that_comes_back_unannounced_is_noticed() {
+    let dir = dir();
+    let mut w = World::open(dir.path(), &Setup::default());
+    let bytes = batch(1, 100);
+    w.produce(0, &bytes);
+    // As answers do that clients have not taken yet.
+    let mut held = Vec::new();
+    for class in [Class::Huge, Class::Large, Class::Medium, Class::Small] {
+        held.extend(std::iter::from_fn(|| w.ring.block(class)));
+    }
+    let large = batch(1, 100_000);
+    assert_eq!(w.try_append(0, &large), Err(AppendError::Busy));
+    let busy_at = w.progress;
+    w.until(|w| (w.progress > busy_at).then_some(()));
+    assert_eq!(w.try_append(0, &large), Err(AppendError::Busy));
+    held.clear();
+    w.append(0, &large);
+    let idle_at = w.progress;
+    (0..5).for_each(|_| w.turn());
+    assert!(w.progress <= idle_at + 1, "nobody waits any more");
 }
 
 #[test]
@@ -135,9 +159,9 @@ fn a_batch_whose_index_entry_is_on_disk_before_itself_is_read_from_memory() {
     // The log cannot be written yet, its index can.
     w.ring
         .set_fault(Some(Box::new(|verb, _| (verb == Verb::Allocate).then_some(28))));
-    for _ in 0..4 {
-        w.produce(0, &batch(1, 5_000));
-    }
+    // All before the first turn: once the disk is known to be full nothing more is taken.
+    let tickets = [(); 4].map(|()| w.append(0, &batch(1, 5_000)).ticket);
+    w.until(|w| (w.committed >= tickets[3]).then_some(()));
     w.until(|_| {
         let index = dir.path().join("t-0/00000000000000000000.index");
         std::fs::metadata(index).is_ok_and(|m| m.len() > 0).then_some(())

@@ -127,10 +127,20 @@ impl Outgoing {
         }
     }
 
-    /// Takes everything gathered, in order, with its number of bytes.
-    pub fn take(&mut self) -> (Vec<Piece>, usize) {
+    /// Takes the first pieces gathered, in order, with their number of bytes: no more of them than it takes to reach
+    /// `most_bytes`.
+    pub fn take(&mut self, most_bytes: usize) -> (Vec<Piece>, usize) {
         self.seal_small();
-        (std::mem::take(&mut self.pieces), std::mem::take(&mut self.bytes))
+        let (mut count, mut bytes) = (0, 0);
+        for piece in &self.pieces {
+            if bytes >= most_bytes {
+                break;
+            }
+            (count, bytes) = (count + 1, bytes + piece.len());
+        }
+        self.bytes -= bytes;
+        let rest = self.pieces.split_off(count);
+        (std::mem::replace(&mut self.pieces, rest), bytes)
     }
 
     /// Bytes gathered.
@@ -152,7 +162,7 @@ mod tests {
         while let Some(answer) = answers.next_ready() {
             out.push(answer);
         }
-        let (pieces, total) = out.take();
+        let (pieces, total) = out.take(usize::MAX);
         let flat: Vec<u8> = pieces
             .iter()
             .flat_map(|piece| match piece {
@@ -198,10 +208,25 @@ mod tests {
         out.push(bytes(2));
         out.push(Answer::Bytes(vec![3; COALESCE_BYTES + 1]));
         out.push(bytes(4));
-        let (pieces, total) = out.take();
+        let (pieces, total) = out.take(usize::MAX);
         let lengths: Vec<usize> = pieces.iter().map(Piece::len).collect();
         assert_eq!(lengths, [2, COALESCE_BYTES + 1, 1]);
         assert_eq!(total, COALESCE_BYTES + 4);
         assert_eq!(out.bytes(), 0);
+    }
+
+    #[test]
+    fn large_answers_leave_a_part_at_a_time() {
+        let piece = |n: usize| Piece::Bytes(Bytes::from(vec![0; n]));
+        let mut out = Outgoing::default();
+        out.push(Answer::Pieces(vec![piece(9), piece(5), piece(6), piece(1)]));
+        out.push(bytes(7));
+        let mut taken = Vec::new();
+        while out.bytes() > 0 {
+            let (pieces, bytes) = out.take(8);
+            assert_eq!(bytes, pieces.iter().map(Piece::len).sum::<usize>());
+            taken.push((pieces.len(), out.bytes()));
+        }
+        assert_eq!(taken, [(1, 13), (2, 2), (2, 0)]);
     }
 }

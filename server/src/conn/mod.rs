@@ -31,7 +31,11 @@ pub const MAX_BYTES_IN_FLIGHT: usize = 8 << 20;
 /// No further request starts while more bytes than this wait to be read by the client.
 pub const MAX_UNSENT_BYTES: usize = 256 << 10;
 
-/// A client that takes nothing of what is being sent for this long is given up.
+/// Bytes given to the socket at once, to the end of the piece that reaches them. The clock of [`SEND_STALL`] starts
+/// again with each such part: a large answer on a slow line takes longer than that altogether.
+pub const SEND_AT_ONCE_BYTES: usize = 1 << 20;
+
+/// A client that does not take what was given to the socket at once within this is given up.
 pub const SEND_STALL: Duration = Duration::from_secs(30);
 
 /// Produce's api key, which is in the first two bytes of a request.
@@ -163,7 +167,7 @@ impl Conn {
         if self.sending.is_some() || self.outgoing.bytes() == 0 {
             return None;
         }
-        let (pieces, bytes) = self.outgoing.take();
+        let (pieces, bytes) = self.outgoing.take(SEND_AT_ONCE_BYTES);
         self.sending = Some((now, bytes));
         Some(pieces)
     }

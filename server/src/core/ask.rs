@@ -298,6 +298,13 @@ impl Core {
         }
     }
 
+    /// Owner: the shard can commit nothing any more. What was to be deleted may come back at the next start.
+    pub(super) fn fail_deletions(&mut self) {
+        for (_, asker, _) in std::mem::take(&mut self.questions.deleting) {
+            self.tell(asker, Told::Failed(ErrorCode::KafkaStorageError));
+        }
+    }
+
     /// Owner: the engine has room again.
     pub(super) fn retry_questions(&mut self) {
         for (asker, slot, question) in std::mem::take(&mut self.questions.stalled) {

@@ -231,7 +231,8 @@ impl Core {
             .is_none_or(|control| control.work.is_none() && control.queue.is_empty())
     }
 
-    fn next_control(&mut self) {
+    /// Deals with what waits, one after the other, until something takes longer.
+    pub(super) fn next_control(&mut self) {
         while let Some(control) = &mut self.control
             && control.work.is_none()
         {
@@ -284,6 +285,7 @@ impl Core {
             .is_some_and(|control| control.work.as_ref().is_some_and(appending))
         {
             self.append_control();
+            self.next_control();
         }
     }
 
@@ -304,7 +306,8 @@ impl Core {
         {
             // What is in the log cannot be taken back, and this image can no longer be trusted to decide anything.
             crate::error!("the metadata log contradicts itself: {error}");
-            return self.fail_control("the metadata log contradicts itself");
+            self.fail_control("the metadata log contradicts itself");
+            return self.next_control();
         }
         let update = Arc::new(Update::between(&before, Arc::new(control.replay.image().clone())));
         work.phase = Phase::Preparing {
@@ -357,11 +360,14 @@ impl Core {
         }
     }
 
-    /// Core 0: the work in progress, and what waits, cannot be written down. The clients' connections are closed: they
-    /// find out by asking again what holds.
+    /// Core 0: the work in progress cannot be written down. The client's connection is closed: it finds out by asking
+    /// again what holds. Work that is written down already goes on. What waits is the caller's to go on with.
     pub(super) fn fail_control(&mut self, reason: &str) {
+        let unwritten = |work: &mut Work| matches!(work.phase, Phase::Appending | Phase::Committing { .. });
         let Some(control) = &mut self.control else { return };
-        let Some(work) = control.work.take() else { return };
+        let Some(work) = control.work.take_if(unwritten) else {
+            return;
+        };
         crate::error!("a change of the metadata could not be stored: {reason}");
         match work.after {
             After::Answer(to, _) => self.deliver(to, Answer::Close),
@@ -375,7 +381,6 @@ impl Core {
             After::Booted => self.report(crate::broker::Report::Failed(reason.to_owned())),
             other => self.conclude(other),
         }
-        self.next_control();
     }
 }
 

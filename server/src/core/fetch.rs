@@ -4,7 +4,7 @@
 //! ```text
 //! start -> round 1 -> enough, an error, or no time to wait? -> respond
 //!                  \-> wait: the owners watch -> Moved   -> next round
-//!                                             -> deadline -> last round, or what is known when nothing moved
+//!                                             -> deadline -> last round, or what is known when nothing can have come
 //! ```
 
 use std::time::{Duration, Instant};
@@ -45,6 +45,14 @@ pub struct FetchCall {
 impl FetchCall {
     fn found_bytes(&self) -> usize {
         self.parts.iter().map(|part| part.bytes).sum()
+    }
+
+    /// Notes that an owner may hold a watch. Those of earlier rounds stay noted: a watch that has not fired is there until the
+    /// owner is told that the fetch is over.
+    fn watch_on(&mut self, owner: usize) {
+        if !self.watching.contains(&owner) {
+            self.watching.push(owner);
+        }
     }
 
     fn is_urgent(&self) -> bool {
@@ -144,7 +152,6 @@ impl Core {
         let may_wait = call.deadline > now && call.min_bytes > 0 && !call.is_urgent();
         let watch_bytes = if may_wait { call.min_bytes } else { 0 };
         let round = call.round;
-        call.watching.clear();
         for (owner, items) in items
             .into_iter()
             .enumerate()
@@ -153,7 +160,7 @@ impl Core {
             if watch_bytes > 0
                 && let Some(call) = self.fetch_call(id)
             {
-                call.watching.push(owner);
+                call.watch_on(owner);
             }
             self.post(
                 owner,
@@ -231,7 +238,8 @@ impl Core {
     /// The deadline of a parked fetch has come.
     pub(super) fn on_fetch_timer(&mut self, id: CallId) {
         let Some(call) = self.fetch_call(id) else { return };
-        if call.found_bytes() > 0 {
+        // A watch fires only when enough has come: what came since and is less is known to nobody here.
+        if call.found_bytes() > 0 || call.min_bytes > 1 {
             self.read_round(id)
         } else {
             self.finish_fetch(id)

@@ -201,11 +201,13 @@ impl Core {
             self.pump_all();
             self.read_mail();
             self.shard.tick(&mut *self.io, from_shard);
+            // What follows from these, an append that had no room, say, is the next tick's to bring to disk.
+            let is_settled = from_shard.is_empty();
             for event in from_shard.drain(..) {
                 self.on_shard(event);
             }
             self.check_drained();
-            if self.inbox.is_empty() && !self.conns.has_dirty() {
+            if is_settled && self.inbox.is_empty() && !self.conns.has_dirty() {
                 return;
             }
         }
@@ -240,19 +242,26 @@ impl Core {
             ShardEvent::Advanced(slot) => self.on_advanced(slot),
             ShardEvent::ReadDone { token, result } => self.on_disk_read(token, result),
             ShardEvent::TimeDone { token, result } => self.on_time_done(token, result),
-            ShardEvent::Progress => {
-                self.retry_parked();
-                self.retry_stalled_reads();
-                self.retry_questions();
-                self.retry_control();
-            }
+            ShardEvent::Progress => self.retry_all(),
             ShardEvent::Notice(line) => crate::warn!("{line}"),
             ShardEvent::Failed(reason) => {
                 crate::error!("nothing can be acknowledged any more: {reason}");
                 self.fail_waiting(&reason);
+                self.fail_deletions();
                 self.fail_control(&reason);
+                self.next_control();
+                // What waits for room is refused now: nothing will make any.
+                self.retry_all();
             }
         }
+    }
+
+    /// The engine may have room for what it had none for.
+    fn retry_all(&mut self) {
+        self.retry_parked();
+        self.retry_stalled_reads();
+        self.retry_questions();
+        self.retry_control();
     }
 
     fn read_mail(&mut self) {

@@ -33,6 +33,8 @@ pub struct Conns {
     held_bytes: usize,
     /// Whether the limit on them is reached.
     crowded: bool,
+    /// The connection that alone goes on while it is, by its serial, and since when it has been able to.
+    favoured: Option<(u64, Instant)>,
     /// Whether the engine has no room for what producers send.
     clogged: bool,
     /// Connections to look at before the turn ends.
@@ -110,6 +112,21 @@ impl Conns {
             .filter_map(partial)
             .min()
             .map(|(_, id, last)| (id, last))
+    }
+
+    /// Since when the connection has had its turn. Before that it may have been silent because it was not read from, and
+    /// so it may be while its own requests are dealt with.
+    fn favour(&mut self, id: ConnId, now: Instant) -> Instant {
+        let Some(Some(open)) = self.slots.get(id.0 as usize) else {
+            return now;
+        };
+        let serial = open.conn.serial();
+        let since = match self.favoured {
+            Some((favoured, since)) if favoured == serial && open.conn.wants_bytes() => since,
+            _ => now,
+        };
+        self.favoured = Some((serial, since));
+        since
     }
 
     /// When to look at all of them.
@@ -296,6 +313,8 @@ impl Core {
         }
         if crowded {
             self.favour_oldest();
+        } else {
+            self.conns.favoured = None;
         }
     }
 
@@ -305,7 +324,7 @@ impl Core {
         let Some((id, last)) = self.conns.oldest_partial() else {
             return;
         };
-        if now.saturating_duration_since(last) >= FAVOUR_FOR {
+        if now.saturating_duration_since(last.max(self.conns.favour(id, now))) >= FAVOUR_FOR {
             crate::warn!(
                 "closing connection {}: it holds back others with an unfinished request",
                 id.0
@@ -371,5 +390,31 @@ impl Core {
     /// Closes every connection.
     pub(super) fn close_all(&mut self) {
         self.conns.ids().into_iter().for_each(|id| self.close(id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_s_turn_begins_when_it_may_go_on() {
+        let begin = Instant::now();
+        let mut conns = Conns::default();
+        let (a, b) = (ConnId(0), ConnId(1));
+        for id in [a, b] {
+            conns.open(id, 1 << 20, begin);
+            let taken = conns.get(id).map(|open| open.conn.take_bytes(&[0, 0, 1], begin));
+            assert_eq!(taken, Some(Ok(())));
+        }
+        let later = begin + FAVOUR_FOR;
+        assert_eq!(conns.oldest_partial(), Some((a, begin)));
+        assert_eq!(conns.favour(a, begin), begin);
+        assert_eq!(conns.favour(a, later), begin);
+        assert!(conns.remove(a).is_some());
+        // It has been silent for as long as the other, but nobody would have listened.
+        assert_eq!(conns.oldest_partial(), Some((b, begin)));
+        assert_eq!(conns.favour(b, later), later);
+        assert_eq!(conns.favour(b, later + FAVOUR_FOR), later);
     }
 }

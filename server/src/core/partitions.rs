@@ -142,8 +142,7 @@ impl Core {
         }
         self.partitions.retry_at = None;
         for change in std::mem::take(&mut self.partitions.unmade) {
-            let topic = self.image.topic_by_id(change.key.topic_id);
-            if topic.is_some_and(|topic| topic.partitions.contains_key(&change.key.index)) {
+            if self.is_current(&change.key) {
                 self.make_folder(change);
             }
         }
@@ -172,7 +171,9 @@ impl Core {
                 continue;
             };
             match done.result {
-                Ok(_) => self.open_partition(&change),
+                Ok(_) if self.is_current(&change.key) => self.open_partition(&change),
+                Ok(_) => self.retire_folder(&change),
+                Err(_) if !self.is_current(&change.key) => {}
                 Err(_) => {
                     self.partitions.unmade.push(change);
                     self.partitions.retry_at = Some(self.io.now() + RETRY);
@@ -204,12 +205,26 @@ impl Core {
     }
 
     fn close_partition(&mut self, change: &PartitionChange) {
+        self.partitions.unmade.retain(|unmade| unmade.key != change.key);
         let Some(Open { slot, .. }) = self.partitions.open.remove(&change.key) else {
             return;
         };
         self.shard.remove_partition(&mut *self.io, slot);
         let fired = self.watches.closed(slot);
         self.tell_moved(fired);
+        self.retire_folder(change);
+    }
+
+    /// Whether the newest image this core knows has the partition: its topic may be deleted while its folder is being made
+    /// for the second time.
+    fn is_current(&self, key: &PartitionKey) -> bool {
+        let image = self.preparing.as_ref().unwrap_or(&self.image);
+        let topic = image.topic_by_id(key.topic_id);
+        topic.is_some_and(|topic| topic.partitions.contains_key(&key.index))
+    }
+
+    /// Removes the folder of a partition that is closed.
+    fn retire_folder(&mut self, change: &PartitionChange) {
         let folder = self.folder(change);
         let name = folder_name(&change.topic, change.key.index);
         let unique = getrandom::u64().unwrap_or(0);

@@ -24,6 +24,9 @@ use crate::wire::produce::{LeaderIdAndEpoch, NodeEndpoint, ProduceRequest, Produ
 /// How often produces that wait are looked at for their deadline.
 pub const SWEEP_EVERY: Duration = Duration::from_millis(500);
 
+/// How much longer than its deadline a produce without acknowledgement waits for room: its client does not wait for anything.
+const UNACKNOWLEDGED_FOR: Duration = Duration::from_secs(30);
+
 /// A produce whose owners have not all answered.
 #[derive(Debug)]
 pub struct ProduceCall {
@@ -56,6 +59,18 @@ impl Appends {
     /// Whether batches wait for room in the engine.
     pub fn is_full(&self) -> bool {
         !self.parked.is_empty()
+    }
+
+    /// Takes out what is parked and no longer waited for.
+    fn take_expired(&mut self, now: Instant) -> VecDeque<AppendOrder> {
+        let patience = |order: &AppendOrder| match order.wait {
+            true => Duration::ZERO,
+            false => UNACKNOWLEDGED_FOR,
+        };
+        let is_expired = |order: &AppendOrder| order.deadline + patience(order) <= now;
+        let (expired, left) = std::mem::take(&mut self.parked).into_iter().partition(is_expired);
+        self.parked = left;
+        expired
     }
 
     /// Whether nothing is under way.
@@ -108,10 +123,14 @@ impl Core {
 
     /// Owner: appends now, or after what is parked already.
     pub(super) fn take_append(&mut self, order: AppendOrder) {
-        if self.appends.is_full() {
+        let parked = match self.appends.is_full() {
+            true => Some(order),
+            false => self.append_all(order),
+        };
+        if let Some(order) = parked {
             self.appends.parked.push_back(order);
-        } else if let Some(rest) = self.append_all(order) {
-            self.appends.parked.push_back(rest);
+            let sweep = self.io.now() + SWEEP_EVERY;
+            self.produce_sweep.get_or_insert(sweep);
         }
     }
 
@@ -122,6 +141,19 @@ impl Core {
                 self.appends.parked.push_front(rest);
                 return;
             }
+        }
+    }
+
+    /// Owner: gives up what found no room until its deadline. Its client has been told so, or is told now, and sends more:
+    /// without this what is parked would grow for as long as the engine is busy.
+    fn expire_parked(&mut self, now: Instant) {
+        for AppendOrder {
+            origin, call, items, ..
+        } in self.appends.take_expired(now)
+        {
+            let refused = |item: AppendItem| (item.place, Err(produce::refusal(&AppendError::Busy)));
+            let results = items.into_iter().map(refused).collect();
+            self.post(origin, Mail::Appended { call, results });
         }
     }
 
@@ -307,7 +339,8 @@ impl Core {
         (leader, endpoint)
     }
 
-    /// Connection's core: answers produces whose time is up. Their batches may still be stored, as in Kafka.
+    /// Answers produces of this core's connections whose time is up, and gives up parked ones. Batches of the former may
+    /// still be stored, as in Kafka.
     pub(super) fn sweep_produces(&mut self, now: Instant) {
         if self.produce_sweep.is_none_or(|at| at > now) {
             return;
@@ -325,6 +358,8 @@ impl Core {
         for id in expired {
             self.time_out_produce(id);
         }
+        self.expire_parked(now);
+        left |= self.appends.is_full();
         self.produce_sweep = left.then_some(now + SWEEP_EVERY);
     }
 
@@ -338,5 +373,35 @@ impl Core {
             produce::refuse_unsettled(&mut call.response, &refused);
             self.end_produce(id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::calls::Calls;
+
+    #[test]
+    fn parked_orders_are_given_up_at_their_deadline() {
+        let now = Instant::now();
+        let call = Calls::default().reserve_for_test();
+        let order = |wait: bool, after_ms: u64| AppendOrder {
+            origin: 0,
+            call,
+            wait,
+            deadline: now + Duration::from_millis(after_ms),
+            items: Vec::new(),
+        };
+        let mut appends = Appends {
+            parked: [order(true, 0), order(false, 0), order(true, 9)].into(),
+            ..Appends::default()
+        };
+        let deadlines =
+            |orders: &VecDeque<AppendOrder>| -> Vec<bool> { orders.iter().map(|o| o.wait).collect() };
+        assert_eq!(deadlines(&appends.take_expired(now)), [true]);
+        assert_eq!(deadlines(&appends.parked), [false, true]);
+        let expired = appends.take_expired(now + UNACKNOWLEDGED_FOR);
+        assert_eq!(deadlines(&expired), [false, true]);
+        assert!(appends.is_idle());
     }
 }
