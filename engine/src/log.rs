@@ -181,6 +181,8 @@ pub struct PartitionLog {
     pub committed: Place,
     /// The frame that holds the newest append.
     pub last_ticket: Ticket,
+    /// The frame that holds the newest move of the log start.
+    pub log_start_ticket: Ticket,
     /// On its way to disk.
     pub flush: FlushState,
     /// The unaligned end of the active segment is being read, after a restart.
@@ -237,6 +239,7 @@ impl PartitionLog {
             options,
             leader_epoch,
             last_ticket: 0,
+            log_start_ticket: 0,
             flush: FlushState::at(end),
             loading_prefix: false,
             dirty: true,

@@ -28,7 +28,8 @@ impl Shard {
         let log = self.log(slot).ok_or(AppendError::NoSuchPartition)?;
         let offset = offset.min(log.committed_offset);
         if offset <= log.state.log_start_offset {
-            return Ok((log.state.log_start_offset, 0));
+            // Perhaps moved there a moment ago: as durable as that move is.
+            return Ok((log.state.log_start_offset, log.log_start_ticket));
         }
         let needed = Entry::size_bytes(log.state.name.len(), 0);
         self.make_room(io, needed)?;
@@ -50,6 +51,7 @@ impl Shard {
             .journal
             .append(io, &self.entry_head, &[], log.options.durability, None)?;
         log.state.log_start_offset = offset;
+        log.log_start_ticket = ticket;
         log.dirty = true;
         self.checkpointer.note_append(io.now());
         self.remove_old_segments(slot);

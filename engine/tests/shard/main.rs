@@ -355,6 +355,12 @@ fn deleted_records_stay_deleted() {
     });
     let (start, ticket) = w.shard.delete_records(&mut w.ring, Slot(0), 33).unwrap();
     assert_eq!(start, 33);
+    let again = w.shard.delete_records(&mut w.ring, Slot(0), 33).unwrap();
+    assert_eq!(
+        again,
+        (33, ticket),
+        "asked for twice, it is no more durable than once"
+    );
     w.until(|w| (w.committed >= ticket).then_some(()));
     assert!(matches!(
         w.try_read(0, 32, 10),
