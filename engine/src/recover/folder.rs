@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
+use std::fs::File;
 use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::rewrite::Reviving;
 use super::{INTERVAL_BYTES, Report};
 use crate::background::segment_file;
+use crate::batch;
 use crate::checkpoint::{self, OffsetEntry};
 use crate::epochs::LeaderEpochs;
 use crate::error::Error;
@@ -316,6 +319,13 @@ impl Opening<'_> {
             self.report.scanned_segments += 1;
         }
         let index = scan::load_index(&self.folder, base, size, INTERVAL_BYTES)?;
+        if !self.ends_with_a_batch(base, size, &index)? {
+            self.report.notices.push(format!(
+                "{}: its newest segment was cut short after the clean stop",
+                self.name
+            ));
+            return Ok(None);
+        }
         let first = scan::first_header(&self.log_file(base));
         let active = state.active_mut();
         active.size_bytes = size;
@@ -324,6 +334,27 @@ impl Opening<'_> {
         active.first_timestamp_ms = first.filter(|_| size > 0).map(|h| h.max_timestamp_ms);
         active.is_exact = true;
         Ok(Some(state))
+    }
+
+    /// Whether the active segment's file ends where a batch ends, as far as lengths tell: one that somebody has cut short does
+    /// not. A batch that is damaged is left for its readers to find.
+    fn ends_with_a_batch(&self, base: i64, size: u64, index: &SparseIndex) -> Result<bool, Error> {
+        let mut position = index
+            .last_offset_entry()
+            .map_or(0, |entry| u64::from(entry.position));
+        let path = self.log_file(base);
+        let file = File::open(&path).map_err(Error::io("open", &path))?;
+        while position < size {
+            let mut front = [0; batch::LOG_OVERHEAD];
+            if file.read_exact_at(&mut front, position).is_err() {
+                return Ok(false);
+            }
+            match batch::peek_size(&front) {
+                Some(Ok(bytes)) => position += bytes as u64,
+                _ => return Ok(true),
+            }
+        }
+        Ok(position == size)
     }
 
     /// The snapshot taken exactly at this offset; a log without a batch needs none.

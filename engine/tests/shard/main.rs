@@ -251,6 +251,27 @@ fn a_flipped_bit_in_an_offset_is_seen_although_the_checksum_does_not_cover_it() 
 }
 
 #[test]
+fn a_segment_cut_short_after_a_clean_stop_is_noticed_and_appended_to_where_it_ends() {
+    let dir = dir();
+    let mut w = World::open(dir.path(), &Setup::default());
+    for _ in 0..4 {
+        w.produce(0, &batch(1, 10_000));
+    }
+    w.stop();
+    let log = dir.path().join("t-0/00000000000000000000.log");
+    let file = fs::OpenOptions::new().write(true).open(&log).unwrap();
+    file.set_len(file.metadata().unwrap().len() - 5).unwrap();
+    let mut w = World::open(dir.path(), &Setup::default());
+    assert!(
+        w.report.notices.concat().contains("cut short"),
+        "{:?}",
+        w.report.notices
+    );
+    assert_eq!(w.produce(0, &batch(1, 10)).base_offset, 3);
+    assert_eq!(w.read_all(0, 0, 1 << 20).len(), 4);
+}
+
+#[test]
 fn a_producers_batch_sent_twice_is_appended_once() {
     let dir = dir();
     let mut w = World::open(dir.path(), &Setup::default());

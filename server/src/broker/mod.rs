@@ -143,6 +143,8 @@ impl Broker {
         probe::raise_limits();
         probe::check().map_err(StartError::because)?;
         let mut config = config;
+        std::fs::create_dir_all(&config.data_dir)
+            .map_err(|error| StartError::io("create", &config.data_dir, &error))?;
         files::create_dir(&config.data_dir).map_err(StartError::because)?;
         config.data_dir = std::fs::canonicalize(&config.data_dir)
             .map_err(|error| StartError::io("open", &config.data_dir, &error))?;

@@ -162,6 +162,9 @@ fn metadata_log(epoch: i32, state: Option<LogState>) -> Opening {
 /// Makes the folders that a crash between record and folder left out.
 fn make_folders(data_dir: &Path, openings: &[Opening]) -> Result<(), StartError> {
     for opening in openings.iter().filter(|opening| opening.state.is_none()) {
+        if opening.key.is_some() {
+            crate::warn!("{}: its folder is missing; it starts empty", opening.spec.name);
+        }
         let job = FileJob::CreatePartition {
             folder: data_dir.join(&opening.spec.name),
             metadata: checkpoint::encode_partition_metadata(opening.spec.topic_id),

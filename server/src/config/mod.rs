@@ -133,7 +133,11 @@ impl Config {
                 .map(|cores| ("ringlog.cores".to_owned(), cores.to_string())),
         );
         if let Some(address) = origin.listen {
-            pairs.retain(|(name, _)| name != "advertised.listeners");
+            // A file's advertised addresses go with the file's listeners; what was set beside `--listen` goes with that.
+            let set = |pair: &&str| pair.starts_with("advertised.listeners=");
+            if !origin.sets.iter().any(|pair| set(&pair.trim())) {
+                pairs.retain(|(name, _)| name != "advertised.listeners");
+            }
             pairs.push(("listeners".to_owned(), format!("PLAINTEXT://{address}")));
         }
         Config::from_pairs(pairs)

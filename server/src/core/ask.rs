@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use ringlog_engine::batch::BatchHeader;
 use ringlog_engine::shard::{AppendError, ReadError, Slot, Ticket, TimeHit, TimeOutcome};
 
 use super::Core;
@@ -249,8 +250,14 @@ impl Core {
             },
             Ok(None) => none,
             Err(reason) => {
-                crate::warn!("cannot search a batch by time: {reason}");
-                Told::Failed(ErrorCode::CorruptMessage)
+                // Its first record is never behind the one that is looked for.
+                crate::debug!("a batch is not searched by time, its first offset is the answer: {reason}");
+                let header = BatchHeader::read(&hit.batch);
+                header.map_or(none, |header| Told::Offset {
+                    timestamp_ms: header.max_timestamp_ms,
+                    offset: header.base_offset,
+                    leader_epoch: header.partition_leader_epoch,
+                })
             }
         }
     }

@@ -173,7 +173,14 @@ fn answer_at_once(ctx: &Context<'_>, incoming: &mut Incoming<'_>) -> Result<Answ
     let version = reply.version;
     Ok(Answer::Bytes(match reply.api_key {
         ApiKey::ApiVersions => reply.encode(&api_versions::handle(ctx, &incoming.decode()?, version)),
-        ApiKey::FindCoordinator => reply.encode(&find_coordinator::handle(&incoming.decode()?, version)),
+        ApiKey::FindCoordinator => {
+            // Clients ask again and again, and tell their user nothing.
+            static TOLD: std::sync::Once = std::sync::Once::new();
+            TOLD.call_once(|| {
+                crate::warn!("a client asks for a group or transaction coordinator; there are none yet, and it will wait in vain");
+            });
+            reply.encode(&find_coordinator::handle(&incoming.decode()?, version))
+        }
         ApiKey::DescribeConfigs => reply.encode(&describe_configs::handle(ctx, &incoming.decode()?)),
         ApiKey::DescribeCluster => reply.encode(&describe_cluster::handle(ctx, &incoming.decode()?)),
         ApiKey::DescribeTopicPartitions => {

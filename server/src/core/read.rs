@@ -277,10 +277,8 @@ impl Job {
 fn fail(part: &mut PartRead, error: &ReadError) {
     let failure = match error {
         ReadError::OutOfRange { .. } => ReadFailure::OutOfRange,
-        ReadError::Corrupt { offset, location } => {
-            crate::error!("damaged batch at offset {offset}, {location}: not served");
-            ReadFailure::Corrupt
-        }
+        // The shard has said where, once; consumers ask again and again.
+        ReadError::Corrupt { .. } => ReadFailure::Corrupt,
         ReadError::Io(reason) => {
             crate::error!("cannot read: {reason}");
             ReadFailure::Storage
