@@ -351,11 +351,6 @@ impl SparseIndex {
         };
         (offsets, times)
     }
-
-    /// What stays in memory of a closed segment whose indexes were written: the fences of both files.
-    pub fn into_fences(self) -> (OffsetFences, TimeFences) {
-        (self.offset_fences, self.time_fences)
-    }
 }
 
 /// The page of the file that holds the entry at or before the target, of which the first `entries` are in the file.

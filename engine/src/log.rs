@@ -201,6 +201,25 @@ pub struct PartitionLog {
     pub damaged: Option<(i64, Place)>,
 }
 
+/// The first bytes of a batch as stored.
+pub enum Prefix {
+    /// Base offset, length and leader epoch: all that differs from what the producer sent.
+    Stamped([u8; batch::STAMPED_BYTES]),
+    /// The whole batch: with the broker's time in it the checksum differs too.
+    Whole(Vec<u8>),
+}
+
+impl std::ops::Deref for Prefix {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Prefix::Stamped(bytes) => bytes,
+            Prefix::Whole(bytes) => bytes,
+        }
+    }
+}
+
 /// A batch that passed every check, ready to be placed.
 pub struct Prepared {
     /// The batch's header as it will be stored.
@@ -208,7 +227,7 @@ pub struct Prepared {
     /// Where it goes.
     pub place: Place,
     /// The first bytes of the batch as stored; the rest is the producer's.
-    pub prefix: Vec<u8>,
+    pub prefix: Prefix,
     /// The broker's time if the topic asks for it, else -1.
     pub log_append_time_ms: i64,
 }
@@ -302,23 +321,23 @@ impl PartitionLog {
     }
 
     /// The stored form of the batch: base offset and leader epoch, and the broker's time where the topic wants it.
-    fn stamp(&self, bytes: &[u8], header: &mut BatchHeader, now_ms: i64) -> (Vec<u8>, i64) {
-        header.base_offset = self.state.end_offset;
-        header.partition_leader_epoch = self.leader_epoch;
-        let time_ms = if self.options.log_append_time { now_ms } else { -1 };
-        let mut prefix = if self.options.log_append_time {
-            bytes.to_vec()
-        } else {
-            bytes[..batch::STAMPED_BYTES].to_vec()
-        };
-        batch::stamp(&mut prefix, header.base_offset, header.partition_leader_epoch);
-        if self.options.log_append_time {
-            batch::stamp_log_append_time(&mut prefix, now_ms);
-            if let Some(stored) = BatchHeader::read(&prefix) {
-                *header = stored;
-            }
+    fn stamp(&self, bytes: &[u8], header: &mut BatchHeader, now_ms: i64) -> (Prefix, i64) {
+        let (base_offset, leader_epoch) = (self.state.end_offset, self.leader_epoch);
+        header.base_offset = base_offset;
+        header.partition_leader_epoch = leader_epoch;
+        if !self.options.log_append_time {
+            return (
+                Prefix::Stamped(batch::stamped_prefix(header, base_offset, leader_epoch)),
+                -1,
+            );
         }
-        (prefix, time_ms)
+        let mut whole = bytes.to_vec();
+        batch::stamp(&mut whole, base_offset, leader_epoch);
+        batch::stamp_log_append_time(&mut whole, now_ms);
+        if let Some(stored) = BatchHeader::read(&whole) {
+            *header = stored;
+        }
+        (Prefix::Whole(whole), now_ms)
     }
 
     /// Rolls if the batch must start a new segment; gives the place it then has.

@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 
-use super::format::{self, Entry, FRAME_HEADER_BYTES, FrameHeader};
+use super::format::{self, FRAME_HEADER_BYTES, FrameHeader};
 use super::space::Space;
 use crate::io::{Block, Class, Durability, FileId, Io, Token};
 use crate::shard::{Slot, Ticket};
@@ -111,7 +111,7 @@ impl Journal {
         }
     }
 
-    /// Puts an entry, given as `head` (see [`Entry::write_head`]) and the parts of its data, into the open frame.
+    /// Puts an entry, given as `head` (see [`Entry::write_head`](format::Entry::write_head)) and the parts of its data, into the open frame.
     /// Nothing is durable before the ticket is committed.
     pub fn append(
         &mut self,
@@ -344,9 +344,4 @@ impl Journal {
     pub fn counters(&self) -> Counters {
         self.counters
     }
-}
-
-/// Bytes an entry adds to its frame.
-pub fn entry_bytes(name: &str, data_bytes: usize) -> usize {
-    Entry::size_bytes(name.len(), data_bytes)
 }
