@@ -1,7 +1,7 @@
-//! Measurements of Ringlog.
-//!
-//! - `benches/engine.rs`: the engine alone, no network: `cargo bench -p ringlog-bench`.
-//! - `compare/`: Ringlog beside Apache Kafka on the same machine in the same run, with Kafka's own client.
-//! - `peers/kafka/`: brings up Apache Kafka from Maven Central for that.
-//!
-//! Figures here are printed, never asserted: machines are noisy.
+//! `ringlog-bench`: load on any broker that speaks Kafka's wire protocol, measured from the time each record was due, and every
+//! acknowledged record read back.
+#![forbid(unsafe_code)]
+
+pub mod error;
+pub mod net;
+pub mod report;

@@ -1,0 +1,3 @@
+//! The command line of `ringlog-bench`.
+
+fn main() {}

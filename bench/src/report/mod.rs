@@ -1,0 +1,3 @@
+//! What the tool says: [`model`] is the report itself, as JSON holds it.
+
+pub mod model;
