@@ -2,6 +2,8 @@
 //! acknowledged record read back.
 #![forbid(unsafe_code)]
 
+pub mod client;
 pub mod error;
+pub mod load;
 pub mod net;
 pub mod report;

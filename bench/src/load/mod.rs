@@ -1,0 +1,7 @@
+//! Load: what is sent when ([`schedule`], [`batch`]), and the threads that send and read it.
+
+pub mod batch;
+pub mod clock;
+pub mod codec;
+pub mod schedule;
+pub mod text;
