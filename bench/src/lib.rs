@@ -4,6 +4,7 @@
 
 pub mod client;
 pub mod error;
+pub mod ledger;
 pub mod load;
 pub mod net;
 pub mod report;

@@ -102,6 +102,16 @@ impl Template {
         self.ends.len()
     }
 
+    /// Bytes of a batch of the first `count` records.
+    pub fn batch_bytes(&mut self, count: usize) -> usize {
+        let count = count.clamp(1, self.capacity());
+        HEADER_BYTES
+            + match self.codec {
+                Codec::None => self.ends[count - 1] as usize,
+                _ => self.compressed(count).len(),
+            }
+    }
+
     /// Appends a batch of the first `count` records (1 to [`Template::capacity`]) for `partition` to `out`.
     pub fn write(&mut self, out: &mut Vec<u8>, partition: i32, count: usize, stamp: Stamp) -> Identity {
         let count = count.clamp(1, self.capacity());

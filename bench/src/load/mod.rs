@@ -3,5 +3,8 @@
 pub mod batch;
 pub mod clock;
 pub mod codec;
+pub mod frame;
 pub mod schedule;
+pub mod settings;
+pub mod tally;
 pub mod text;
