@@ -13,8 +13,8 @@ use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer}
 use super::model::{Heat, Latency};
 use crate::error::Error;
 
-/// Smallest value told from zero.
-pub const LOWEST_NS: u64 = 100;
+/// Smallest value told from zero. HdrHistogram keeps its digits only from a thousand times this up, so that 1 it is.
+pub const LOWEST_NS: u64 = 1;
 /// Largest value; what is above counts as this.
 pub const HIGHEST_NS: u64 = 600 * 1_000_000_000;
 /// Significant digits kept.
