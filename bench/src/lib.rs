@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod error;
+pub mod launch;
 pub mod measure;
 pub mod net;
 pub mod report;
