@@ -4,7 +4,10 @@
 
 pub mod client;
 pub mod error;
+pub mod launch;
 pub mod ledger;
 pub mod load;
+pub mod measure;
 pub mod net;
 pub mod report;
+pub mod sink;

@@ -1,0 +1,12 @@
+//! What a report says about the machine: [`machine()`] itself, the [`disk`] below the brokers, and what a process used.
+
+pub mod disk;
+pub mod listener;
+pub mod machine;
+pub mod mounts;
+pub mod proc;
+pub mod process;
+
+pub use listener::listener_pid;
+pub use machine::machine;
+pub use process::{ProcessSampler, own};
