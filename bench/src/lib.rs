@@ -5,3 +5,4 @@
 pub mod error;
 pub mod net;
 pub mod report;
+pub mod sink;
