@@ -2,6 +2,7 @@
 //! acknowledged record read back.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod client;
 pub mod error;
 pub mod launch;
@@ -10,4 +11,5 @@ pub mod load;
 pub mod measure;
 pub mod net;
 pub mod report;
+pub mod scenario;
 pub mod sink;

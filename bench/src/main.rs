@@ -1,3 +1,5 @@
-//! The command line of `ringlog-bench`.
+//! The command line of `ringlog-bench`; see [`ringlog_bench::cli`].
 
-fn main() {}
+fn main() {
+    std::process::exit(ringlog_bench::cli::main());
+}

@@ -1,0 +1,35 @@
+//! `compare base.json new.json --fail RULE`: for CI.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::error::Error;
+use crate::report::compare::{Rule, compare};
+use crate::report::read_json;
+
+/// Two reports and what must not have become worse.
+#[derive(Args, Debug)]
+pub struct CompareFlags {
+    /// The report to compare with
+    pub base: PathBuf,
+    /// The report that may be worse
+    pub new: PathBuf,
+    /// Fail when a figure moved: `p99>5%` (acknowledgements' p99 rose by more than 5 %), `end_to_end.p99.9>10%`, `records_per_s<5%` (fell),
+    /// `cpu_s_per_gib>5%`, `rss>20%`; may be repeated
+    #[arg(long = "fail", value_name = "RULE")]
+    pub rules: Vec<String>,
+}
+
+/// Prints the comparison; false when a rule failed.
+pub fn run(flags: &CompareFlags) -> Result<bool, Error> {
+    let rules = flags
+        .rules
+        .iter()
+        .map(|rule| rule.parse())
+        .collect::<Result<Vec<Rule>, Error>>()?;
+    let (base, new) = (read_json(&flags.base)?, read_json(&flags.new)?);
+    let comparison = compare(&base, &new, &rules)?;
+    print!("{comparison}");
+    Ok(comparison.passed())
+}

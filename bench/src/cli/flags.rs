@@ -1,0 +1,399 @@
+//! The flags that the scenarios share, their defaults by scenario, and what contradicts what.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::error::Error;
+use crate::load::codec::Codec;
+use crate::load::schedule::Arrivals;
+use crate::load::settings::{Rate, Settings};
+use crate::scenario::Scenario;
+
+/// Records a batch may hold at most, so that the smallest record cannot make a batch of billions.
+const MAX_BATCH_BYTES: usize = 8 << 20;
+
+/// Flags of every scenario. What is not given is chosen by the scenario; the report states every value in force.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Load")]
+pub struct Flags {
+    /// Brokers to ask first, HOST:PORT[,HOST:PORT...] [default: 127.0.0.1:9092]
+    #[arg(long, value_name = "LIST")]
+    pub bootstrap: Option<String>,
+    /// An existing topic to use; without it one is created and removed
+    #[arg(long, value_name = "NAME")]
+    pub topic: Option<String>,
+    /// Partitions of the topic [default: 8; small: 64]
+    #[arg(long, value_name = "N")]
+    pub partitions: Option<i32>,
+    /// Producers, each a connection of its own to every broker it needs [default: 4; small: 100]
+    #[arg(long, value_name = "N")]
+    pub producers: Option<u32>,
+    /// Consumers; partitions are dealt out among them [default: 2]
+    #[arg(long, value_name = "N")]
+    pub consumers: Option<u32>,
+    /// Bytes of a record's key and value [default: 1024; small: 100]
+    #[arg(long, value_name = "BYTES")]
+    pub record_bytes: Option<usize>,
+    /// Bytes of a batch at most [default: 65536; small: 16384]
+    #[arg(long, value_name = "BYTES")]
+    pub batch_bytes: Option<usize>,
+    /// How long a record waits for others to share its batch, in milliseconds; part of its latency [default: 1]
+    #[arg(long, value_name = "MS")]
+    pub linger_ms: Option<f64>,
+    /// Requests a connection may have unanswered [default: 5]
+    #[arg(long, value_name = "N")]
+    pub in_flight: Option<usize>,
+    /// Records a second over all producers (open loop), or `max` (closed loop) [default: produce, consume: max; tail, mixed, small: 20000;
+    /// partitions, connections: 10000; sweep: 5000, where it starts]
+    #[arg(long, value_name = "N|max", value_parser = parse_rate)]
+    pub rate: Option<Rate>,
+    /// How records are spaced at a given rate [default: constant]
+    #[arg(long, value_enum)]
+    pub arrivals: Option<Arrivals>,
+    /// Seconds measured [default: 20; sweep, partitions, connections: 5 each]
+    #[arg(long, value_name = "S")]
+    pub seconds: Option<f64>,
+    /// Seconds before, at the same load, that do not count [default: 5; sweep, partitions, connections: 2]
+    #[arg(long, value_name = "S")]
+    pub warmup_seconds: Option<f64>,
+    /// Seconds after, to wait for answers and readers that are behind [default: 30]
+    #[arg(long, value_name = "S")]
+    pub drain_seconds: Option<f64>,
+    /// Acknowledgement: 0, 1 or all [default: all]
+    #[arg(long, value_name = "0|1|all", value_parser = parse_acks)]
+    pub acks: Option<i16>,
+    /// Compression [default: none]
+    #[arg(long, value_enum)]
+    pub codec: Option<Codec>,
+    /// Number of different keys, 0 for records without [default: 0; small: 10000]
+    #[arg(long, value_name = "N")]
+    pub keys: Option<usize>,
+    /// Idempotent producers (implies acks=all)
+    #[arg(long)]
+    pub idempotent: bool,
+    /// Threads of the client, each with its own io_uring [default: half the cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Process id of the broker, for its processor time and memory; `auto` finds whoever listens on this machine, `none` does not look
+    #[arg(long, value_name = "PID", default_value = "auto", value_parser = parse_pid)]
+    pub pid: Pid,
+    /// Where results go.
+    #[command(flatten)]
+    pub output: Output,
+    /// Flags of single scenarios.
+    #[command(flatten)]
+    pub scenario: ScenarioFlags,
+}
+
+/// Where results go.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Output")]
+pub struct Output {
+    /// Write the report as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write the report as one self-contained HTML page
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Write a histogram for each second, as HdrHistogram's tools read them
+    #[arg(long, value_name = "FILE")]
+    pub hlog: Option<PathBuf>,
+    /// No progress on the terminal
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// Flags that only some scenarios have a use for.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Scenarios")]
+pub struct ScenarioFlags {
+    /// consume, mixed: MiB written before reading starts [default: 1024]
+    #[arg(long, value_name = "MIB")]
+    pub fill_mib: Option<u64>,
+    /// sweep: the p99.9 of acknowledgements, in milliseconds, that ends it [default: 20]
+    #[arg(long, value_name = "MS")]
+    pub limit_ms: Option<f64>,
+    /// sweep: each rate over the one before [default: 1.5]
+    #[arg(long, value_name = "FACTOR")]
+    pub growth: Option<f64>,
+    /// partitions, connections: how many, in turn [default: 1,10,100,1000,10000 and 1,10,100,1000,5000]; restart: MiB in the log [default:
+    /// 0,256,1024]
+    #[arg(long, value_name = "N,N,...", value_delimiter = ',')]
+    pub steps: Option<Vec<u64>>,
+    /// restart: command that runs the broker in the foreground; {port} and {dir} are filled in [default: ringlog serve]
+    #[arg(long, value_name = "CMD")]
+    pub start: Option<String>,
+    /// Also run the load against a listener of our own that stores nothing: the client's and the network's ceiling
+    #[arg(long)]
+    pub sink: bool,
+    /// Directory whose disk is measured, and where versus and restart keep their brokers' data [default: ./ringlog-bench-data]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// What an acknowledgement means there, where the broker's settings do not tell (a cluster: quorum)
+    #[arg(long, value_name = "TEXT")]
+    pub durability: Option<String>,
+}
+
+/// Whose process to watch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pid {
+    /// Whoever listens on the bootstrap port, if that is this machine.
+    #[default]
+    Auto,
+    /// Nobody's.
+    None,
+    /// This one's.
+    Of(u32),
+}
+
+fn parse_rate(text: &str) -> Result<Rate, String> {
+    if text == "max" {
+        return Ok(Rate::Max);
+    }
+    match text.parse::<f64>() {
+        Ok(rate) if rate.is_finite() && (0.1..=1e9).contains(&rate) => Ok(Rate::PerSecond(rate)),
+        _ => Err("a number of records a second from 0.1 to 1e9, or max".into()),
+    }
+}
+
+fn parse_acks(text: &str) -> Result<i16, String> {
+    match text {
+        "0" => Ok(0),
+        "1" => Ok(1),
+        "all" | "-1" => Ok(-1),
+        _ => Err("0, 1 or all".into()),
+    }
+}
+
+fn parse_pid(text: &str) -> Result<Pid, String> {
+    match text {
+        "auto" => Ok(Pid::Auto),
+        "none" => Ok(Pid::None),
+        _ => text
+            .parse()
+            .map(Pid::Of)
+            .map_err(|_| "a process id, auto or none".into()),
+    }
+}
+
+impl Flags {
+    /// The load in force for `scenario`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for values that are out of range or contradict each other.
+    pub fn settings(&self, scenario: Scenario) -> Result<Settings, Error> {
+        self.check_relevance(scenario)?;
+        let small = scenario == Scenario::Small;
+        let short = matches!(
+            scenario,
+            Scenario::Sweep | Scenario::Partitions | Scenario::Connections
+        );
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let settings = Settings {
+            partitions: self.partitions.unwrap_or(if small { 64 } else { 8 }),
+            producers: self.producers.unwrap_or(if small { 100 } else { 4 }),
+            consumers: self
+                .consumers
+                .unwrap_or(2.min(self.partitions.unwrap_or(2).max(1) as u32)),
+            record_bytes: self.record_bytes.unwrap_or(if small { 100 } else { 1024 }),
+            batch_bytes: self
+                .batch_bytes
+                .unwrap_or(if small { 16 << 10 } else { 64 << 10 }),
+            linger_ns: (self.linger_ms.unwrap_or(1.0).clamp(0.0, 1e7) * 1e6) as u64,
+            in_flight: self.in_flight.unwrap_or(5),
+            rate: self.rate.unwrap_or(default_rate(scenario)),
+            arrivals: self.arrivals.unwrap_or_default(),
+            seconds: self.seconds.unwrap_or(if short { 5.0 } else { 20.0 }),
+            warmup_seconds: self.warmup_seconds.unwrap_or(if short { 2.0 } else { 5.0 }),
+            drain_seconds: self.drain_seconds.unwrap_or(30.0),
+            acks: self.acks.unwrap_or(-1),
+            codec: self.codec.unwrap_or_default(),
+            keys: self.keys.unwrap_or(if small { 10_000 } else { 0 }),
+            idempotent: self.idempotent,
+            threads: self.threads.unwrap_or((cores / 2).max(1)),
+        };
+        self.check(&settings)?;
+        Ok(settings)
+    }
+
+    /// The brokers to ask first.
+    pub fn bootstrap(&self) -> String {
+        self.bootstrap.clone().unwrap_or_else(|| "127.0.0.1:9092".into())
+    }
+
+    /// Directory for data and for the disk's floor.
+    pub fn dir(&self) -> PathBuf {
+        self.scenario
+            .dir
+            .clone()
+            .unwrap_or_else(|| "ringlog-bench-data".into())
+    }
+
+    fn check(&self, settings: &Settings) -> Result<(), Error> {
+        let rules = [
+            (
+                settings.partitions < 1 || settings.partitions > 100_000,
+                "--partitions is from 1 to 100000",
+            ),
+            (
+                settings.producers < 1 || settings.producers > 50_000,
+                "--producers is from 1 to 50000",
+            ),
+            (
+                settings.consumers < 1 || settings.consumers > 50_000,
+                "--consumers is from 1 to 50000",
+            ),
+            (
+                settings.consumers as i64 > i64::from(settings.partitions),
+                "more --consumers than --partitions: some would have nothing to read",
+            ),
+            (
+                settings.record_bytes > MAX_BATCH_BYTES,
+                "--record-bytes is at most 8 MiB",
+            ),
+            (
+                settings.batch_bytes < 128 || settings.batch_bytes > MAX_BATCH_BYTES,
+                "--batch-bytes is from 128 to 8388608",
+            ),
+            (
+                settings.record_bytes > settings.batch_bytes,
+                "--record-bytes is larger than --batch-bytes: no batch would hold a record",
+            ),
+            (
+                settings.keys > 0 && settings.record_bytes < Settings::KEY_BYTES,
+                "a record with a key has at least 8 --record-bytes, those of the key",
+            ),
+            (settings.keys > 1_000_000, "--keys is at most 1000000"),
+            (
+                settings.in_flight < 1 || settings.in_flight > 10_000,
+                "--in-flight is from 1 to 10000",
+            ),
+            (
+                settings.idempotent && settings.acks != -1,
+                "--idempotent needs --acks all (KIP-98)",
+            ),
+            (
+                settings.idempotent && settings.in_flight > 5,
+                "--idempotent allows at most 5 requests --in-flight: brokers remember the last five batches",
+            ),
+            (
+                !(0.1..=86_400.0).contains(&settings.seconds),
+                "--seconds is from 0.1 to 86400",
+            ),
+            (
+                !(0.0..=86_400.0).contains(&settings.warmup_seconds),
+                "--warmup-seconds is from 0 to 86400",
+            ),
+            (
+                !(0.0..=86_400.0).contains(&settings.drain_seconds),
+                "--drain-seconds is from 0 to 86400",
+            ),
+            (
+                settings.threads < 1 || settings.threads > 1024,
+                "--threads is from 1 to 1024",
+            ),
+            (
+                self.linger_ms
+                    .is_some_and(|linger| !(0.0..=1e7).contains(&linger)),
+                "--linger-ms is from 0 to 10000000",
+            ),
+            (
+                settings.rate == Rate::Max && self.arrivals.is_some(),
+                "--arrivals needs a --rate: at `max` the next batch leaves when an answer arrives",
+            ),
+        ];
+        match rules.iter().find(|(broken, _)| *broken) {
+            Some((_, why)) => Err(Error::usage(*why)),
+            None => Ok(()),
+        }
+    }
+
+    /// Flags that the scenario has no use for are refused rather than ignored.
+    fn check_relevance(&self, scenario: Scenario) -> Result<(), Error> {
+        use Scenario::*;
+        let only =
+            |given: bool, flag: &str, scenarios: &[Scenario]| match given && !scenarios.contains(&scenario) {
+                true => Err(Error::usage(format!(
+                    "{flag} has no meaning for {}",
+                    scenario.name()
+                ))),
+                false => Ok(()),
+            };
+        let flags = &self.scenario;
+        only(flags.fill_mib.is_some(), "--fill-mib", &[Consume, Mixed])?;
+        only(flags.limit_ms.is_some(), "--limit-ms", &[Sweep])?;
+        only(flags.growth.is_some(), "--growth", &[Sweep])?;
+        only(
+            flags.steps.is_some(),
+            "--steps",
+            &[Partitions, Connections, Restart],
+        )?;
+        only(flags.start.is_some(), "--start", &[Restart])?;
+        only(
+            flags.sink,
+            "--sink",
+            &[Produce, Consume, Small, Sweep, Partitions, Connections],
+        )?;
+        only(self.bootstrap.is_some(), "--bootstrap", &ALL_BUT_RESTART)?;
+        only(self.topic.is_some(), "--topic", &[Produce, Tail, Small])?;
+        let rated = [Produce, Tail, Mixed, Sweep, Partitions, Connections, Small];
+        only(self.rate.is_some(), "--rate", &rated)?;
+        if scenario == Sweep && self.rate == Some(Rate::Max) {
+            return Err(Error::usage(
+                "sweep raises the rate itself: --rate is where it starts, not max",
+            ));
+        }
+        if flags.sink && self.topic.is_some() {
+            return Err(Error::usage(
+                "--topic names an existing topic, and --sink has none",
+            ));
+        }
+        if flags
+            .growth
+            .is_some_and(|growth| !(1.01..=100.0).contains(&growth))
+        {
+            return Err(Error::usage("--growth is from 1.01 to 100"));
+        }
+        if flags
+            .limit_ms
+            .is_some_and(|limit| !(0.001..=600_000.0).contains(&limit))
+        {
+            return Err(Error::usage("--limit-ms is from 0.001 to 600000"));
+        }
+        if scenario == Partitions && self.partitions.is_some() {
+            return Err(Error::usage(
+                "the partitions scenario takes its numbers from --steps, not --partitions",
+            ));
+        }
+        if scenario == Connections && self.producers.is_some() {
+            return Err(Error::usage(
+                "the connections scenario takes its numbers from --steps, not --producers",
+            ));
+        }
+        Ok(())
+    }
+}
+
+const ALL_BUT_RESTART: [Scenario; 8] = [
+    Scenario::Produce,
+    Scenario::Consume,
+    Scenario::Tail,
+    Scenario::Mixed,
+    Scenario::Sweep,
+    Scenario::Partitions,
+    Scenario::Connections,
+    Scenario::Small,
+];
+
+fn default_rate(scenario: Scenario) -> Rate {
+    match scenario {
+        Scenario::Produce | Scenario::Consume | Scenario::Restart => Rate::Max,
+        Scenario::Tail | Scenario::Mixed | Scenario::Small => Rate::PerSecond(20_000.0),
+        Scenario::Partitions | Scenario::Connections => Rate::PerSecond(10_000.0),
+        Scenario::Sweep => Rate::PerSecond(5_000.0),
+    }
+}
+
+#[cfg(test)]
+mod tests;

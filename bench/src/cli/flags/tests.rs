@@ -1,0 +1,84 @@
+//! Contradictions are refused with a sentence, defaults are sensible.
+
+use clap::Parser;
+
+use super::*;
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+fn settings(scenario: Scenario, line: &str) -> Result<Settings, Error> {
+    let words = std::iter::once("x").chain(line.split_whitespace());
+    let line = Line::try_parse_from(words).map_err(|e| Error::usage(e.to_string()))?;
+    line.flags.settings(scenario)
+}
+
+#[test]
+fn every_scenario_has_defaults_that_hold() {
+    for scenario in ALL_BUT_RESTART.into_iter().chain([Scenario::Restart]) {
+        assert!(settings(scenario, "").is_ok(), "{}", scenario.name());
+    }
+    let small = settings(Scenario::Small, "").expect("defaults");
+    assert_eq!(
+        (small.record_bytes, small.producers, small.keys),
+        (100, 100, 10_000)
+    );
+    assert_eq!(
+        settings(Scenario::Tail, "--partitions 1")
+            .expect("defaults")
+            .consumers,
+        1
+    );
+}
+
+#[test]
+fn contradictions_are_usage_errors() {
+    let contradictions = [
+        (Scenario::Produce, "--idempotent --acks 1"),
+        (Scenario::Produce, "--idempotent --in-flight 6"),
+        (Scenario::Produce, "--record-bytes 70000"),
+        (Scenario::Produce, "--rate max --arrivals poisson"),
+        (Scenario::Tail, "--partitions 2 --consumers 3"),
+        (Scenario::Tail, "--sink"),
+        (Scenario::Produce, "--sink --topic t"),
+        (Scenario::Sweep, "--rate max"),
+        (Scenario::Produce, "--limit-ms 5"),
+        (Scenario::Consume, "--rate 100"),
+        (Scenario::Connections, "--producers 5"),
+        (Scenario::Restart, "--bootstrap 127.0.0.1:9092"),
+        (Scenario::Small, "--record-bytes 7"),
+        (Scenario::Produce, "--rate -5"),
+        (Scenario::Produce, "--rate NaN"),
+        (Scenario::Produce, "--acks 2"),
+        (Scenario::Produce, "--seconds 0"),
+        (Scenario::Produce, "--partitions 0"),
+        (Scenario::Produce, "--linger-ms -1"),
+        (Scenario::Produce, "--codec brotli"),
+    ];
+    for (scenario, line) in contradictions {
+        assert!(
+            matches!(settings(scenario, line), Err(Error::Usage(_))),
+            "{} {line}",
+            scenario.name()
+        );
+    }
+}
+
+#[test]
+fn the_help_names_every_default_it_promises() {
+    use clap::CommandFactory;
+    let help = Line::command().render_long_help().to_string();
+    for flag in [
+        "--bootstrap",
+        "--linger-ms",
+        "--in-flight",
+        "--warmup-seconds",
+        "--hlog",
+        "--pid",
+    ] {
+        assert!(help.contains(flag), "{flag}");
+    }
+}

@@ -1,0 +1,85 @@
+//! The command line: what is asked for, the terminal, and the order of a run.
+
+mod compare;
+mod console;
+pub mod flags;
+mod limits;
+mod scenario;
+mod versus;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::Error;
+use crate::scenario::Scenario;
+use flags::Flags;
+
+/// Load on any broker that speaks Kafka's wire protocol: open-loop, every acknowledged record read back, one picture.
+///
+/// Exit code: 0 when all was measured and the ledger holds; 1 when a broker could not be reached, a record was lost or a rule of
+/// compare failed; 2 for options that make no sense.
+#[derive(Parser, Debug)]
+#[command(name = "ringlog-bench", version, max_term_width = 120)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Write, and read everything back afterwards
+    Produce(Box<Flags>),
+    /// Catch up: read a topic from its start
+    Consume(Box<Flags>),
+    /// Write and read at once: end-to-end latency
+    Tail(Box<Flags>),
+    /// Tail, then tail while another consumer reads old data
+    Mixed(Box<Flags>),
+    /// Raise the rate until p99.9 passes a limit: the latency-throughput curve and its knee
+    Sweep(Box<Flags>),
+    /// One load over 1 to 10,000 partitions
+    Partitions(Box<Flags>),
+    /// One load over 1 to 5,000 connections
+    Connections(Box<Flags>),
+    /// 100-byte keyed records from many producers
+    Small(Box<Flags>),
+    /// kill -9, and the time to the first answer by size of the log
+    Restart(Box<Flags>),
+    /// Two brokers in turn under the same load, A B A B, and their ratio with its spread
+    Versus(Box<versus::VersusFlags>),
+    /// Compare two reports, for CI
+    Compare(compare::CompareFlags),
+}
+
+/// Parses the arguments, does what they say, and returns the exit code.
+pub fn main() -> i32 {
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(true) => 0,
+        Ok(false) => 1,
+        Err(error) => {
+            eprintln!("ringlog-bench: {error}");
+            match error {
+                Error::Usage(_) => 2,
+                Error::Failed(_) => 1,
+            }
+        }
+    }
+}
+
+/// True when all that was promised held.
+fn run(command: Command) -> Result<bool, Error> {
+    let (scenario, flags) = match command {
+        Command::Produce(flags) => (Scenario::Produce, flags),
+        Command::Consume(flags) => (Scenario::Consume, flags),
+        Command::Tail(flags) => (Scenario::Tail, flags),
+        Command::Mixed(flags) => (Scenario::Mixed, flags),
+        Command::Sweep(flags) => (Scenario::Sweep, flags),
+        Command::Partitions(flags) => (Scenario::Partitions, flags),
+        Command::Connections(flags) => (Scenario::Connections, flags),
+        Command::Small(flags) => (Scenario::Small, flags),
+        Command::Restart(flags) => (Scenario::Restart, flags),
+        Command::Versus(flags) => return versus::run(&flags),
+        Command::Compare(flags) => return compare::run(&flags),
+    };
+    scenario::run(scenario, &flags)
+}

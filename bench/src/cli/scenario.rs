@@ -1,0 +1,211 @@
+//! One scenario on one broker (and on the sink): the order of a run, and the report of it.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::console::Terminal;
+use super::flags::{Flags, Output};
+use super::limits::raise_descriptors;
+use crate::error::Error;
+use crate::load::settings::{Rate, Settings};
+use crate::measure::{disk, machine};
+use crate::report::model::{FORMAT, Report, Run, Side};
+use crate::report::{ratios, text, write_html, write_json};
+use crate::scenario::{self, Context, Scenario, Target, warnings};
+use crate::sink::{Keep, Sink, SinkConfig};
+
+/// How long each size of the disk's floor is measured.
+const FLOOR_SECONDS: f64 = 1.0;
+/// A shorter measurement has few records beyond p99.9.
+const SHORT_SECONDS: f64 = 5.0;
+
+/// Runs `scenario`; true when nothing was lost and nothing ended it early.
+pub fn run(scenario: Scenario, flags: &Flags) -> Result<bool, Error> {
+    let settings = flags.settings(scenario)?;
+    raise_descriptors();
+    let mut terminal = Terminal::open(&flags.output)?;
+    let sink = flags.scenario.sink.then(|| start_sink(&settings)).transpose()?;
+    let mut targets: Vec<Target> = sink.iter().map(sink_target).collect();
+    if sink.is_none() || flags.bootstrap.is_some() {
+        let mut target = Target::running(&flags.bootstrap(), flags.pid);
+        target.stated_durability = flags.scenario.durability.clone();
+        targets.push(target);
+    }
+    let mut report = begin(scenario, &settings);
+    measure_disk(&mut report, &flags.dir(), &mut terminal);
+    let mut held = true;
+    for target in targets {
+        let (side, outcome) = side(scenario, &settings, flags, target, 1, &mut terminal);
+        let measured = side.runs.iter().any(|run| !run.steps.is_empty());
+        held &= absorb(&mut report, side, &settings);
+        match outcome {
+            Ok(()) => {}
+            Err(error @ Error::Usage(_)) => return Err(error),
+            Err(error) if !measured => return Err(error),
+            Err(error) => {
+                held = false;
+                report.warnings.push(format!("ended early: {error}"));
+            }
+        }
+    }
+    finish(&mut report, &flags.output, &mut terminal)?;
+    Ok(held)
+}
+
+/// One run of `scenario` on `target`: its side with one round, whatever was measured before an error.
+pub fn side(
+    scenario: Scenario,
+    settings: &Settings,
+    flags: &Flags,
+    target: Target,
+    round: u32,
+    terminal: &mut Terminal,
+) -> (Side, Result<(), Error>) {
+    let mut context = Context {
+        scenario,
+        settings: settings.clone(),
+        flags: flags.scenario.clone(),
+        topic: flags.topic.clone(),
+        stated_partitions: flags.partitions.is_some(),
+        target,
+        directory: flags.dir(),
+        console: terminal,
+    };
+    let mut steps = Vec::new();
+    let outcome = scenario::run(&mut context, &mut steps);
+    let mut side = context.target.side();
+    side.runs.push(Run { round, steps });
+    (side, outcome)
+}
+
+/// Adds a side to the report, with what is to be said of its steps; false when a ledger failed.
+pub fn absorb(report: &mut Report, side: Side, settings: &Settings) -> bool {
+    let mut held = true;
+    let is_sink = side.name == SINK;
+    for step in side.runs.iter().flat_map(|run| &run.steps) {
+        held &= is_sink || step.ledger.as_ref().is_none_or(|ledger| ledger.passed);
+        for warning in warnings(step, settings) {
+            let warning = format!("{}: {warning}", side.name);
+            if !report.warnings.contains(&warning) {
+                report.warnings.push(warning);
+            }
+        }
+    }
+    match report.sides.iter_mut().find(|known| known.name == side.name) {
+        Some(known) => known.runs.extend(side.runs),
+        None => report.sides.push(side),
+    }
+    held
+}
+
+/// A report with all that is known before the first load.
+pub fn begin(scenario: Scenario, settings: &Settings) -> Report {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut report = Report {
+        format: FORMAT.into(),
+        tool_version: env!("CARGO_PKG_VERSION").into(),
+        command: std::env::args().collect(),
+        started_unix_ms: now.as_millis() as u64,
+        scenario: scenario.name().into(),
+        load: load(settings),
+        machine: machine::machine(),
+        ..Report::default()
+    };
+    if settings.seconds < SHORT_SECONDS {
+        let warning = format!(
+            "{} s are short: the highest percentiles rest on few records",
+            settings.seconds
+        );
+        report.warnings.push(warning);
+    }
+    report
+}
+
+/// Measures what the disk below `directory` can do. Without it the report has no floor, and says why.
+pub fn measure_disk(report: &mut Report, directory: &Path, terminal: &mut Terminal) {
+    terminal.say("measuring the disk's own floor");
+    let made = !directory.exists();
+    let floor = std::fs::create_dir_all(directory)
+        .map_err(|e| Error::failed(e.to_string()))
+        .and_then(|()| disk::floor(directory, FLOOR_SECONDS));
+    match floor {
+        Ok(floor) => report.disk = Some(floor),
+        Err(error) => report
+            .warnings
+            .push(format!("the disk's floor is not known: {error}")),
+    }
+    if made {
+        // only when it is empty again
+        let _ = std::fs::remove_dir(directory);
+    }
+}
+
+/// Ratios, summary, files.
+pub fn finish(report: &mut Report, output: &Output, terminal: &mut Terminal) -> Result<(), Error> {
+    ratios::fill(report);
+    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    println!("{}", text::summary(report, colour).trim_end());
+    terminal.finish()?;
+    if let Some(path) = &output.json {
+        write_json(path, report)?;
+    }
+    if let Some(path) = &output.html {
+        write_html(path, report)?;
+    }
+    Ok(())
+}
+
+/// What the sink is called.
+const SINK: &str = "sink";
+
+fn start_sink(settings: &Settings) -> Result<Sink, Error> {
+    Sink::start(SinkConfig {
+        threads: settings.threads,
+        keep: Keep::Nothing,
+        fault: None,
+    })
+}
+
+fn sink_target(sink: &Sink) -> Target {
+    Target {
+        name: SINK.into(),
+        bootstrap: sink.address().to_string(),
+        ..Target::default()
+    }
+}
+
+fn load(settings: &Settings) -> BTreeMap<String, String> {
+    let rate = match settings.rate {
+        Rate::Max => "max".to_owned(),
+        Rate::PerSecond(rate) => rate.to_string(),
+    };
+    let acks = match settings.acks {
+        -1 => "all".to_owned(),
+        acks => acks.to_string(),
+    };
+    let pairs = [
+        ("partitions", settings.partitions.to_string()),
+        ("producers", settings.producers.to_string()),
+        ("consumers", settings.consumers.to_string()),
+        ("record-bytes", settings.record_bytes.to_string()),
+        ("batch-bytes", settings.batch_bytes.to_string()),
+        ("linger-ms", (settings.linger_ns as f64 / 1e6).to_string()),
+        ("in-flight", settings.in_flight.to_string()),
+        ("rate", rate),
+        ("arrivals", format!("{:?}", settings.arrivals).to_lowercase()),
+        ("seconds", settings.seconds.to_string()),
+        ("warmup-seconds", settings.warmup_seconds.to_string()),
+        ("drain-seconds", settings.drain_seconds.to_string()),
+        ("acks", acks),
+        ("codec", format!("{:?}", settings.codec).to_lowercase()),
+        ("keys", settings.keys.to_string()),
+        ("idempotent", settings.idempotent.to_string()),
+        ("threads", settings.threads.to_string()),
+    ];
+    pairs
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+}

@@ -1,0 +1,156 @@
+//! `restart`: write, kill -9, start again, and see how long the first answer and the first acknowledgement take; then read
+//! everything back. One step a log size, each on a fresh directory.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use kafka_protocol::messages::ProduceRequest;
+
+use super::consume::fill;
+use super::measure::{Stage, talk};
+use super::verify::verify;
+use super::{Context, Target};
+use crate::client::connection::{Connection, check, decode};
+use crate::error::Error;
+use crate::launch::{Launch, free_port, ringlog_command, start};
+use crate::ledger::{Outcome, Sent};
+use crate::load::batch::{Stamp, Template};
+use crate::load::codec::Codec;
+use crate::load::frame::{Frame, PRODUCE_VERSIONS};
+use crate::load::text::Text;
+use crate::report::model::Step;
+use crate::report::units;
+
+const DEFAULT_MIB: [u64; 3] = [0, 256, 1024];
+/// The producer number of the first record after the restart; no lane has it.
+const AFTERWARDS: u32 = u32::MAX;
+/// A broker that acknowledges nothing for this long after it answered is not back.
+const FIRST_ACK_LIMIT: Duration = Duration::from_secs(120);
+
+/// One step a size.
+pub fn run(context: &mut Context<'_>, steps: &mut Vec<Step>) -> Result<(), Error> {
+    let command = match &context.flags.start {
+        Some(command) => command.clone(),
+        None => ringlog_command()?,
+    };
+    let sizes = context
+        .flags
+        .steps
+        .clone()
+        .unwrap_or_else(|| DEFAULT_MIB.to_vec());
+    for mib in sizes {
+        if !context.console.interrupted() {
+            steps.push(step(context, &command, mib)?);
+        }
+    }
+    Ok(())
+}
+
+fn step(context: &mut Context<'_>, command: &str, mib: u64) -> Result<Step, Error> {
+    let directory = context.directory.join(format!("restart-{mib}-mib"));
+    let cleared = |error: std::io::Error| Error::failed(format!("{}: {error}", directory.display()));
+    if directory.exists() {
+        fs::remove_dir_all(&directory).map_err(cleared)?;
+    }
+    let launch = Launch {
+        name: "broker".into(),
+        command: command.to_owned(),
+    };
+    let mut broker = start(&launch, &directory, free_port()?)?;
+    let facts = context.target.facts.take();
+    context.target = Target {
+        name: "broker".into(),
+        bootstrap: broker.address().to_string(),
+        pid: Some(broker.pid()),
+        start_command: command.to_owned(),
+        facts,
+        keeps_records: true,
+        stated_durability: context.target.stated_durability.clone(),
+    };
+    let mut settings = context.settings.clone();
+    let stage = Stage::open(context, &mut settings, false)?;
+    let records = fill(context, &stage, &settings, mib)?;
+    broker.kill()?;
+    let begun = Instant::now();
+    broker.start_again()?;
+    context.target.pid = Some(broker.pid());
+    talk(first_acknowledgement(&stage, settings.acks, FIRST_ACK_LIMIT))?;
+    let first_ack_ms = begun.elapsed().as_secs_f64() * 1e3;
+    let mut step = Step {
+        label: units::bytes(mib << 20),
+        x: (mib << 20) as f64,
+        ..Step::default()
+    };
+    step.ledger = verify(context, &stage, &settings);
+    step.figures.insert("ready_ms".into(), broker.ready_ms());
+    step.figures.insert("first_ack_ms".into(), first_ack_ms);
+    step.figures.insert("records_before".into(), records as f64);
+    broker.stop()?;
+    fs::remove_dir_all(&directory).map_err(cleared)?;
+    Ok(step)
+}
+
+/// Writes one record to partition 0 as soon as the broker takes it, and notes it in the ledger.
+async fn first_acknowledgement(stage: &Stage, acks: i16, limit: Duration) -> Result<(), Error> {
+    let begun = Instant::now();
+    for attempt in 0.. {
+        match try_to_write(stage, acks, attempt).await {
+            Ok(()) => return Ok(()),
+            Err(error) if begun.elapsed() > limit => return Err(error),
+            Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+        }
+    }
+    Ok(())
+}
+
+async fn try_to_write(stage: &Stage, acks: i16, attempt: u64) -> Result<(), Error> {
+    let at = stage
+        .topic
+        .partitions
+        .first()
+        .ok_or_else(|| Error::failed("a topic without partitions"))?;
+    let mut connection = Connection::open(at.leader).await?;
+    let version = connection.versions.choose(0, "Produce", PRODUCE_VERSIONS)?;
+    let mut template = Template::new(Codec::None, 1 << 10, 100, &[], &mut Text::new(attempt));
+    let stamp = Stamp {
+        producer_id: -1,
+        producer_epoch: -1,
+        base_sequence: -1,
+        timestamp_ms: 1,
+        lane: AFTERWARDS,
+        batch: attempt,
+    };
+    let mut out = Vec::new();
+    let acks = if acks == 0 { 1 } else { acks };
+    let mut frame = Frame::begin(&mut out, version, 1, acks, &stage.topic.name, 1);
+    let bytes = template.batch_bytes(1);
+    let identity = frame.batch(at.partition, bytes, |out| {
+        template.write(out, at.partition, 1, stamp)
+    });
+    frame.finish();
+    if let Some(ledger) = &stage.ledger {
+        let sent = Sent {
+            lane: AFTERWARDS,
+            batch: attempt,
+            records: 1,
+            times_ns: None,
+        };
+        ledger.sent(at.partition, identity, sent);
+    }
+    let broken = |error: std::io::Error| Error::failed(format!("{}: {error}", at.leader));
+    connection.stream.write_all(out).await.0.map_err(broken)?;
+    let answer = connection.reader.next().await.map_err(broken)?;
+    let answer = answer.ok_or_else(|| Error::failed(format!("{} closed the connection", at.leader)))?;
+    let answer = decode::<ProduceRequest>(answer, version, 1)?;
+    for told in answer
+        .responses
+        .iter()
+        .flat_map(|topic| &topic.partition_responses)
+    {
+        check("the first record after the restart", told.error_code, None)?;
+        if let Some(ledger) = &stage.ledger {
+            ledger.outcome(at.partition, identity, Outcome::Acknowledged(told.base_offset));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! What a reader must know before believing a step's figures.
+
+use crate::load::settings::{Rate, Settings};
+use crate::report::model::Step;
+use crate::report::units::whole;
+
+/// More late records than this share are worth a word.
+const LATE_SHARE: f64 = 0.01;
+/// Less than this share of the offered rate is not keeping up.
+const KEPT_UP: f64 = 0.97;
+/// A client thread busier than this is likely what limits.
+const BUSY: f64 = 0.9;
+
+/// The warnings of one step, each a sentence that begins with the step's label.
+pub fn warnings(step: &Step, settings: &Settings) -> Vec<String> {
+    let mut all = Vec::new();
+    client_bound(step, settings, &mut all);
+    rate_missed(step, &mut all);
+    ledger(step, &mut all);
+    if let Some(flow) = &step.produced {
+        for (name, records) in &flow.errors {
+            all.push(format!(
+                "{}: {} records failed: {name}",
+                step.label,
+                whole(*records as f64)
+            ));
+        }
+    }
+    all
+}
+
+fn client_bound(step: &Step, settings: &Settings, all: &mut Vec<String>) {
+    let label = &step.label;
+    if let Some(schedule) = step.schedule.as_ref().filter(|schedule| schedule.intended > 0) {
+        let share = schedule.late_by_client as f64 / schedule.intended as f64;
+        if share > LATE_SHARE {
+            all.push(format!(
+                "{label}: client-bound: {:.1} % of the records left more than 1 ms late because this client was; the figures are \
+                 the client's as much as the broker's (more --threads, or a machine of its own?)",
+                share * 100.0
+            ));
+        }
+    }
+    let busy =
+        (step.client.user_s + step.client.system_s) / step.seconds.max(0.001) / settings.threads as f64;
+    if settings.rate == Rate::Max && busy > BUSY {
+        all.push(format!(
+            "{label}: client-bound: the client's {} threads were busy {:.0} % of the time; the broker may be able to do more",
+            settings.threads,
+            busy.min(1.0) * 100.0
+        ));
+    }
+}
+
+fn rate_missed(step: &Step, all: &mut Vec<String>) {
+    let (Some(offered), Some(schedule)) = (step.offered_per_s, &step.schedule) else {
+        return;
+    };
+    let achieved = step.produced.as_ref().map_or(0.0, |flow| flow.records_per_s);
+    if achieved >= offered * KEPT_UP {
+        return;
+    }
+    let whose = if schedule.late_by_client > schedule.late_by_broker {
+        "the client could not send faster: client-bound"
+    } else {
+        "the broker did not keep up"
+    };
+    all.push(format!(
+        "{}: {} records/s were asked for and {} achieved: {whose}; {} records were never sent",
+        step.label,
+        whole(offered),
+        whole(achieved),
+        whole(schedule.unsent as f64)
+    ));
+}
+
+fn ledger(step: &Step, all: &mut Vec<String>) {
+    let Some(ledger) = &step.ledger else { return };
+    if !ledger.checked {
+        let why = ledger.notes.first().cloned().unwrap_or_default();
+        all.push(format!("{}: nothing was verified: {why}", step.label));
+    }
+}
