@@ -2,8 +2,12 @@
 //! acknowledged record read back.
 #![forbid(unsafe_code)]
 
+pub mod client;
 pub mod error;
 pub mod launch;
+pub mod ledger;
+pub mod load;
 pub mod measure;
 pub mod net;
 pub mod report;
+pub mod sink;

@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(of("127.0.0.2:9092"), [11, 13, 18]);
         assert_eq!(of("[::1]:9092"), [11, 17, 18]);
         assert_eq!(of("[::ffff:127.0.0.1]:9093"), [15]);
-        assert_eq!(of("127.0.0.1:39321"), []);
+        assert_eq!(of("127.0.0.1:39321"), [0u64; 0]);
     }
 
     #[test]
@@ -132,7 +132,7 @@ mod tests {
             "0: 0100007F:2384 0:0 0A 0:0 0:0 0 0 0 -12 1",
             "0: 0100007F:2384 0:0 0A 0:0 0:0 0 0 0",
         ] {
-            assert_eq!(listeners_in(line, address), [], "{line}");
+            assert_eq!(listeners_in(line, address), [0u64; 0], "{line}");
         }
         assert_eq!(socket_number("socket:[12]"), Some(12));
         for link in ["socket:[", "socket:[x]", "pipe:[12]", "/socket:[12]"] {

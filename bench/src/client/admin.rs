@@ -1,0 +1,272 @@
+//! Administrative calls on one connection: make, describe and remove a topic, its offsets, a producer id.
+
+use std::collections::HashMap;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::{
+    BrokerId, CreateTopicsRequest, DeleteTopicsRequest, InitProducerIdRequest, ListOffsetsRequest,
+    MetadataRequest, ProducerId, TopicName,
+};
+use kafka_protocol::protocol::StrBytes;
+
+use super::connection::{Connection, check};
+use super::topic::{PartitionLeader, Topic};
+use crate::error::Error;
+
+/// How long a new topic may take to have all its leaders.
+const LEADERS_LIMIT: Duration = Duration::from_secs(60);
+/// Timeout given to the broker for creating and deleting.
+const BROKER_TIMEOUT_MS: i32 = 60_000;
+/// ListOffsets' timestamp that asks for the end of the log.
+const LATEST: i64 = -1;
+/// Error of a topic that does not exist.
+const UNKNOWN_TOPIC: i16 = 3;
+
+/// The first reachable broker of a bootstrap list `HOST:PORT[,HOST:PORT]`.
+///
+/// # Errors
+/// No address can be resolved or reached: what each one said.
+pub async fn bootstrap(list: &str) -> Result<Connection, Error> {
+    let mut complaints = Vec::new();
+    for entry in list.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+        match resolve(entry) {
+            Ok(address) => match Connection::open(address).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => complaints.push(error.to_string()),
+            },
+            Err(error) => complaints.push(error.to_string()),
+        }
+    }
+    Err(Error::failed(if complaints.is_empty() {
+        "--bootstrap names no broker".into()
+    } else {
+        complaints.join("; ")
+    }))
+}
+
+/// The address of `HOST:PORT`, IPv4 first.
+///
+/// # Errors
+/// The name does not resolve or the port is missing.
+pub fn resolve(host_port: &str) -> Result<SocketAddr, Error> {
+    let addresses: Vec<SocketAddr> = host_port
+        .to_socket_addrs()
+        .map_err(|e| Error::failed(format!("{host_port}: {e}")))?
+        .collect();
+    addresses
+        .iter()
+        .find(|address| address.is_ipv4())
+        .or_else(|| addresses.first())
+        .copied()
+        .ok_or_else(|| Error::failed(format!("{host_port} has no address")))
+}
+
+/// Creates a topic whose records come back byte for byte: client timestamps, the producers' compression, no retention.
+///
+/// # Errors
+/// The broker's, by name.
+pub async fn create_topic(connection: &mut Connection, name: &str, partitions: i32) -> Result<(), Error> {
+    let config = |key: &'static str, value: &'static str| {
+        CreatableTopicConfig::default()
+            .with_name(StrBytes::from_static_str(key))
+            .with_value(Some(StrBytes::from_static_str(value)))
+    };
+    let topic = CreatableTopic::default()
+        .with_name(topic_name(name))
+        .with_num_partitions(partitions)
+        .with_replication_factor(-1)
+        .with_configs(vec![
+            config("message.timestamp.type", "CreateTime"),
+            config("compression.type", "producer"),
+            config("retention.ms", "-1"),
+            config("max.message.bytes", "16777216"),
+        ]);
+    let request = CreateTopicsRequest::default()
+        .with_topics(vec![topic])
+        .with_timeout_ms(BROKER_TIMEOUT_MS);
+    let (answer, _) = connection.call(&request, 6).await?;
+    for topic in &answer.topics {
+        let what = format!("topic {name} cannot be created");
+        check(&what, topic.error_code, topic.error_message.as_ref())?;
+    }
+    Ok(())
+}
+
+/// Removes a topic.
+///
+/// # Errors
+/// The broker's, by name.
+pub async fn delete_topic(connection: &mut Connection, name: &str) -> Result<(), Error> {
+    let request = DeleteTopicsRequest::default()
+        .with_topic_names(vec![topic_name(name)])
+        .with_timeout_ms(BROKER_TIMEOUT_MS);
+    // version 6 names topics otherwise
+    let (answer, _) = match connection.call(&request, 5).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            let state = DeleteTopicState::default().with_name(Some(topic_name(name)));
+            let request = DeleteTopicsRequest::default()
+                .with_topics(vec![state])
+                .with_timeout_ms(BROKER_TIMEOUT_MS);
+            connection.call(&request, 6).await?
+        }
+    };
+    for topic in &answer.responses {
+        check(
+            &format!("topic {name} cannot be removed"),
+            topic.error_code,
+            topic.error_message.as_ref(),
+        )?;
+    }
+    Ok(())
+}
+
+/// A topic's partitions and leaders, or `None` when there is no such topic.
+///
+/// # Errors
+/// The broker's, by name; a leader whose address does not resolve.
+pub async fn describe(connection: &mut Connection, name: &str) -> Result<Option<Topic>, Error> {
+    let asked = MetadataRequestTopic::default().with_name(Some(topic_name(name)));
+    let request = MetadataRequest::default()
+        .with_topics(Some(vec![asked]))
+        .with_allow_auto_topic_creation(false);
+    let (answer, _) = connection.call(&request, 9).await?;
+    let brokers: HashMap<i32, String> = answer
+        .brokers
+        .iter()
+        .map(|broker| (broker.node_id.0, format!("{}:{}", broker.host, broker.port)))
+        .collect();
+    let Some(topic) = answer.topics.first() else {
+        return Ok(None);
+    };
+    if topic.error_code == UNKNOWN_TOPIC {
+        return Ok(None);
+    }
+    check(&format!("topic {name}"), topic.error_code, None)?;
+    let mut resolved: HashMap<i32, SocketAddr> = HashMap::new();
+    let mut partitions = Vec::with_capacity(topic.partitions.len());
+    for partition in &topic.partitions {
+        check(
+            &format!("{name}-{}", partition.partition_index),
+            partition.error_code,
+            None,
+        )?;
+        let node = partition.leader_id.0;
+        let leader = match (resolved.get(&node), brokers.get(&node)) {
+            (Some(address), _) => *address,
+            (None, Some(host_port)) => *resolved.entry(node).or_insert(resolve(host_port)?),
+            (None, None) => {
+                return Err(Error::failed(format!(
+                    "{name}-{} is led by broker {node}, which the broker's own list does not name",
+                    partition.partition_index
+                )));
+            }
+        };
+        partitions.push(PartitionLeader {
+            partition: partition.partition_index,
+            leader,
+        });
+    }
+    partitions.sort_by_key(|at| at.partition);
+    Ok(Some(Topic {
+        name: name.into(),
+        partitions,
+    }))
+}
+
+/// Waits until a just created topic has `partitions` leaders.
+///
+/// # Errors
+/// Still not after a minute, with what the broker said last.
+pub async fn wait_for_leaders(
+    connection: &mut Connection,
+    name: &str,
+    partitions: usize,
+) -> Result<Topic, Error> {
+    let begun = Instant::now();
+    loop {
+        let said = match describe(connection, name).await {
+            Ok(Some(topic)) if topic.partitions.len() == partitions => return Ok(topic),
+            Ok(Some(topic)) => format!("{} of {partitions} partitions", topic.partitions.len()),
+            Ok(None) => "no such topic yet".into(),
+            Err(error) => error.to_string(),
+        };
+        if begun.elapsed() > LEADERS_LIMIT {
+            return Err(Error::failed(format!(
+                "topic {name} has no leaders after a minute: {said}"
+            )));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The end offset (high watermark) of each of `partitions`, all led by the broker of `connection`; in their order.
+///
+/// # Errors
+/// The broker's, by name.
+pub async fn end_offsets(
+    connection: &mut Connection,
+    topic: &str,
+    partitions: &[i32],
+) -> Result<Vec<i64>, Error> {
+    let asked = partitions.iter().map(|partition| {
+        ListOffsetsPartition::default()
+            .with_partition_index(*partition)
+            .with_current_leader_epoch(-1)
+            .with_timestamp(LATEST)
+    });
+    let asked = ListOffsetsTopic::default()
+        .with_name(topic_name(topic))
+        .with_partitions(asked.collect());
+    let request = ListOffsetsRequest::default()
+        .with_replica_id(BrokerId(-1))
+        .with_topics(vec![asked]);
+    let (answer, _) = connection.call(&request, 6).await?;
+    let mut found: HashMap<i32, i64> = HashMap::new();
+    for partition in answer.topics.iter().flat_map(|topic| &topic.partitions) {
+        check(
+            &format!("end of {topic}-{}", partition.partition_index),
+            partition.error_code,
+            None,
+        )?;
+        found.insert(partition.partition_index, partition.offset);
+    }
+    let offset_of = |partition: &i32| {
+        found
+            .get(partition)
+            .copied()
+            .ok_or_else(|| Error::failed(format!("the broker did not tell the end of {topic}-{partition}")))
+    };
+    partitions.iter().map(offset_of).collect()
+}
+
+/// A fresh producer id and its epoch, for an idempotent producer.
+///
+/// # Errors
+/// The broker's, by name; retriable ones (a coordinator still loading) are tried again for a minute.
+pub async fn producer_id(connection: &mut Connection) -> Result<(i64, i16), Error> {
+    let begun = Instant::now();
+    loop {
+        let request = InitProducerIdRequest::default()
+            .with_transactional_id(None)
+            .with_transaction_timeout_ms(60_000)
+            .with_producer_id(ProducerId(-1))
+            .with_producer_epoch(-1);
+        let (answer, _) = connection.call(&request, 4).await?;
+        match check("no producer id", answer.error_code, None) {
+            Ok(()) => return Ok((answer.producer_id.0, answer.producer_epoch)),
+            Err(error) if begun.elapsed() > LEADERS_LIMIT => return Err(error),
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+/// A topic's name as the codec wants it.
+pub fn topic_name(name: &str) -> TopicName {
+    TopicName(StrBytes::from_string(name.to_owned()))
+}

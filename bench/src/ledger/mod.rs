@@ -1,0 +1,95 @@
+//! The ledger: every batch sent, what was said of it, and where it was found again.
+//!
+//! One [`Mutex`] a partition: a producer notes a batch before it is sent and its outcome after, a consumer what it finds, each in
+//! a few dozen nanoseconds. Batches are told apart by their [`Identity`], so no record is decoded: its checksum covers
+//! each byte of every record.
+
+mod partition;
+
+use std::sync::{Mutex, PoisonError};
+
+use partition::PartitionLedger;
+pub use partition::{Finding, Outcome, Sent};
+
+use crate::load::batch::{Fetched, Identity};
+use crate::report::model::LedgerResult;
+
+/// Lines of examples in a verdict.
+const MAX_NOTES: usize = 12;
+
+/// The batches of one topic.
+pub struct Ledger {
+    partitions: Vec<Mutex<PartitionLedger>>,
+    acks: i16,
+}
+
+impl Ledger {
+    /// An empty ledger. With `acks` 0 nothing is acknowledged, and nothing that is missing counts as lost.
+    pub fn new(partitions: usize, acks: i16) -> Ledger {
+        let partitions = (0..partitions).map(|_| Mutex::default()).collect();
+        Ledger { partitions, acks }
+    }
+
+    /// Notes a batch that is about to be sent. False when one that looks exactly alike was sent before: stamp it anew.
+    pub fn sent(&self, partition: i32, identity: Identity, sent: Sent) -> bool {
+        self.with(partition, true, |ledger| ledger.sent(identity, sent))
+    }
+
+    /// Notes what became of a batch.
+    pub fn outcome(&self, partition: i32, identity: Identity, outcome: Outcome) {
+        self.with(partition, (), |ledger| ledger.outcome(identity, outcome));
+    }
+
+    /// Notes a batch that was read. `intact`: its checksum holds.
+    pub fn found(&self, partition: i32, batch: &Fetched, intact: bool) -> Finding {
+        self.with(partition, Finding::Foreign, |ledger| ledger.found(batch, intact))
+    }
+
+    /// Acknowledged records that were not found yet.
+    pub fn missing(&self) -> u64 {
+        (0..self.partitions.len() as i32)
+            .map(|partition| self.with(partition, 0, |ledger| ledger.missing()))
+            .sum()
+    }
+
+    /// The verdict. To be asked when all that can be read was.
+    pub fn conclude(&self) -> LedgerResult {
+        let mut result = LedgerResult {
+            checked: true,
+            ..LedgerResult::default()
+        };
+        for partition in 0..self.partitions.len() as i32 {
+            self.with(partition, (), |ledger| {
+                ledger.conclude(partition, self.acks, &mut result)
+            });
+        }
+        let damaged = result.duplicated + result.reordered + result.corrupt;
+        result.passed = damaged == 0 && (self.acks == 0 || result.lost == 0);
+        if self.acks == 0 && result.lost > 0 {
+            let note = format!(
+                "acks=0 promises nothing: {} of the records sent were not found",
+                result.lost
+            );
+            result.notes.push(note);
+        }
+        if result.notes.len() > MAX_NOTES {
+            let more = result.notes.len() - MAX_NOTES;
+            result.notes.truncate(MAX_NOTES);
+            result.notes.push(format!("and {more} more"));
+        }
+        result
+    }
+
+    fn with<T>(&self, partition: i32, outside: T, act: impl FnOnce(&mut PartitionLedger) -> T) -> T {
+        let ledger = usize::try_from(partition)
+            .ok()
+            .and_then(|at| self.partitions.get(at));
+        match ledger {
+            Some(ledger) => act(&mut ledger.lock().unwrap_or_else(PoisonError::into_inner)),
+            None => outside,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

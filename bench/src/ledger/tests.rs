@@ -1,0 +1,134 @@
+//! The ledger notices what it is for.
+
+use super::*;
+
+const FIRST: Identity = Identity(1);
+const SECOND: Identity = Identity(2);
+
+fn sent(batch: u64) -> Sent {
+    Sent {
+        lane: 7,
+        batch,
+        records: 10,
+        times_ns: None,
+    }
+}
+
+fn fetched(identity: Identity, base_offset: i64) -> Fetched {
+    Fetched {
+        base_offset,
+        next_offset: base_offset + 10,
+        records: 10,
+        bytes: 1000,
+        identity,
+    }
+}
+
+/// Two batches, acknowledged at 0 and 10.
+fn two() -> Ledger {
+    let ledger = Ledger::new(1, -1);
+    assert!(ledger.sent(0, FIRST, sent(0)) && ledger.sent(0, SECOND, sent(1)));
+    ledger.outcome(0, FIRST, Outcome::Acknowledged(0));
+    ledger.outcome(0, SECOND, Outcome::Acknowledged(10));
+    ledger
+}
+
+#[test]
+fn all_there_passes() {
+    let ledger = two();
+    ledger.found(0, &fetched(FIRST, 0), true);
+    assert_eq!(ledger.missing(), 10);
+    ledger.found(0, &fetched(SECOND, 10), true);
+    let result = ledger.conclude();
+    assert!(result.passed && result.notes.is_empty(), "{result:?}");
+    assert_eq!((result.acknowledged, result.verified), (20, 20));
+}
+
+#[test]
+fn a_missing_batch_is_lost_and_fails_the_run() {
+    let ledger = two();
+    ledger.found(0, &fetched(FIRST, 0), true);
+    let result = ledger.conclude();
+    assert!(!result.passed);
+    assert_eq!((result.lost, result.verified), (10, 10));
+    assert_eq!(
+        result.notes,
+        ["partition 0: 10 records of producer 7 are missing, acknowledged at offset 10"]
+    );
+}
+
+#[test]
+fn a_batch_at_two_offsets_is_a_duplicate_and_one_read_twice_is_not() {
+    let ledger = two();
+    ledger.found(0, &fetched(FIRST, 0), true);
+    ledger.found(0, &fetched(SECOND, 10), true);
+    assert_eq!(ledger.found(0, &fetched(SECOND, 10), true), Finding::Reread);
+    assert!(ledger.conclude().passed);
+    assert_eq!(ledger.found(0, &fetched(FIRST, 20), true), Finding::Again);
+    let result = ledger.conclude();
+    assert!(!result.passed && result.duplicated == 10);
+}
+
+#[test]
+fn batches_in_another_order_than_sent_are_reordered() {
+    let ledger = Ledger::new(1, 1);
+    ledger.sent(0, FIRST, sent(0));
+    ledger.sent(0, SECOND, sent(1));
+    ledger.outcome(0, FIRST, Outcome::Acknowledged(10));
+    ledger.outcome(0, SECOND, Outcome::Acknowledged(0));
+    ledger.found(0, &fetched(SECOND, 0), true);
+    ledger.found(0, &fetched(FIRST, 10), true);
+    let result = ledger.conclude();
+    assert!(!result.passed && result.reordered == 10, "{result:?}");
+}
+
+#[test]
+fn a_batch_elsewhere_than_acknowledged_fails() {
+    let ledger = two();
+    ledger.found(0, &fetched(FIRST, 0), true);
+    ledger.found(0, &fetched(SECOND, 11), true);
+    let result = ledger.conclude();
+    assert!(!result.passed && result.reordered == 10);
+}
+
+#[test]
+fn damage_and_strangers_are_corrupt() {
+    let ledger = two();
+    assert_eq!(ledger.found(0, &fetched(FIRST, 0), false), Finding::Foreign);
+    assert_eq!(
+        ledger.found(0, &fetched(Identity(99), 10), true),
+        Finding::Foreign
+    );
+    let result = ledger.conclude();
+    assert!(!result.passed);
+    assert_eq!((result.corrupt, result.lost), (20, 20));
+}
+
+#[test]
+fn what_was_not_acknowledged_may_be_there_or_not() {
+    let ledger = Ledger::new(1, 1);
+    ledger.sent(0, FIRST, sent(0));
+    ledger.sent(0, SECOND, sent(1));
+    ledger.outcome(0, FIRST, Outcome::Unknown);
+    ledger.outcome(0, SECOND, Outcome::Refused);
+    ledger.found(0, &fetched(FIRST, 0), true);
+    let result = ledger.conclude();
+    assert!(result.passed && result.unacknowledged_found == 10, "{result:?}");
+}
+
+#[test]
+fn without_acknowledgements_loss_is_told_and_allowed() {
+    let ledger = Ledger::new(1, 0);
+    ledger.sent(0, FIRST, sent(0));
+    let result = ledger.conclude();
+    assert!(
+        result.passed && result.lost == 10 && result.notes.len() == 2,
+        "{result:?}"
+    );
+}
+
+#[test]
+fn twins_are_refused_before_they_are_sent() {
+    let ledger = two();
+    assert!(!ledger.sent(0, FIRST, sent(2)));
+}

@@ -1,0 +1,372 @@
+//! A producer's connection to one broker: it sends what is due, keeps `--in-flight` requests unanswered at most, and comes
+//! back when the connection breaks. What is due meanwhile waits, and its waiting counts.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::answers::{Answers, Batch, Request};
+use super::batch::{Identity, Stamp};
+use super::frame::{Frame, PRODUCE_VERSIONS};
+use super::schedule::Due;
+use super::source::Source;
+use super::tally::{Stream, Tag};
+use super::thread::Thread;
+use crate::client::{Connection, admin};
+use crate::error::Error;
+use crate::ledger::{Outcome, Sent};
+
+/// Behind schedule by more than this is late.
+const LATE_NS: u64 = 1_000_000;
+/// Between two attempts to connect again.
+const RECONNECT_NS: u64 = 50_000_000;
+
+/// What makes one lane.
+#[derive(Clone, Debug)]
+pub struct LaneSpec {
+    /// Number of the lane, unique in the run.
+    pub id: u32,
+    /// The broker.
+    pub leader: SocketAddr,
+    /// Its partitions that the lane writes to.
+    pub partitions: Vec<i32>,
+}
+
+/// A connection ready to produce on.
+pub struct Session {
+    connection: Connection,
+    version: i16,
+    producer_id: i64,
+    producer_epoch: i16,
+}
+
+impl Session {
+    /// Connects, and gets a producer id if the load is idempotent.
+    ///
+    /// # Errors
+    /// The broker's or the socket's.
+    pub async fn open(leader: SocketAddr, idempotent: bool) -> Result<Session, Error> {
+        let mut connection = Connection::open(leader).await?;
+        let version = connection.versions.choose(0, "Produce", PRODUCE_VERSIONS)?;
+        let (producer_id, producer_epoch) = if idempotent {
+            admin::producer_id(&mut connection).await?
+        } else {
+            (-1, -1)
+        };
+        Ok(Session {
+            connection,
+            version,
+            producer_id,
+            producer_epoch,
+        })
+    }
+}
+
+/// A lane at work.
+struct Lane {
+    thread: Rc<Thread>,
+    spec: LaneSpec,
+    source: Source,
+    batches: u64,
+    frame: Vec<u8>,
+    correlation_id: i32,
+    /// When the broker last kept the lane from sending.
+    blocked_until_ns: u64,
+    /// Due times of what was sent and never answered.
+    unanswered: Vec<Box<[u64]>>,
+}
+
+enum End {
+    /// Nothing is left to send, and nothing to wait for.
+    Done,
+    /// The connection is gone.
+    Lost,
+}
+
+/// Sends all of `source`, first over `session`.
+pub async fn run(thread: Rc<Thread>, spec: LaneSpec, source: Source, session: Session) {
+    let mut lane = Lane {
+        thread,
+        spec,
+        source,
+        batches: 0,
+        frame: Vec::new(),
+        correlation_id: 0,
+        blocked_until_ns: 0,
+        unanswered: Vec::new(),
+    };
+    let mut session = Some(session);
+    while let Some(open) = session.take() {
+        if let End::Done = lane.send_all(open).await {
+            break;
+        }
+        session = lane.reconnect().await;
+    }
+    lane.conclude();
+}
+
+impl Lane {
+    async fn send_all(&mut self, session: Session) -> End {
+        let Session {
+            connection,
+            version,
+            producer_id,
+            producer_epoch,
+        } = session;
+        let Connection { stream, reader, .. } = connection;
+        let answers = Answers::start(Rc::clone(&self.thread), reader, version);
+        let mut sequences = vec![0i32; self.spec.partitions.len()];
+        let end = loop {
+            let Some(ready_ns) = self.source.ready_at(self.thread.clock.now_ns()) else {
+                break self.drain(&answers).await;
+            };
+            self.thread.clock.sleep_until(ready_ns).await;
+            if !self.wait_for_room(&answers).await {
+                break self.end_of_wait(&answers);
+            }
+            let now_ns = self.thread.clock.now_ns();
+            let due = self.source.take(now_ns);
+            self.note_lateness(&due, ready_ns, now_ns);
+            let stamp = Stamp {
+                producer_id,
+                producer_epoch,
+                base_sequence: -1,
+                timestamp_ms: 0,
+                lane: self.spec.id,
+                batch: 0,
+            };
+            let mut frame = std::mem::take(&mut self.frame);
+            let request = self.build(&mut frame, version, due, stamp, &mut sequences, now_ns);
+            answers.expect(request);
+            let write = tokio::time::timeout(self.time_left(), stream.write_all(frame));
+            match write.await {
+                Ok((Ok(()), frame)) => self.frame = frame,
+                Ok((Err(error), _)) => {
+                    answers.lost(&error.to_string());
+                    break End::Lost;
+                }
+                Err(_) => break End::Done,
+            }
+            answers.sent_without_answer();
+            let after_ns = self.thread.clock.now_ns();
+            if after_ns - now_ns > LATE_NS {
+                self.blocked_until_ns = after_ns;
+            }
+        };
+        let _ = stream.shutdown(std::net::Shutdown::Both);
+        self.unanswered.extend(answers.close());
+        end
+    }
+
+    /// Waits until a request may be sent; false when the connection is gone or all waiting is over.
+    async fn wait_for_room(&mut self, answers: &Rc<Answers>) -> bool {
+        let limit = self.thread.shared.settings.in_flight;
+        while answers.waiting() >= limit && !answers.is_lost() {
+            if tokio::time::timeout(self.time_left(), answers.changed())
+                .await
+                .is_err()
+            {
+                return false;
+            }
+            self.blocked_until_ns = self.thread.clock.now_ns();
+        }
+        !answers.is_lost()
+    }
+
+    /// Waits for all answers that are still to come.
+    async fn drain(&mut self, answers: &Rc<Answers>) -> End {
+        while answers.waiting() > 0 && !answers.is_lost() {
+            if tokio::time::timeout(self.time_left(), answers.changed())
+                .await
+                .is_err()
+            {
+                break;
+            }
+        }
+        End::Done
+    }
+
+    fn end_of_wait(&self, answers: &Rc<Answers>) -> End {
+        if answers.is_lost() { End::Lost } else { End::Done }
+    }
+
+    fn time_left(&self) -> Duration {
+        Duration::from_nanos(
+            self.thread
+                .give_up_ns()
+                .saturating_sub(self.thread.clock.now_ns()),
+        )
+    }
+
+    /// Connects anew until it succeeds or the run's end makes it pointless.
+    async fn reconnect(&mut self) -> Option<Session> {
+        let end_ns = self.thread.tally.borrow().window().end_ns;
+        let idempotent = self.thread.shared.settings.idempotent;
+        while self.thread.clock.now_ns() < end_ns && !self.thread.shared.live.stopped() {
+            let now_ns = self.thread.clock.now_ns();
+            self.thread.clock.sleep_until(now_ns + RECONNECT_NS).await;
+            if let Ok(session) = Session::open(self.spec.leader, idempotent).await {
+                self.thread.regained();
+                self.blocked_until_ns = self.thread.clock.now_ns();
+                return Some(session);
+            }
+        }
+        None
+    }
+
+    /// Writes the request for `due` and notes its batches in the ledger.
+    fn build(
+        &mut self,
+        frame: &mut Vec<u8>,
+        version: i16,
+        due: Vec<Due>,
+        stamp: Stamp,
+        sequences: &mut [i32],
+        now_ns: u64,
+    ) -> Request {
+        self.correlation_id = self.correlation_id.wrapping_add(1);
+        let thread = Rc::clone(&self.thread);
+        let shared = &thread.shared;
+        let acks = shared.settings.acks;
+        let mut out = Frame::begin(
+            frame,
+            version,
+            self.correlation_id,
+            acks,
+            &shared.topic,
+            due.len(),
+        );
+        let mut batches = Vec::with_capacity(due.len());
+        for Due { slot, times_ns } in due {
+            let partition = self.spec.partitions[slot as usize];
+            let mut stamp = stamp;
+            stamp.timestamp_ms = thread
+                .clock
+                .epoch()
+                .unix_ms(times_ns.first().copied().unwrap_or(now_ns));
+            if stamp.producer_id >= 0 {
+                let sequence = &mut sequences[slot as usize];
+                stamp.base_sequence = *sequence;
+                *sequence = next_sequence(*sequence, times_ns.len());
+            }
+            let (identity, bytes) = self.write_batch(&mut out, partition, stamp, &times_ns);
+            batches.push(Batch {
+                partition,
+                identity,
+                times_ns,
+                bytes,
+            });
+        }
+        out.finish();
+        Request {
+            correlation_id: self.correlation_id,
+            sent_ns: now_ns,
+            batches,
+        }
+    }
+
+    /// Appends one batch; stamps it anew in the rare case that another one looks exactly alike.
+    fn write_batch(
+        &mut self,
+        out: &mut Frame<'_>,
+        partition: i32,
+        mut stamp: Stamp,
+        times_ns: &[u64],
+    ) -> (Identity, usize) {
+        let count = times_ns.len();
+        let shared = Rc::clone(&self.thread);
+        let bytes = shared.template(partition, |template| template.batch_bytes(count));
+        let identity = out.batch(partition, bytes, |out| {
+            let from = out.len();
+            loop {
+                stamp.batch = self.batches;
+                self.batches += 1;
+                let identity =
+                    shared.template(partition, |template| template.write(out, partition, count, stamp));
+                let sent = Sent {
+                    lane: self.spec.id,
+                    batch: stamp.batch,
+                    records: count as u32,
+                    times_ns: shared.shared.end_to_end.then(|| times_ns.into()),
+                };
+                let ledger = shared.shared.ledger.as_ref();
+                if ledger.is_none_or(|ledger| ledger.sent(partition, identity, sent)) {
+                    return identity;
+                }
+                out.truncate(from);
+            }
+        });
+        (identity, bytes)
+    }
+
+    fn note_lateness(&mut self, due: &[Due], ready_ns: u64, now_ns: u64) {
+        if !self.source.is_open() {
+            return;
+        }
+        let mut tally = self.thread.tally.borrow_mut();
+        let window = tally.window();
+        let measured = |times: &[u64]| times.iter().filter(|at| window.contains(**at)).count() as u64;
+        let records: u64 = due.iter().map(|batch| measured(&batch.times_ns)).sum();
+        tally.schedule.intended += records;
+        if now_ns.saturating_sub(ready_ns) > LATE_NS {
+            match self.blocked_until_ns >= ready_ns {
+                true => tally.schedule.late_by_broker += records,
+                false => tally.schedule.late_by_client += records,
+            }
+        }
+    }
+
+    /// Counts what was never sent or answered, with the time it had waited at the end.
+    fn conclude(self) {
+        let now_ns = self.thread.clock.now_ns();
+        let mut tally = self.thread.tally.borrow_mut();
+        let window = tally.window();
+        let measured = |times: &[u64]| times.iter().filter(|at| window.contains(**at)).count() as u64;
+        if self.source.is_open() {
+            let unsent = self.source.rest();
+            let count = measured(&unsent);
+            tally.schedule.intended += count;
+            tally.schedule.unsent += count;
+            tally.record_since(Tag::Ack, now_ns, &unsent);
+        }
+        for times_ns in &self.unanswered {
+            tally.schedule.unanswered += measured(times_ns);
+            tally.record_since(Tag::Ack, now_ns, times_ns);
+        }
+        self.thread.shared.live.busy_lanes.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Sequences wrap at 2^31 to 0 (KIP-98).
+fn next_sequence(sequence: i32, records: usize) -> i32 {
+    ((i64::from(sequence) + records as i64) % (i64::from(i32::MAX) + 1)) as i32
+}
+
+/// Notes an outcome in the ledger, if there is one.
+pub fn note(thread: &Thread, batch: &Batch, outcome: Outcome) {
+    if let Some(ledger) = &thread.shared.ledger {
+        ledger.outcome(batch.partition, batch.identity, outcome);
+    }
+}
+
+/// Counts a batch's records as produced.
+pub fn count(thread: &Thread, batch: &Batch, at_ns: u64) {
+    let records = batch.times_ns.len() as u64;
+    let bytes = records * thread.shared.settings.record_bytes as u64;
+    let mut tally = thread.tally.borrow_mut();
+    tally.flow(Stream::Produced, at_ns, records, bytes, batch.bytes as u64);
+    thread.shared.live.produced.fetch_add(records, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::next_sequence;
+
+    #[test]
+    fn sequences_wrap_to_zero() {
+        assert_eq!(next_sequence(i32::MAX - 1, 2), 0);
+        assert_eq!(next_sequence(i32::MAX, 1), 0);
+        assert_eq!(next_sequence(5, 10), 15);
+    }
+}

@@ -1,0 +1,321 @@
+//! Starts the threads of a load, lets all connect before the first record is due, and brings the counts together.
+
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::clock::{Clock, Epoch};
+use super::lane::{self, LaneSpec, Session};
+use super::reader::{self, ReaderSpec};
+use super::schedule::Plan;
+use super::settings::{Rate, Settings, partition_of};
+use super::source::{Saturate, Source};
+use super::tally::{Tally, Window};
+use super::thread::{Shared, Thread};
+use crate::client::Connection;
+use crate::error::Error;
+
+/// Entries of a thread's ring; more connections than this share it in turns.
+const RING_ENTRIES: u32 = 4096;
+/// Between all being connected and the first record's due time.
+const HEAD_START_NS: u64 = 20_000_000;
+/// How often the caller looks at the progress.
+const WATCH: Duration = Duration::from_millis(50);
+/// No request is larger than this many bytes of batches, as in Kafka's own producer.
+const REQUEST_BYTES: usize = 1 << 20;
+
+/// What a run does.
+pub struct Work {
+    /// Producers.
+    pub lanes: Vec<LaneSpec>,
+    /// Records that each lane sends at most (`--rate max` only).
+    pub records_per_lane: Option<u64>,
+    /// Consumers.
+    pub readers: Vec<ReaderSpec>,
+    /// Whether the window ends with the clock (`--seconds`) or with the work.
+    pub timed: bool,
+    /// Keep a histogram a second, for the `.hlog`.
+    pub keep_seconds: bool,
+}
+
+/// What a run brought.
+pub struct Done {
+    /// All counts.
+    pub tally: Tally,
+    /// Length of the measurement.
+    pub seconds: f64,
+}
+
+/// The moment at which the schedule begins, once all threads have connected; `None` inside when some could not.
+type Gate = Arc<OnceLock<Option<u64>>>;
+
+struct Seat {
+    number: usize,
+    shared: Arc<Shared>,
+    epoch: Epoch,
+    gate: Gate,
+    ready: Arc<Mutex<Vec<Result<(), Error>>>>,
+    lanes: Vec<(LaneSpec, f64)>,
+    records_per_lane: Option<u64>,
+    readers: Vec<ReaderSpec>,
+    timed: bool,
+    keep_seconds: bool,
+}
+
+/// What the caller sees while a run goes on. `at_s` counts from the measurement's start and is negative during warm-up.
+pub trait Watch {
+    /// Called every 50 ms. True ends the run early (an interrupt).
+    fn look(&mut self, at_s: f64, shared: &Shared) -> bool;
+}
+
+/// Runs `work` to its end.
+///
+/// # Errors
+/// A connection that cannot be made at the start, or a machine without io_uring. Later troubles are events in the tally.
+pub fn run(shared: Arc<Shared>, work: Work, watch: &mut dyn Watch) -> Result<Done, Error> {
+    let epoch = Epoch::begin();
+    let gate: Gate = Gate::default();
+    let ready = Arc::new(Mutex::new(Vec::new()));
+    let live = Arc::clone(&shared.live);
+    live.busy_lanes.store(work.lanes.len() as u64, Ordering::Relaxed);
+    live.busy_readers
+        .store(work.readers.len() as u64, Ordering::Relaxed);
+    let (timed, keep_seconds) = (work.timed, work.keep_seconds);
+    let threads: Vec<JoinHandle<Result<Tally, Error>>> = seats(&shared, work, epoch, &gate, &ready)
+        .into_iter()
+        .map(|seat| std::thread::spawn(move || seat.run()))
+        .collect();
+    let start_ns = open_gate(&gate, &ready, &threads, epoch);
+    let window = window(&shared.settings, start_ns, timed);
+    while !threads.iter().all(JoinHandle::is_finished) {
+        std::thread::sleep(WATCH);
+        let at_s = (epoch.now_ns() as f64 - window.start_ns as f64) / 1e9;
+        if watch.look(at_s, &shared) || is_over(&shared, epoch, window) {
+            live.stop.store(true, Ordering::Relaxed);
+        }
+    }
+    let measured_ns = if timed { window.end_ns } else { epoch.now_ns() } - window.start_ns;
+    let mut tally = Tally::new(window, keep_seconds);
+    for thread in threads {
+        let joined = thread
+            .join()
+            .map_err(|_| Error::failed("a load thread panicked"))?;
+        tally.add(joined?);
+    }
+    tally.events.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
+    Ok(Done {
+        tally,
+        seconds: measured_ns as f64 / 1e9,
+    })
+}
+
+/// Waits until every thread has connected, or one could not, and lets them go.
+fn open_gate(
+    gate: &Gate,
+    ready: &Mutex<Vec<Result<(), Error>>>,
+    threads: &[JoinHandle<Result<Tally, Error>>],
+    epoch: Epoch,
+) -> u64 {
+    loop {
+        let said = ready.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = said.iter().any(Result::is_err) || threads.iter().any(JoinHandle::is_finished);
+        if failed || said.len() == threads.len() {
+            let start_ns = epoch.now_ns() + HEAD_START_NS;
+            let _ = gate.set((!failed).then_some(start_ns));
+            return start_ns;
+        }
+        drop(said);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn window(settings: &Settings, start_ns: u64, timed: bool) -> Window {
+    if !timed {
+        return Window {
+            start_ns,
+            end_ns: u64::MAX,
+        };
+    }
+    let start_ns = start_ns + (settings.warmup_seconds * 1e9) as u64;
+    Window {
+        start_ns,
+        end_ns: start_ns + (settings.seconds * 1e9) as u64,
+    }
+}
+
+/// Whether readers need not go on: all lanes are done and all that was acknowledged was read, or the wait is over.
+fn is_over(shared: &Shared, epoch: Epoch, window: Window) -> bool {
+    let live = &shared.live;
+    if live.busy_lanes.load(Ordering::Relaxed) > 0 {
+        return false;
+    }
+    let readers_done = live.busy_readers.load(Ordering::Relaxed) == 0;
+    let given_up =
+        window.end_ns != u64::MAX && epoch.now_ns() > window.end_ns.saturating_add(shared.give_up_ns);
+    let all_read =
+        window.end_ns != u64::MAX && shared.ledger.as_ref().is_none_or(|ledger| ledger.missing() == 0);
+    readers_done || given_up || all_read
+}
+
+/// Deals lanes and readers out to the threads, the readers from the last thread on.
+fn seats(
+    shared: &Arc<Shared>,
+    work: Work,
+    epoch: Epoch,
+    gate: &Gate,
+    ready: &Arc<Mutex<Vec<Result<(), Error>>>>,
+) -> Vec<Seat> {
+    let threads = shared
+        .settings
+        .threads
+        .clamp(1, (work.lanes.len() + work.readers.len()).max(1));
+    let mut seats: Vec<Seat> = (0..threads)
+        .map(|number| Seat {
+            number,
+            shared: Arc::clone(shared),
+            epoch,
+            gate: Arc::clone(gate),
+            ready: Arc::clone(ready),
+            lanes: Vec::new(),
+            records_per_lane: work.records_per_lane,
+            readers: Vec::new(),
+            timed: work.timed,
+            keep_seconds: work.keep_seconds,
+        })
+        .collect();
+    let total: usize = work.lanes.iter().map(|lane| weight(&shared.settings, lane)).sum();
+    for (at, lane) in work.lanes.into_iter().enumerate() {
+        let share = weight(&shared.settings, &lane) as f64 / total.max(1) as f64;
+        seats[at % threads].lanes.push((lane, share));
+    }
+    for (at, reader) in work.readers.into_iter().enumerate() {
+        seats[threads - 1 - at % threads].readers.push(reader);
+    }
+    seats
+}
+
+/// A lane's part of the rate: its keys, or its partitions.
+fn weight(settings: &Settings, lane: &LaneSpec) -> usize {
+    match settings.keys {
+        0 => lane.partitions.len(),
+        _ => key_slots(settings, lane).len(),
+    }
+}
+
+fn key_slots(settings: &Settings, lane: &LaneSpec) -> Vec<u32> {
+    let slot_of = |number| {
+        let partition = partition_of(&Settings::key(number), settings.partitions);
+        let slot = lane.partitions.binary_search(&partition).ok()?;
+        Some(slot as u32)
+    };
+    (0..settings.keys).filter_map(slot_of).collect()
+}
+
+impl Seat {
+    fn run(self) -> Result<Tally, Error> {
+        let mut builder = tokio_uring::builder();
+        builder.entries(RING_ENTRIES);
+        // the builder panics where the kernel refuses a ring: ask it first
+        tokio_uring::uring_builder().build(8).map_err(|e| {
+            Error::failed(format!(
+                "no io_uring for the client: {e} (kernel.io_uring_disabled, seccomp, memlock?)"
+            ))
+        })?;
+        builder.start(self.work())
+    }
+
+    async fn work(self) -> Result<Tally, Error> {
+        let connected = self.connect().await;
+        let said = connected.as_ref().map(|_| ()).map_err(Error::clone);
+        self.ready
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(said);
+        let (sessions, connections) = connected?;
+        let Some(start_ns) = self.wait_for_gate().await else {
+            return Err(Error::failed("another thread could not connect"));
+        };
+        let window = window(&self.shared.settings, start_ns, self.timed);
+        let clock = Clock::start(self.epoch).map_err(|e| Error::failed(format!("no timer: {e}")))?;
+        let tally = Tally::new(window, self.keep_seconds);
+        let thread = Rc::new(Thread::new(
+            Arc::clone(&self.shared),
+            clock,
+            tally,
+            self.number as u64 + 1,
+        ));
+        let mut tasks = Vec::new();
+        for ((spec, share), session) in self.lanes.iter().cloned().zip(sessions) {
+            let source = self.source(&thread, &spec, share, start_ns, window);
+            tasks.push(tokio_uring::spawn(lane::run(
+                Rc::clone(&thread),
+                spec,
+                source,
+                session,
+            )));
+        }
+        for (spec, connection) in self.readers.iter().cloned().zip(connections) {
+            tasks.push(tokio_uring::spawn(reader::run(
+                Rc::clone(&thread),
+                spec,
+                connection,
+            )));
+        }
+        for task in tasks {
+            task.await.map_err(|_| Error::failed("a load task panicked"))?;
+        }
+        let counted = Tally::new(window, self.keep_seconds);
+        Ok(thread.tally.replace(counted))
+    }
+
+    async fn connect(&self) -> Result<(Vec<Session>, Vec<Connection>), Error> {
+        let mut sessions = Vec::with_capacity(self.lanes.len());
+        for (lane, _) in &self.lanes {
+            sessions.push(Session::open(lane.leader, self.shared.settings.idempotent).await?);
+        }
+        let mut connections = Vec::with_capacity(self.readers.len());
+        for reader in &self.readers {
+            connections.push(Connection::open(reader.leader).await?);
+        }
+        Ok((sessions, connections))
+    }
+
+    async fn wait_for_gate(&self) -> Option<u64> {
+        loop {
+            if let Some(opened) = self.gate.get() {
+                return *opened;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    fn source(&self, thread: &Thread, lane: &LaneSpec, share: f64, start_ns: u64, window: Window) -> Source {
+        let settings = &self.shared.settings;
+        let first = lane.partitions.first().copied().unwrap_or_default();
+        let batch_records = thread.template(first, |template| template.capacity());
+        let slots = lane.partitions.len() as u32;
+        match settings.rate {
+            Rate::Max => Source::Saturate(Saturate {
+                batch_records,
+                slots,
+                end_ns: window.end_ns,
+                left: self.records_per_lane.unwrap_or(u64::MAX),
+                next_slot: lane.id % slots,
+            }),
+            Rate::PerSecond(per_second) => Source::open(Plan {
+                arrivals: settings.arrivals,
+                per_second: per_second * share,
+                start_ns,
+                end_ns: window.end_ns,
+                linger_ns: settings.linger_ns,
+                batch_records,
+                request_records: (batch_records * (REQUEST_BYTES / settings.batch_bytes).max(1)),
+                slots,
+                key_slots: key_slots(settings, lane),
+                seed: u64::from(lane.id) + 1,
+            }),
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! What a thread counts while it runs, put together when all have ended.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+
+use crate::report::latency::{HEAT_BUCKETS, heat_bucket, heat_edges_us, latency, new_histogram};
+use crate::report::model::{Event, Flow, Heat, Latency, Schedule};
+
+/// The part of a run that is measured, nanoseconds since the run's epoch, `[start, end)`. Before it is warm-up.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// First moment.
+    pub start_ns: u64,
+    /// First moment after; `u64::MAX` where the work's end ends it.
+    pub end_ns: u64,
+}
+
+impl Window {
+    /// Whether `at_ns` is measured.
+    pub fn contains(&self, at_ns: u64) -> bool {
+        (self.start_ns..self.end_ns).contains(&at_ns)
+    }
+
+    fn second(&self, at_ns: u64) -> usize {
+        (at_ns.saturating_sub(self.start_ns) / 1_000_000_000) as usize
+    }
+
+    fn at_s(&self, at_ns: u64) -> f64 {
+        (at_ns as f64 - self.start_ns as f64) / 1e9
+    }
+}
+
+/// The distributions of a step; see [`crate::report::model::Step::latencies`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tag {
+    /// Due time to acknowledgement.
+    Ack,
+    /// Send to acknowledgement.
+    AckService,
+    /// Due time to whole fetch response.
+    EndToEnd,
+    /// Fetch request to whole response.
+    Fetch,
+}
+
+impl Tag {
+    /// All of them.
+    pub const ALL: [Tag; 4] = [Tag::Ack, Tag::AckService, Tag::EndToEnd, Tag::Fetch];
+
+    /// Its name in the report and the `.hlog`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Tag::Ack => "ack",
+            Tag::AckService => "ack_service",
+            Tag::EndToEnd => "end_to_end",
+            Tag::Fetch => "fetch",
+        }
+    }
+}
+
+/// Which of a step's flows records belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Acknowledged (at acks=0: sent).
+    Produced,
+    /// Read by consumers.
+    Consumed,
+    /// Read by the cold reader.
+    Cold,
+}
+
+/// One distribution as it grows. Memory: one histogram (a quarter of a MiB), and a second one each second if `seconds` are kept.
+struct Recorder {
+    total: Histogram<u64>,
+    columns: Vec<[u32; HEAT_BUCKETS]>,
+    seconds: Option<Vec<Histogram<u64>>>,
+}
+
+impl Recorder {
+    fn new(keep_seconds: bool) -> Recorder {
+        let seconds = keep_seconds.then(Vec::new);
+        Recorder {
+            total: new_histogram(),
+            columns: Vec::new(),
+            seconds,
+        }
+    }
+
+    fn record(&mut self, second: usize, value_ns: u64, count: u64) {
+        self.total.saturating_record_n(value_ns, count);
+        while self.columns.len() <= second {
+            self.columns.push([0; HEAT_BUCKETS]);
+        }
+        self.columns[second][heat_bucket(value_ns)] += count as u32;
+        if let Some(seconds) = &mut self.seconds {
+            while seconds.len() <= second {
+                seconds.push(new_histogram());
+            }
+            seconds[second].saturating_record_n(value_ns, count);
+        }
+    }
+
+    fn add(&mut self, other: &Recorder) {
+        // all have the same bounds
+        let _ = self.total.add(&other.total);
+        for (at, column) in other.columns.iter().enumerate() {
+            if self.columns.len() <= at {
+                self.columns.push([0; HEAT_BUCKETS]);
+            }
+            for (sum, count) in self.columns[at].iter_mut().zip(column) {
+                *sum += count;
+            }
+        }
+        let (Some(seconds), Some(others)) = (&mut self.seconds, &other.seconds) else {
+            return;
+        };
+        for (at, second) in others.iter().enumerate() {
+            if seconds.len() <= at {
+                seconds.push(new_histogram());
+            }
+            let _ = seconds[at].add(second);
+        }
+    }
+
+    fn heat(&self) -> Heat {
+        let sparse = |column: &[u32; HEAT_BUCKETS]| {
+            let filled = column.iter().enumerate().filter(|(_, count)| **count > 0);
+            filled
+                .map(|(bucket, count)| [bucket as u64, u64::from(*count)])
+                .collect()
+        };
+        Heat {
+            interval_s: 1.0,
+            edges_us: heat_edges_us(),
+            columns: self.columns.iter().map(sparse).collect(),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Count {
+    records: u64,
+    bytes: u64,
+    wire_bytes: u64,
+    per_second: Vec<u64>,
+    errors: BTreeMap<String, u64>,
+    used: bool,
+}
+
+/// Everything a thread counted.
+pub struct Tally {
+    window: Window,
+    recorders: BTreeMap<Tag, Recorder>,
+    counts: [Count; 3],
+    /// How the schedule was kept.
+    pub schedule: Schedule,
+    /// What happened.
+    pub events: Vec<Event>,
+    keep_seconds: bool,
+}
+
+impl Tally {
+    /// Nothing counted. `keep_seconds` keeps a histogram a second, for the `.hlog`.
+    pub fn new(window: Window, keep_seconds: bool) -> Tally {
+        Tally {
+            window,
+            recorders: BTreeMap::new(),
+            counts: Default::default(),
+            schedule: Schedule::default(),
+            events: Vec::new(),
+            keep_seconds,
+        }
+    }
+
+    /// The measured part.
+    pub fn window(&self) -> Window {
+        self.window
+    }
+
+    /// `count` values of `value_ns`, completed at `at_ns`.
+    pub fn record(&mut self, tag: Tag, at_ns: u64, value_ns: u64, count: u64) {
+        let second = self.window.second(at_ns);
+        let keep = self.keep_seconds;
+        let recorder = self.recorders.entry(tag).or_insert_with(|| Recorder::new(keep));
+        recorder.record(second, value_ns, count);
+    }
+
+    /// One value for each of `times_ns` that is in the window: from then to `at_ns`.
+    pub fn record_since(&mut self, tag: Tag, at_ns: u64, times_ns: &[u64]) {
+        let (window, keep) = (self.window, self.keep_seconds);
+        let second = window.second(at_ns);
+        let recorder = self.recorders.entry(tag).or_insert_with(|| Recorder::new(keep));
+        for due_ns in times_ns.iter().filter(|due| window.contains(**due)) {
+            recorder.record(second, at_ns.saturating_sub(*due_ns), 1);
+        }
+    }
+
+    /// Records that got through at `at_ns`, if that is in the window.
+    pub fn flow(&mut self, stream: Stream, at_ns: u64, records: u64, bytes: u64, wire_bytes: u64) {
+        let second = self.window.second(at_ns);
+        let count = &mut self.counts[stream as usize];
+        count.used = true;
+        if !self.window.contains(at_ns) {
+            return;
+        }
+        count.records += records;
+        count.bytes += bytes;
+        count.wire_bytes += wire_bytes;
+        if count.per_second.len() <= second {
+            count.per_second.resize(second + 1, 0);
+        }
+        count.per_second[second] += records;
+    }
+
+    /// Records that were refused or not answered.
+    pub fn error(&mut self, stream: Stream, name: impl Into<String>, records: u64) {
+        let count = &mut self.counts[stream as usize];
+        count.used = true;
+        *count.errors.entry(name.into()).or_default() += records;
+    }
+
+    /// Something that happened at `at_ns`.
+    pub fn event(&mut self, at_ns: u64, what: impl Into<String>) {
+        self.events.push(Event {
+            at_s: self.window.at_s(at_ns),
+            what: what.into(),
+        });
+    }
+
+    /// Adds another thread's counts.
+    pub fn add(&mut self, other: Tally) {
+        for (tag, recorder) in &other.recorders {
+            let keep = self.keep_seconds;
+            let mine = self.recorders.entry(*tag).or_insert_with(|| Recorder::new(keep));
+            mine.add(recorder);
+        }
+        for (mine, theirs) in self.counts.iter_mut().zip(other.counts) {
+            mine.add(theirs);
+        }
+        let (mine, theirs) = (&mut self.schedule, &other.schedule);
+        mine.intended += theirs.intended;
+        mine.late_by_client += theirs.late_by_client;
+        mine.late_by_broker += theirs.late_by_broker;
+        mine.unsent += theirs.unsent;
+        mine.unanswered += theirs.unanswered;
+        self.events.extend(other.events);
+    }
+
+    /// The distributions by name.
+    pub fn latencies(&self) -> BTreeMap<String, Latency> {
+        let named = self.recorders.iter();
+        named
+            .map(|(tag, recorder)| (tag.name().to_owned(), latency(&recorder.total, recorder.heat())))
+            .collect()
+    }
+
+    /// The histogram of each second, where they were kept.
+    pub fn seconds(&self) -> impl Iterator<Item = (Tag, &[Histogram<u64>])> {
+        self.recorders
+            .iter()
+            .filter_map(|(tag, recorder)| Some((*tag, recorder.seconds.as_deref()?)))
+    }
+
+    /// A stream's figures over `seconds`; `None` when the run had no such stream.
+    pub fn stream(&self, stream: Stream, seconds: f64) -> Option<Flow> {
+        let count = &self.counts[stream as usize];
+        count.used.then(|| Flow {
+            records: count.records,
+            bytes: count.bytes,
+            wire_bytes: count.wire_bytes,
+            records_per_s: count.records as f64 / seconds,
+            mib_per_s: count.bytes as f64 / (1 << 20) as f64 / seconds,
+            per_second: count.per_second.clone(),
+            errors: count.errors.clone(),
+        })
+    }
+}
+
+impl Count {
+    fn add(&mut self, other: Count) {
+        self.records += other.records;
+        self.bytes += other.bytes;
+        self.wire_bytes += other.wire_bytes;
+        self.used |= other.used;
+        if self.per_second.len() < other.per_second.len() {
+            self.per_second.resize(other.per_second.len(), 0);
+        }
+        for (sum, records) in self.per_second.iter_mut().zip(&other.per_second) {
+            *sum += records;
+        }
+        for (name, records) in other.errors {
+            *self.errors.entry(name).or_default() += records;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: Window = Window {
+        start_ns: 1_000_000_000,
+        end_ns: 3_000_000_000,
+    };
+
+    #[test]
+    fn the_warm_up_and_what_comes_after_do_not_count() {
+        let mut tally = Tally::new(WINDOW, false);
+        for at_ns in [500_000_000, 1_500_000_000, 2_500_000_000, 3_500_000_000] {
+            tally.flow(Stream::Produced, at_ns, 10, 1000, 1200);
+        }
+        let flow = tally.stream(Stream::Produced, 2.0).expect("a stream");
+        assert_eq!(
+            (flow.records, flow.records_per_s, flow.per_second),
+            (20, 10.0, vec![10, 10])
+        );
+        assert!(tally.stream(Stream::Cold, 2.0).is_none());
+    }
+
+    #[test]
+    fn a_record_due_in_the_window_counts_whenever_it_is_acknowledged() {
+        let mut tally = Tally::new(WINDOW, true);
+        tally.record_since(
+            Tag::Ack,
+            3_600_000_000,
+            &[900_000_000, 1_600_000_000, 3_100_000_000],
+        );
+        let ack = &tally.latencies()["ack"];
+        assert_eq!(ack.count, 1);
+        assert!((ack.max_us - 2_000_000.0).abs() < 2_000.0, "{}", ack.max_us);
+        assert_eq!(ack.heat.columns.len(), 3);
+        let kept: Vec<_> = tally
+            .seconds()
+            .map(|(tag, seconds)| (tag, seconds.len()))
+            .collect();
+        assert_eq!(kept, [(Tag::Ack, 3)]);
+    }
+
+    #[test]
+    fn threads_are_merged_not_averaged() {
+        let mut sum = Tally::new(WINDOW, false);
+        for value_us in [100, 300] {
+            let mut one = Tally::new(WINDOW, false);
+            one.record(Tag::Ack, 1_200_000_000, value_us * 1000, 50);
+            one.error(Stream::Produced, "REQUEST_TIMED_OUT", 3);
+            sum.add(one);
+        }
+        let ack = &sum.latencies()["ack"];
+        assert_eq!(ack.count, 100);
+        assert!(ack.p50_us < 101.0 && ack.p90_us > 299.0);
+        assert_eq!(
+            sum.stream(Stream::Produced, 1.0).expect("errors").errors["REQUEST_TIMED_OUT"],
+            6
+        );
+    }
+}

@@ -1,0 +1,130 @@
+//! What the tasks of one load thread share, and what all threads of a run share.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::batch::Template;
+use super::clock::Clock;
+use super::settings::{Settings, partition_of};
+use super::tally::Tally;
+use super::text::Text;
+use crate::ledger::Ledger;
+
+/// What the whole run shares: the terminal reads it while the threads write.
+#[derive(Default)]
+pub struct Live {
+    /// Records acknowledged (acks=0: sent).
+    pub produced: AtomicU64,
+    /// Records read.
+    pub consumed: AtomicU64,
+    /// Records that got an error or no answer.
+    pub failed: AtomicU64,
+    /// Lanes and readers that have work left.
+    pub busy_lanes: AtomicU64,
+    /// Readers that have not reached their end.
+    pub busy_readers: AtomicU64,
+    /// Set once no more is to be read or waited for.
+    pub stop: AtomicBool,
+}
+
+impl Live {
+    /// Whether all is over.
+    pub fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// What a run's tasks need to know and cannot change.
+pub struct Shared {
+    /// The load.
+    pub settings: Settings,
+    /// Topic written and read.
+    pub topic: String,
+    /// Where batches are noted; none where nothing can be read back.
+    pub ledger: Option<Arc<Ledger>>,
+    /// Whether due times are kept until a record is read.
+    pub end_to_end: bool,
+    /// Nanoseconds after the window's end at which waiting for answers is given up.
+    pub give_up_ns: u64,
+    /// Progress.
+    pub live: Arc<Live>,
+}
+
+/// One thread's part.
+pub struct Thread {
+    /// The run.
+    pub shared: Arc<Shared>,
+    /// Timers.
+    pub clock: Rc<Clock>,
+    /// Counts.
+    pub tally: RefCell<Tally>,
+    templates: RefCell<HashMap<i32, Template>>,
+    seed: u64,
+    broker_lost: Cell<bool>,
+}
+
+impl Thread {
+    /// The state of thread number `seed`.
+    pub fn new(shared: Arc<Shared>, clock: Rc<Clock>, tally: Tally, seed: u64) -> Thread {
+        Thread {
+            shared,
+            clock,
+            tally: RefCell::new(tally),
+            templates: RefCell::default(),
+            seed,
+            broker_lost: Cell::new(false),
+        }
+    }
+
+    /// The template for a partition's records: one for all partitions where records have no key.
+    pub fn template<T>(&self, partition: i32, act: impl FnOnce(&mut Template) -> T) -> T {
+        let settings = &self.shared.settings;
+        let which = if settings.keys == 0 { 0 } else { partition };
+        let mut templates = self.templates.borrow_mut();
+        let template = templates.entry(which).or_insert_with(|| {
+            let keys: Vec<Vec<u8>> = (0..settings.keys)
+                .map(Settings::key)
+                .filter(|key| partition_of(key, settings.partitions) == partition)
+                .collect();
+            let mut text = Text::new(self.seed << 32 | u64::from(which as u32) << 1 | 1);
+            Template::new(
+                settings.codec,
+                settings.batch_bytes,
+                settings.value_bytes(),
+                &keys,
+                &mut text,
+            )
+        });
+        act(template)
+    }
+
+    /// Notes, once until it answers again, that the broker is gone.
+    pub fn lost(&self, why: &str) {
+        if !self.broker_lost.replace(true) && !self.shared.live.stopped() {
+            let now_ns = self.clock.now_ns();
+            self.tally
+                .borrow_mut()
+                .event(now_ns, format!("the broker stopped answering ({why})"));
+        }
+    }
+
+    /// Notes that a broker that was gone answers again.
+    pub fn regained(&self) {
+        if self.broker_lost.replace(false) {
+            let now_ns = self.clock.now_ns();
+            self.tally.borrow_mut().event(now_ns, "the broker answers again");
+        }
+    }
+
+    /// The moment at which every wait ends.
+    pub fn give_up_ns(&self) -> u64 {
+        self.tally
+            .borrow()
+            .window()
+            .end_ns
+            .saturating_add(self.shared.give_up_ns)
+    }
+}
