@@ -3,21 +3,17 @@
 //! `cargo bench -p ringlog-bench` runs all of it in about ten seconds, in a directory below the build's (a real disk,
 //! for direct I/O). `SYNC=flag` or `SYNC=fsync` picks one way of syncing for all sizes. Appends are a closed loop: `in flight` batches wait for their commit at any time.
 
+mod shard;
+
 use std::hint::black_box;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ringlog_engine::background::{Background, FileJob, run};
-use ringlog_engine::batch::{self, BatchBuilder};
-use ringlog_engine::checkpoint::encode_partition_metadata;
-use ringlog_engine::io::{Io, Ring, RingConfig, SyncMethod};
-use ringlog_engine::recover::{self, boot};
-use ringlog_engine::shard::*;
+use ringlog_engine::batch;
+
+use shard::{Engine, Failure, sample};
 
 /// How long each figure is measured.
 const MEASURE: Duration = Duration::from_secs(1);
-
-type Failure = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Failure> {
     check();
@@ -35,16 +31,6 @@ fn main() -> Result<(), Failure> {
         append(bytes, in_flight)?;
     }
     Ok(())
-}
-
-fn sample(bytes: usize) -> Vec<u8> {
-    let value: Vec<u8> = (0..bytes.saturating_sub(75))
-        .map(|i| (i * 31 % 251) as u8)
-        .collect();
-    BatchBuilder::new()
-        .timestamp(1)
-        .record(0, None, Some(&value))
-        .finish()
 }
 
 fn check() {
@@ -65,80 +51,21 @@ fn check() {
     }
 }
 
-struct Engine {
-    ring: Ring,
-    shard: Shard,
-    slot: Slot,
-}
-
-fn open(data_dir: &Path) -> Result<Engine, Failure> {
-    let name = "bench-0".to_owned();
-    run(&FileJob::CreatePartition {
-        folder: data_dir.join(&name),
-        metadata: encode_partition_metadata([1; 16]),
-        epochs: "0\n0\n".into(),
-    })?;
-    let recovered = recover::open(data_dir)?;
-    let journals = boot::prepare(data_dir, &[7], &recovered.logs.values().collect::<Vec<_>>())?;
-    let sync_method = match std::env::var("SYNC").as_deref() {
-        Ok("flag") => SyncMethod::Flag,
-        Ok("fsync") => SyncMethod::Fsync,
-        _ => SyncMethod::default(),
-    };
-    let mut ring = Ring::new(&RingConfig {
-        sync_method,
-        ..RingConfig::default()
-    })?;
-    let journal = boot::open_journal(&mut ring, data_dir, 0, journals[0])?;
-    let config = ShardConfig {
-        data_dir: data_dir.into(),
-        core: 0,
-        journal_max_bytes: 128 << 20,
-        checkpoint_idle_ms: 5000,
-    };
-    let mut shard = Shard::new(config, journal, Background::start()?);
-    let spec = PartitionSpec {
-        topic_id: [1; 16],
-        name,
-        leader_epoch: 0,
-        options: LogOptions::default(),
-    };
-    let slot = shard.add_partition(&ring, spec, None);
-    Ok(Engine { ring, shard, slot })
-}
-
 fn append(bytes: usize, in_flight: usize) -> Result<(), Failure> {
     let data_dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let mut engine = open(data_dir.path())?;
+    let mut engine = Engine::open(data_dir.path())?;
     let sample = sample(bytes);
     let (mut waiting, mut latencies) = (std::collections::VecDeque::new(), Vec::new());
-    let (mut disk, mut events, mut committed, mut commits) = (Vec::new(), Vec::new(), 0, 0u64);
     let begun = Instant::now();
     while begun.elapsed() < MEASURE {
         while waiting.len() < in_flight {
-            match engine.shard.append(&mut engine.ring, engine.slot, &sample) {
-                Ok(appended) => waiting.push_back((appended.ticket, Instant::now())),
-                Err(AppendError::Busy) => break,
-                Err(e) => return Err(format!("{e:?}").into()),
+            match engine.append(&sample)? {
+                Some(ticket) => waiting.push_back((ticket, Instant::now())),
+                None => break,
             }
         }
-        engine.shard.tick(&mut engine.ring, &mut events);
-        let shard = &engine.shard;
-        engine.ring.turn(
-            Some(Instant::now() + MEASURE),
-            &mut || shard.has_mail(),
-            &mut disk,
-        );
-        disk.drain(..)
-            .for_each(|event| engine.shard.on_event(&mut engine.ring, event, &mut events));
-        for event in events.drain(..) {
-            match event {
-                ShardEvent::Committed(ticket) => (committed, commits) = (ticket, commits + 1),
-                ShardEvent::Failed(reason) => return Err(reason.into()),
-                _ => {}
-            }
-        }
-        while waiting.front().is_some_and(|w| w.0 <= committed) {
+        engine.turn()?;
+        while waiting.front().is_some_and(|w| w.0 <= engine.committed) {
             latencies.extend(waiting.pop_front().map(|w| w.1.elapsed()));
         }
     }
@@ -155,7 +82,7 @@ fn append(bytes: usize, in_flight: usize) -> Result<(), Failure> {
         per_second * sample.len() as f64 / (1 << 20) as f64,
         at(0.5),
         at(0.99),
-        commits as f64 / seconds
+        engine.commits as f64 / seconds
     );
     Ok(())
 }

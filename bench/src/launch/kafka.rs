@@ -25,7 +25,7 @@ const FILES: [(&str, &str, bool); 6] = [
 ];
 
 /// The command that runs a one-node Apache Kafka with a heap of 1 GiB; further `key=value` for its server.properties may be
-/// appended. The scripts go to the user's cache directory, and so do the jars from Maven Central (110 MB, the first time).
+/// appended. The scripts go to the user's cache directory, and so do the jars from Maven Central (55 MB, the first time).
 ///
 /// # Errors
 /// A sentence when Java, Maven (only the first time) or Bash is missing, the cache directory cannot be written, or the jars cannot be

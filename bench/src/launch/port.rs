@@ -1,7 +1,10 @@
 //! A port for a broker.
 
 use std::fs::read_to_string;
-use std::net::{Ipv4Addr, TcpListener};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
 
 use crate::error::Error;
 
@@ -53,13 +56,22 @@ fn candidates((first, last): (u16, u16)) -> (u16, u16) {
     }
 }
 
+/// Whether one could listen there. Nothing is made to listen: a socket that does would, in a process forked off meanwhile by another
+/// thread, live on for a moment, and the port be taken when the broker comes.
 fn is_free(port: u16) -> bool {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+    let try_out = || -> io::Result<()> {
+        let flags = SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+        Ok(bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?)
+    };
+    try_out().is_ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::TcpListener;
 
     #[test]
     fn stays_out_of_the_outgoing_ports() {
