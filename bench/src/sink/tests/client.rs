@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
@@ -21,7 +21,7 @@ use kafka_protocol::records::{
     Compression, Record, RecordBatchDecoder, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
 };
 
-use crate::sink::{Fault, Keep, Sink, SinkConfig};
+use crate::sink::{Fault, Keep, Sink, SinkConfig, lock};
 
 /// Longer than anything here takes, so that a test fails instead of hanging.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -34,6 +34,20 @@ pub(super) fn sink(keep: Keep, fault: Option<Fault>) -> Sink {
         fault,
     };
     Sink::start(config).unwrap()
+}
+
+/// Returns once a fetch waits at partition 0 of topic `t`.
+pub(super) fn until_awaited(sink: &Sink) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let topics = sink.shared.topics.read();
+        if lock(topics.partition("t", 0).unwrap()).is_awaited() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "no fetch came to wait");
+        drop(topics);
+        std::thread::yield_now();
+    }
 }
 
 pub(super) fn name(text: &str) -> TopicName {
@@ -128,6 +142,12 @@ impl Client {
     }
 
     pub(super) fn send<R: Request>(&mut self, version: i16, request: &R) {
+        let frame = self.frame(version, request);
+        self.send_raw(&frame);
+    }
+
+    /// The next request as it goes over the wire.
+    pub(super) fn frame<R: Request>(&mut self, version: i16, request: &R) -> Vec<u8> {
         self.correlation_id += 1;
         let header = RequestHeader::default()
             .with_request_api_key(R::KEY)
@@ -139,7 +159,7 @@ impl Client {
         request.encode(&mut frame, version).unwrap();
         let length = (frame.len() - 4) as u32;
         frame[..4].copy_from_slice(&length.to_be_bytes());
-        self.send_raw(&frame);
+        frame
     }
 
     /// A frame without its length.

@@ -2,7 +2,7 @@
 
 use kafka_protocol::messages::{ApiVersionsRequest, FetchRequest};
 
-use super::client::{Client, batch, fetch, produce, sink};
+use super::client::{Client, batch, fetch, produce, sink, until_awaited};
 use crate::sink::Keep;
 
 /// A frame with its length in front.
@@ -133,7 +133,8 @@ fn a_sink_can_be_dropped_with_connections_and_waiting_fetches() {
     let mut waiting = Client::with_topic(&sink, 1);
     let mut idle = Client::connect(&sink);
     idle.call(0, &ApiVersionsRequest::default());
-    waiting.send(12, &fetch(&[(0, 0)], 15_000));
+    waiting.send(12, &fetch(&[(0, 0)], 60_000));
+    until_awaited(&sink);
     drop(sink);
     assert!(waiting.receive::<FetchRequest>(12).is_err());
     assert!(idle.is_closed());
