@@ -116,7 +116,7 @@ fn a_waiting_fetch_hears_of_a_deleted_topic() {
 }
 
 #[test]
-fn there_are_no_sessions() {
+fn there_are_no_fetch_sessions() {
     let sink = sink(Keep::Everything, None);
     let mut client = Client::with_topic(&sink, 1);
     let request = fetch(&[(0, 0)], 0).with_session_epoch(0);
