@@ -101,11 +101,11 @@ pub(super) fn answer(
     let version = header.version;
     let mut frame = Frame::begin(out, header.correlation_id, version >= FIRST_FLEXIBLE);
     frame.i32(0); // throttle time
-    // We open no sessions, so that each request names all it wants; nobody can continue one.
+    // We open no fetch sessions, so that each request names all it wants; nobody can continue one.
     let continues = version >= 7 && request.session_epoch > 0;
     if version >= 7 {
         frame.i16(if continues { FETCH_SESSION_ID_NOT_FOUND } else { 0 });
-        frame.i32(0); // session
+        frame.i32(0); // fetch session
     }
     let asked = if continues { &[] } else { request.topics.as_slice() };
     let topics = shared.topics.read();

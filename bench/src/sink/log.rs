@@ -231,6 +231,12 @@ impl Log {
         }
     }
 
+    /// Whether a fetch waits for more.
+    #[cfg(test)]
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.waiters.is_empty()
+    }
+
     /// Wakes all who wait.
     pub(super) fn wake_waiters(&mut self) {
         for waker in self.waiters.drain(..) {

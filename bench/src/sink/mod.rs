@@ -5,8 +5,8 @@
 //! small broker in memory whose [`Fault`] is known, to prove that the ledger notices what a broker gets wrong.
 //!
 //! It is a test instrument. It listens on the loopback address only, trusts nobody with its disk because it has none, and closes
-//! the connection that sends what it does not understand. Requests other than Produce are decoded by kafka-protocol, which may
-//! allocate as much as a hostile count asks for: acceptable from our own process, not from a network. Neither sequence numbers
+//! the connection that sends what it does not understand. Requests other than Produce are decoded by kafka-protocol, which
+//! allocates what a hostile count asks for and may end the process with that: acceptable from ourselves, not from a network. Neither sequence numbers
 //! nor transactions are looked at: a batch that is sent twice is stored twice.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
