@@ -1,12 +1,12 @@
 // Axes and the line chart every curve is drawn with.
 
 /** A scale maps values to 0..1: `at`, its `ticks` as [value, text], and the domain it settled on. */
-function linear(min, max, write, want) {
+function linear(min, max, write, want, binary) {
   min = Math.min(0, min);
   if (max <= min) max = min + 1;
   const raw = (max - min) / (want || 5);
   const unit = 10 ** Math.floor(Math.log10(raw));
-  const step = unit * [1, 2, 2.5, 5, 10].find((n) => n * unit >= raw * 0.999);
+  const step = binary ? 2 ** Math.ceil(Math.log2(raw)) : unit * [1, 2, 2.5, 5, 10].find((n) => n * unit >= raw * 0.999);
   const top = Math.ceil(max / step - 0.001) * step;
   const ticks = [];
   for (let n = 0; min + n * step <= top * 1.0001; n++) ticks.push([min + n * step, write(min + n * step)]);
@@ -34,7 +34,7 @@ function nines(max) {
   return { at, ticks: named.filter(([q]) => place(q) <= max * 0.97), min: 0, max: 1 };
 }
 
-const MARGIN = { top: 14, right: 16, bottom: 40, left: 62 };
+const MARGIN = { top: 28, right: 16, bottom: 40, left: 62 };
 
 function axes(x, y, width, height, labels) {
   const px = (v) => MARGIN.left + x.at(v) * (width - MARGIN.left - MARGIN.right);
@@ -59,12 +59,16 @@ function axes(x, y, width, height, labels) {
 
 /** Vertical lines with numbers for what happened; the sentences are in their titles and below the chart. */
 function eventMarks(events, px, height, min, max) {
+  let [last, row] = [-99, 0];
   return events.map((event, at) => {
     if (event.at_s < min || event.at_s > max) return null;
     const x = px(event.at_s);
+    row = Math.abs(x - last) < 17 ? row + 1 : 0;
+    last = x;
+    const y = MARGIN.top + row * 17;
     return svg("g", { class: "event" }, svg("title", null, `${seconds(event.at_s)}: ${event.what}`),
       svg("line", { x1: x, x2: x, y1: MARGIN.top, y2: height - MARGIN.bottom }),
-      svg("circle", { cx: x, cy: MARGIN.top, r: 8 }), svg("text", { x, y: MARGIN.top + 4, "text-anchor": "middle" }, at + 1));
+      svg("circle", { cx: x, cy: y, r: 8 }), svg("text", { x, y: y + 4, "text-anchor": "middle" }, at + 1));
   });
 }
 
@@ -76,7 +80,7 @@ const nearest = (points, x, at) => points.reduce((best, point) => (Math.abs(at(p
 const pathOf = (points, px, py) => points.map(([x, y], at) => `${at ? "L" : "M"}${px(x).toFixed(1)} ${py(y).toFixed(1)}`).join("");
 
 /**
- * options: label, x {scale(points), text, write}, y {scale(min, max), text, write}, series [{name, side, dash, thin, off, points, dots}],
+ * options: label, x {scale(points), text, write}, y {scale(min, max), text, write}, series [{name, group, side, dash, thin, off, points, dots}] (one button a group),
  * lines [{y, text}], events, marks [{x, y, text, side}], height.
  */
 function lineChart(options) {
@@ -85,14 +89,17 @@ function lineChart(options) {
   const tip = tooltip(plot);
   const visible = () => series.filter((one) => !one.off);
   let draw = () => {};
-  const legend = el("div", { class: "legend" }, series.length > 1 && series.map((one) => el("button", {
+  const groupOf = (one) => one.group || one.name;
+  const groups = [...new Map(series.map((one) => [groupOf(one), one])).values()];
+  const legend = el("div", { class: "legend" }, groups.length > 1 && groups.map((one) => el("button", {
     type: "button", "aria-pressed": String(!one.off),
     onclick(event) {
-      one.off = !one.off;
+      const off = !one.off;
+      series.filter((other) => groupOf(other) === groupOf(one)).forEach((other) => { other.off = off; });
       event.currentTarget.setAttribute("aria-pressed", String(!one.off));
       draw();
     },
-  }, svg("svg", { width: 26, height: 8, "aria-hidden": "true" }, svg("path", { class: `line s${one.side}`, d: "M0 4H26", "stroke-dasharray": one.dash })), one.name)));
+  }, svg("svg", { width: 26, height: 8, "aria-hidden": "true" }, svg("path", { class: `line s${one.side}`, d: "M0 4H26", "stroke-dasharray": one.dash })), groupOf(one))));
 
   function paint(width) {
     plot.querySelector("svg")?.remove();
@@ -105,10 +112,10 @@ function lineChart(options) {
     const y = options.y.scale(Math.min(...ys), Math.max(...ys));
     const { group, px, py } = axes(x, y, width, height, { x: options.x.text });
     const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", tabindex: "0", "aria-label": options.label }, svg("title", null, options.label), group);
-    picture.append(svg("text", { class: "label", x: 4, y: 10 }, options.y.text));
+    picture.append(svg("text", { class: "label", x: 0, y: 11 }, options.y.text));
     for (const line of lines) {
       picture.append(svg("line", { class: "floor", x1: MARGIN.left, x2: width - MARGIN.right, y1: py(line.y), y2: py(line.y) }));
-      picture.append(svg("text", { class: "floor", x: MARGIN.left + 6, y: py(line.y) - 5 }, line.text));
+      picture.append(svg("text", { class: "floor", x: MARGIN.left + 6, y: py(line.y) + (line.below ? 14 : -5) }, line.text));
     }
     for (const one of shown) {
       picture.append(svg("path", { class: `line s${one.side}${one.thin ? " thin" : ""}`, d: pathOf(one.points, px, py), "stroke-dasharray": one.dash }));

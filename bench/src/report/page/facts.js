@@ -35,7 +35,7 @@ function tiles(label) {
   const own = [...new Set(steps.filter(Boolean).flatMap((step) => Object.keys(step.figures)))];
   const asked = (step) => (step.offered_per_s && flowOf(step).records_per_s < step.offered_per_s * 0.98 ? `of ${whole(step.offered_per_s)}/s asked for` : `${digits(flowOf(step).mib_per_s)} MiB/s`);
   return el("div", { class: "tiles" },
-    tile("Throughput", each((step) => (flowOf(step) ? { value: whole(flowOf(step).records_per_s), unit: "rec/s", small: asked(step) } : {})), "wide"),
+    tile("Throughput", each((step) => (flowOf(step) ? { value: whole(flowOf(step).records_per_s), unit: "rec/s", small: asked(step) } : {}))),
     key && [["p50", "p50_us", 0.5], ["p99", "p99_us", 0.99], ["p99.9", "p999_us", 0.999]].map(([name, field, q]) => tile(`${nameOf(key)} ${name}`, quantile(field, q))),
     !key && own.map((name) => tile(name.replace(/_(us|ms|s|bytes)$/, "").replaceAll("_", " "), each(({ figures }) => (name in figures ? { value: figure(name, figures[name]) } : {})))),
     tile("Broker CPU", each(({ broker }) => (broker && broker.cpu_s_per_gib !== null ? { value: digits(broker.cpu_s_per_gib), unit: "s/GiB" } : {}))),
@@ -82,7 +82,7 @@ function facts(label) {
   const floor = (name, size) => [name, time(size.p50_us), time(size.p99_us), whole(size.count)];
   const command = report.command.map(quote).join(" ");
   return [
-    el("div", { class: "cards" }, stepsOf(label).map((step, side) => sideCard(side, step)),
+    el("div", { class: "facts" }, stepsOf(label).map((step, side) => sideCard(side, step)),
       card("Load", null, pairs(Object.entries(load).map(([name, value]) => [el("code", null, `--${name}`), value]))),
       card("Machine", null, pairs([["processor", machine.cpu], ["cores", machine.cores], ["memory", bytes(machine.memory_bytes)], ["kernel", machine.kernel],
         ["virtual", machine.virtual_machine ? "a hypervisor is below" : "no"], ["governor", machine.governor || "not shown by the kernel"],

@@ -39,6 +39,8 @@ function bytes(n) {
 function withUnit(n, unit) {
   if (unit === "us") return time(n);
   if (unit === "ms") return time(n * 1e3);
+  if (unit === "B") return bytes(n);
+  if (unit === "MiB") return bytes(n * 2 ** 20);
   return unit ? `${digits(n)} ${unit}` : digits(n);
 }
 

@@ -20,7 +20,7 @@ function heatMap(heat, shared, events, label) {
   const plot = el("div", { class: "plot" });
   const tip = tooltip(plot);
   const length = Math.max(columns.length, 1) * interval;
-  const level = (count) => Math.min(LEVELS - 1, Math.floor((Math.log(count) / Math.log(shared.most + 1)) * LEVELS));
+  const level = (count) => Math.min(LEVELS - 1, Math.floor((Math.log(count) / Math.log(shared.most + 1)) ** 1.5 * LEVELS));
   responsive(plot, (width) => {
     plot.querySelector("svg")?.remove();
     const height = Math.max(230, Math.min(300, width * 0.5));
@@ -40,7 +40,7 @@ function heatMap(heat, shared, events, label) {
     });
     const cursor = svg("rect", { class: "cell", width: 0, height: 0 });
     const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", tabindex: "0", "aria-label": label }, svg("title", null, label),
-      group, paths.map((d, at) => d && svg("path", { class: `h${at}`, d })), eventMarks(events, px, height, 0, length), cursor);
+      svg("text", { class: "label", x: 0, y: 11 }, "latency"), group, paths.map((d, at) => d && svg("path", { class: `h${at}`, d })), eventMarks(events, px, height, 0, length), cursor);
     plot.prepend(picture);
 
     const show = (at, bucket) => {

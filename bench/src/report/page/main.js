@@ -15,20 +15,29 @@ function chosen() {
   return { labels, first: knees.length ? knees[knees.length - 1].label : labels[labels.length - 1] };
 }
 
+function caption(label) {
+  const knee = merged.some((steps) => (kneeOf(steps) || {}).label === label);
+  return many && el("p", { class: "caption" }, knee ? "At the knee, " : "At ", el("b", null, label));
+}
+
 function main() {
   startTheme();
   const { labels, first } = chosen();
   const [tileBox, detail, factBox] = ["div", "div", "div"].map((name) => el(name));
   const show = (label) => {
-    tileBox.replaceChildren(tiles(label));
-    detail.replaceChildren(...[ratioCard(label), distributionCard(label), ...heatCards(label), timeCards(label)].filter(Boolean));
+    tileBox.replaceChildren(...[caption(label), tiles(label)].filter(Boolean));
+    detail.replaceChildren(...[distributionCard(label), ratioCard(label), ...heatCards(label), timeCards(label)].filter(Boolean));
     factBox.replaceChildren(...facts(label));
   };
   const picker = labels.length > 1 && el("label", { class: "picker" }, "Details of ", el("select", { onchange: (event) => show(event.currentTarget.value) },
     labels.map((label) => el("option", { value: label, selected: label === first }, label))));
   const curves = many ? [el("div", { class: "cards curves" }, curveCards()), stepTable()] : [];
-  fill(document.getElementById("report"), null, [head(), alarms(), ...curves, picker, tileBox, detail, factBox,
+  fill(document.getElementById("report"), null, [head(), alarms(), tileBox, ...curves, picker, detail, factBox,
     el("footer", null, `ringlog-bench ${report.tool_version} · latency from the time each record was due · histograms merged, never averaged`)]);
   if (labels.length) show(first);
 }
-main();
+try {
+  main();
+} catch (error) {
+  document.getElementById("report").append(el("p", { class: "alarm", role: "alert" }, `This page could not be drawn (${error}). The JSON report has all figures.`));
+}
