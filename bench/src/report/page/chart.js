@@ -103,6 +103,7 @@ function lineChart(options) {
 
   function paint(width) {
     plot.querySelector("svg")?.remove();
+    tip.hide();
     const height = options.height || Math.max(250, Math.min(380, width * 0.5));
     const shown = visible();
     const all = (shown.length ? shown : series).flatMap((one) => one.points);
@@ -114,8 +115,9 @@ function lineChart(options) {
     const picture = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", tabindex: "0", "aria-label": options.label }, svg("title", null, options.label), group);
     picture.append(svg("text", { class: "label", x: 0, y: 11 }, options.y.text));
     for (const line of lines) {
+      const below = lines.some((other) => other.y > line.y && py(line.y) - py(other.y) < 20);
       picture.append(svg("line", { class: "floor", x1: MARGIN.left, x2: width - MARGIN.right, y1: py(line.y), y2: py(line.y) }));
-      picture.append(svg("text", { class: "floor", x: MARGIN.left + 6, y: py(line.y) + (line.below ? 14 : -5) }, line.text));
+      picture.append(svg("text", { class: "floor", x: MARGIN.left + 6, y: py(line.y) + (below ? 14 : -5) }, line.text));
     }
     for (const one of shown) {
       picture.append(svg("path", { class: `line s${one.side}${one.thin ? " thin" : ""}`, d: pathOf(one.points, px, py), "stroke-dasharray": one.dash }));
@@ -124,7 +126,7 @@ function lineChart(options) {
     for (const mark of options.marks || []) {
       const right = px(mark.x) > width * 0.6;
       picture.append(svg("circle", { class: `ring s${mark.side}`, cx: px(mark.x), cy: py(mark.y), r: 8 }));
-      picture.append(svg("text", { class: "mark", x: px(mark.x) + (right ? -13 : 13), y: py(mark.y) - 9, "text-anchor": right ? "end" : "start" }, mark.text));
+      picture.append(svg("text", { class: "mark", x: px(mark.x) + (right ? 4 : -4), y: py(mark.y) - 20, "text-anchor": right ? "end" : "start" }, mark.text));
     }
     picture.append(...eventMarks(options.events || [], px, height, x.min, x.max).filter(Boolean));
     const cursor = svg("g", { class: "cursor" });
@@ -141,8 +143,10 @@ function lineChart(options) {
       if (!rows.length) return;
       const line = svg("line", { x1: px(value), x2: px(value), y1: MARGIN.top, y2: height - MARGIN.bottom });
       cursor.replaceChildren(line, ...rows.map(([one, point]) => svg("circle", { class: `dot s${one.side}`, cx: px(point[0]), cy: py(point[1]), r: 4 })));
-      tip.show(px(value), height / 2, [el("b", null, options.x.write(value, rows)), ...rows.map(([one, point]) =>
-        el("div", null, swatch(one.side), ` ${one.name} `, el("b", null, options.y.write(point[1]))))]);
+      tip.show(px(value), height / 2, [el("b", null, options.x.write(value)), ...groups.map((group) => {
+        const values = rows.filter(([one]) => groupOf(one) === groupOf(group)).map(([, point]) => options.y.write(point[1]));
+        return values.length ? el("div", null, swatch(group.side), ` ${groupOf(group)} `, el("b", null, values.join(", "))) : "";
+      })]);
     };
     const hide = () => { cursor.replaceChildren(); tip.hide(); };
     picture.addEventListener("pointermove", (event) => {

@@ -23,8 +23,8 @@ function alarms() {
 function tile(name, values, cls) {
   const shown = values.filter(({ value }) => value);
   if (!shown.length) return null;
-  return el("div", { class: `tile ${cls || ""}` }, el("h3", null, name), shown.map(({ side, value, unit, small, bad, good }) =>
-    el("p", { class: (bad ? "bad" : "") + (good ? "good" : "") }, two && swatch(side), el("strong", null, value), unit && el("span", null, ` ${unit}`), small && el("small", null, small))));
+  return el("div", { class: `tile ${cls || ""}` }, el("h3", null, name), shown.map(({ side, value, small, bad, good }) =>
+    el("p", { class: (bad ? "bad" : "") + (good ? "good" : "") }, two && swatch(side), el("strong", null, value), small && el("small", null, small))));
 }
 
 function tiles(label) {
@@ -33,13 +33,13 @@ function tiles(label) {
   const key = steps.filter(Boolean).map(mainKey).find(Boolean);
   const quantile = (field, q) => each(({ latencies }) => (key && filled(latencies[key]) && enough(latencies[key], q) ? { value: time(latencies[key][field]) } : {}));
   const own = [...new Set(steps.filter(Boolean).flatMap((step) => Object.keys(step.figures)))];
-  const asked = (step) => (step.offered_per_s && flowOf(step).records_per_s < step.offered_per_s * 0.98 ? `of ${whole(step.offered_per_s)}/s asked for` : `${digits(flowOf(step).mib_per_s)} MiB/s`);
+  const asked = (step) => (step.offered_per_s && flowOf(step).records_per_s < step.offered_per_s * 0.98 ? `of ${whole(step.offered_per_s)} asked for` : `${digits(flowOf(step).mib_per_s)} MiB/s`);
   return el("div", { class: "tiles" },
-    tile("Throughput", each((step) => (flowOf(step) ? { value: whole(flowOf(step).records_per_s), unit: "rec/s", small: asked(step) } : {}))),
+    tile("Records/s", each((step) => (flowOf(step) ? { value: whole(flowOf(step).records_per_s), small: asked(step) } : {}))),
     key && [["p50", "p50_us", 0.5], ["p99", "p99_us", 0.99], ["p99.9", "p999_us", 0.999]].map(([name, field, q]) => tile(`${nameOf(key)} ${name}`, quantile(field, q))),
     !key && own.map((name) => tile(name.replace(/_(us|ms|s|bytes)$/, "").replaceAll("_", " "), each(({ figures }) => (name in figures ? { value: figure(name, figures[name]) } : {})))),
-    tile("Broker CPU", each(({ broker }) => (broker && broker.cpu_s_per_gib !== null ? { value: digits(broker.cpu_s_per_gib), unit: "s/GiB" } : {}))),
-    tile("Ledger", each(({ ledger }) => ({ value: ledgerWord(ledger), bad: ledger && ledger.checked && !ledger.passed, good: ledger && ledger.checked && ledger.passed, small: ledger && ledger.checked && (ledger.passed ? `${whole(ledger.verified)} records` : ledgerCounts(ledger)) }))),
+    tile("Broker CPU-s/GiB", each(({ broker }) => (broker && broker.cpu_s_per_gib !== null ? { value: digits(broker.cpu_s_per_gib) } : {}))),
+    tile("Ledger", each(({ ledger }) => ({ value: ledgerWord(ledger), bad: ledger && ledger.checked && !ledger.passed, good: ledger && ledger.checked && ledger.passed, small: ledger && ledger.checked && (ledger.passed ? `${compact(ledger.verified)} records` : ledgerCounts(ledger)) }))),
     tile("An ack means", each((_, side) => ({ value: side.durability })), "words"));
 }
 

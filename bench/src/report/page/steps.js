@@ -64,7 +64,7 @@ function curveCards() {
   const rate = report.scenario === "sweep" ? [] : merged.map((steps, side) => ({
     name: report.sides[side].name, side, dots: true, points: steps.filter(flowOf).map((step) => [step.x, flowOf(step).records_per_s]),
   }));
-  const times = { scale: (min, max) => log(min, max, timeTick), text: "time", write: time };
+  const times = { scale: (min, max) => log(min * 0.8, max, timeTick), text: "time", write: time };
   const title = report.scenario === "sweep" ? "Latency against throughput" : `Latency by ${axis.text}`;
   const note = marks.length ? "The knee is the last rate the broker kept up with, with p99.9 within the limit if one was set." : null;
   return [
