@@ -115,8 +115,8 @@ function ratioCard(label) {
     const value = (n) => withUnit(n, row.unit), m = row.ratio.median;
     const verdict = m > 0.99 && m < 1.01 ? "same" : (m < 1) === row.lower_is_better ? "better" : "worse";
     const factor = Math.max(m, 1 / m);
-    const times = Number.isFinite(factor) && factor >= 1.05 ? ` ${digits(factor)}×` : "";
-    const word = { same: "≈ same", better: `▲ B better${times}`, worse: `▼ B worse${times}` }[verdict];
+    const factored = Number.isFinite(factor) && factor >= 1.05 ? ` ${digits(factor)}×` : "";
+    const word = verdict === "same" ? "≈ same" : [verdict === "better" ? "▲" : "▼", el("span", null, ` B ${verdict}`), factored];
     return [row.figure, spread(row.a, value), spread(row.b, value), spread(row.ratio, (n) => `${digits(n)}×`), ratioBar(row.ratio, verdict, reach), el("span", { class: `verdict ${verdict}` }, word)];
   });
   const rounds = Math.max(...report.sides.map((side) => side.runs.length));
