@@ -9,7 +9,7 @@ mod page;
 mod tables;
 
 use page::{Page, Style};
-use tables::{latency_table, ratio_table, step_table};
+use tables::{latency_table, ratio_step_table, ratio_table, step_table};
 
 /// The whole summary, lines ended; with ANSI colours if `colour`.
 pub fn summary(report: &Report, colour: bool) -> String {
@@ -94,7 +94,7 @@ fn side_lines(page: &mut Page, report: &Report, side: &Side, steps: &[Step]) {
     }
     page.field("ledger", &ledger_verdict(steps));
     if steps.len() > 1 {
-        events(page, steps.iter());
+        events(page, steps);
     }
     let reason = if side.durability_reason.is_empty() {
         String::new()
@@ -106,21 +106,42 @@ fn side_lines(page: &mut Page, report: &Report, side: &Side, steps: &[Step]) {
     }
 }
 
+/// With two sides, what the table of ratios shows anyway is left to it.
 fn one_step(page: &mut Page, report: &Report, step: &Step) {
-    flows(page, step);
+    let alone = report.ratios.is_empty();
+    if alone {
+        flows(page, step);
+    }
+    errors(page, step);
     page.table(&latency_table(report, step));
+    if alone {
+        own_figures(page, step);
+        if let Some(broker) = &step.broker {
+            page.field("broker", &process(broker));
+        }
+        page.field("client", &process(&step.client));
+    }
+    schedule(page, step);
+    events(page, std::slice::from_ref(step));
+}
+
+fn own_figures(page: &mut Page, step: &Step) {
     for figure in figures(step)
         .iter()
         .filter(|figure| step.figures.contains_key(&figure.key))
     {
         page.field(&figure.name, &with_unit(figure.value, figure.unit));
     }
-    if let Some(broker) = &step.broker {
-        page.field("broker", &process(broker));
+}
+
+fn errors(page: &mut Page, step: &Step) {
+    let flows = [&step.produced, &step.consumed, &step.cold].into_iter().flatten();
+    for (error, count) in flows.flat_map(|flow| &flow.errors) {
+        page.line(
+            Style::Warning,
+            &format!("  errors     {} x {error}", whole(*count as f64)),
+        );
     }
-    page.field("client", &process(&step.client));
-    schedule(page, step);
-    events(page, std::iter::once(step));
 }
 
 fn flows(page: &mut Page, step: &Step) {
@@ -144,12 +165,6 @@ fn flows(page: &mut Page, step: &Step) {
                 whole(flow.records as f64)
             ),
         );
-        for (error, count) in &flow.errors {
-            page.line(
-                Style::Warning,
-                &format!("{:13}{} x {error}", "", whole(*count as f64)),
-            );
-        }
     }
 }
 
@@ -213,14 +228,22 @@ fn schedule(page: &mut Page, step: &Step) {
     );
 }
 
-fn events<'a>(page: &mut Page, steps: impl Iterator<Item = &'a Step>) {
+fn events(page: &mut Page, steps: &[Step]) {
     const SHOWN: usize = 8;
-    let all: Vec<_> = steps.flat_map(|step| &step.events).collect();
-    for event in all.iter().take(SHOWN) {
-        page.field("event", &format!("at {:.1} s: {}", event.at_s, event.what));
+    let all = steps
+        .iter()
+        .flat_map(|step| step.events.iter().map(move |event| (step, event)));
+    for (step, event) in all.clone().take(SHOWN) {
+        let place = if steps.len() > 1 {
+            format!("{}, ", step.label)
+        } else {
+            String::new()
+        };
+        page.field("event", &format!("{place}at {:.1} s: {}", event.at_s, event.what));
     }
-    if all.len() > SHOWN {
-        page.field("event", &format!("and {} more", all.len() - SHOWN));
+    let more = all.count().saturating_sub(SHOWN);
+    if more > 0 {
+        page.field("event", &format!("and {more} more"));
     }
 }
 
@@ -228,21 +251,10 @@ fn ratios(page: &mut Page, report: &Report) {
     let ([a, b], false) = (&report.sides[..], report.ratios.is_empty()) else {
         return;
     };
-    let mut step = None;
-    for first in &report.ratios {
-        if step.replace(&first.step) == Some(&first.step) {
-            continue;
-        }
-        let of_step = if first.step.is_empty() {
-            String::new()
-        } else {
-            format!("  {}", first.step)
-        };
-        page.line(
-            Style::Heading,
-            &format!("A is {}, B is {}{of_step}", a.name, b.name),
-        );
-        page.table(&ratio_table(report, &first.step));
+    page.line(Style::Heading, &format!("A is {}, B is {}", a.name, b.name));
+    match report.ratios.iter().all(|row| row.step.is_empty()) {
+        true => page.table(&ratio_table(report)),
+        false => page.table(&ratio_step_table(report)),
     }
     page.gap();
 }

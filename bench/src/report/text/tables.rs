@@ -35,6 +35,9 @@ pub(super) fn latency_table(report: &Report, step: &Step) -> Table {
             ("disk, 4 KiB", &disk.write_4k),
             ("disk, 128 KiB", &disk.write_128k),
         ] {
+            if floor.count == 0 {
+                continue;
+            }
             let (p50, p99) = (time_us(floor.p50_us), time_us(floor.p99_us));
             table.row(vec![name.to_owned(), p50, String::new(), p99]);
         }
@@ -102,41 +105,84 @@ fn own_figures(steps: &[Step]) -> impl Iterator<Item = Figure> {
     all.filter(move |figure| first.is_some_and(|step| step.figures.contains_key(&figure.key)))
 }
 
-/// B against A for one step.
-pub(super) fn ratio_table(report: &Report, step: &str) -> Table {
-    let mut table = Table::new(["", "A", "(range)", "B", "(range)", "B/A", "(range)", ""]);
-    report
-        .ratios
-        .iter()
-        .filter(|row| row.step == step)
-        .for_each(|row| table.row(ratio_cells(row)));
+/// B against A where there is one step: a row a figure.
+pub(super) fn ratio_table(report: &Report) -> Table {
+    let mut table = Table::new(["", "A", "B", "B/A", "", ""]);
+    report.ratios.iter().for_each(|row| table.row(ratio_cells(row)));
     table
 }
 
 fn ratio_cells(row: &Ratio) -> Vec<String> {
-    let range = |spread: Spread, show: &dyn Fn(f64) -> String| {
-        let (min, max) = (show(spread.min), show(spread.max));
-        if min == max {
-            String::new()
-        } else {
-            format!("({min} .. {max})")
-        }
-    };
-    let value = |value: f64| with_unit(value, &row.unit);
-    let times = |value: f64| format!("{}x", digits3(value));
     let word = match row.ratio.median {
         ratio if (0.99..=1.01).contains(&ratio) => "same",
         ratio if (ratio < 1.0) == row.lower_is_better => "B better",
         _ => "A better",
     };
+    let (a, b) = (
+        with_unit(row.a.median, &row.unit),
+        with_unit(row.b.median, &row.unit),
+    );
     vec![
         row.figure.clone(),
-        value(row.a.median),
-        range(row.a, &value),
-        value(row.b.median),
-        range(row.b, &value),
+        a,
+        b,
         times(row.ratio.median),
-        range(row.ratio, &times),
+        range(row.ratio),
         word.to_owned(),
     ]
+}
+
+/// B over A where there are several: a row a step, a column a figure that matters most.
+pub(super) fn ratio_step_table(report: &Report) -> Table {
+    let figures = main_ratios(report);
+    let mut table = Table::new(["B/A"]);
+    table.extend_heading(&figures);
+    let mut labels: Vec<&str> = report.ratios.iter().map(|row| row.step.as_str()).collect();
+    labels.dedup();
+    for label in labels {
+        let cell = |figure: &String| {
+            let mut rows = report.ratios.iter();
+            let row = rows.find(|row| row.step == label && row.figure == *figure);
+            row.map_or(String::new(), |row| times(row.ratio.median))
+        };
+        table.row(
+            std::iter::once(label.to_owned())
+                .chain(figures.iter().map(cell))
+                .collect(),
+        );
+    }
+    table
+}
+
+/// Rates, the main distribution's quantiles, the broker's processor time and the scenario's own figures.
+fn main_ratios(report: &Report) -> Vec<String> {
+    let steps: Vec<Step> = report
+        .sides
+        .iter()
+        .flat_map(|side| &side.runs)
+        .flat_map(|run| run.steps.clone())
+        .collect();
+    let distribution = main_distribution(&steps).map_or("", |distribution| distribution.1);
+    let quantiles = ["p50", "p99", "p99.9"].map(|quantile| format!("{distribution} {quantile}"));
+    let own = own_figures(&steps).map(|figure| figure.name);
+    let wanted = std::iter::once("records".to_owned())
+        .chain(quantiles)
+        .chain(["broker CPU".to_owned()])
+        .chain(own);
+    wanted
+        .filter(|name| report.ratios.iter().any(|row| row.figure == *name))
+        .collect()
+}
+
+fn times(ratio: f64) -> String {
+    format!("{}x", digits3(ratio))
+}
+
+fn range(spread: Spread) -> String {
+    let (min, max) = (times(spread.min), times(spread.max));
+    if min == max {
+        String::new()
+    } else {
+        format!("{min} .. {max}")
+    }
 }
