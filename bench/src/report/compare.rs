@@ -2,87 +2,16 @@
 //!
 //! The rounds of a side are merged before they are compared. Sides are matched by name, else by position.
 
-use std::fmt;
-use std::str::FromStr;
-
 use super::figures::{Figure, figures};
 use super::merged::merged;
 use super::model::{Machine, Report, Side, Step};
-use super::table::Table;
-use super::units::{change, digits3, plain, with_unit};
+use super::units::{change, digits3, with_unit};
 use crate::error::Error;
 
-/// Names that mean the acknowledgement's distribution.
-const QUANTILES: [&str; 6] = ["p50", "p90", "p99", "p99.9", "p99.99", "max"];
-/// What a rule looks like, for the message of one that does not.
-const EXAMPLES: &str =
-    "write it as p99>5%, end_to_end.p99.9>10%, cpu_s_per_gib>5%, rss>20% or records_per_s<5%";
+mod rule;
+mod shown;
 
-/// When a comparison fails: `FIGURE>N%` when the new figure is above the base by more than N percent, `FIGURE<N%`
-/// when it is below by more.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Rule {
-    /// A figure's key, `ack.p99` for `p99`.
-    pub key: String,
-    /// Whether falling fails; else rising does.
-    pub falls: bool,
-    /// How far, in percent of the base.
-    pub percent: f64,
-}
-
-impl FromStr for Rule {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Rule, Error> {
-        let unclear = || Error::usage(format!("nobody understands the rule {text:?}: {EXAMPLES}"));
-        let compact: String = text.split_whitespace().collect();
-        let at = compact.find(['<', '>']).ok_or_else(unclear)?;
-        let (name, rest) = compact.split_at(at);
-        let percent: f64 = rest[1..]
-            .strip_suffix('%')
-            .and_then(|n| n.parse().ok())
-            .ok_or_else(unclear)?;
-        let named = !name.is_empty()
-            && name
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
-        if !named || !percent.is_finite() || percent < 0.0 {
-            return Err(unclear());
-        }
-        let key = if QUANTILES.contains(&name) {
-            format!("ack.{name}")
-        } else {
-            name.to_owned()
-        };
-        Ok(Rule {
-            key,
-            falls: rest.starts_with('<'),
-            percent,
-        })
-    }
-}
-
-impl fmt::Display for Rule {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            out,
-            "{}{}{}%",
-            self.key,
-            if self.falls { '<' } else { '>' },
-            self.percent
-        )
-    }
-}
-
-impl Rule {
-    fn allows(&self, change_percent: f64) -> bool {
-        if self.falls {
-            change_percent >= -self.percent
-        } else {
-            change_percent <= self.percent
-        }
-    }
-}
+pub use rule::Rule;
 
 /// A figure of both reports.
 #[derive(Clone, Debug, PartialEq)]
@@ -353,58 +282,6 @@ fn differences(base: &Report, new: &Report) -> Vec<String> {
 fn hardware(machine: &Machine) -> String {
     let gib = digits3(machine.memory_bytes as f64 / (1u64 << 30) as f64);
     format!("{}, {} cores, {gib} GiB", machine.cpu, machine.cores)
-}
-
-impl fmt::Display for Comparison {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for what in &self.failed_ledgers {
-            writeln!(out, "LEDGER FAILED  {}", plain(what))?;
-        }
-        let mut group = None;
-        for row in &self.rows {
-            if group.replace((&row.side, &row.step)) != Some((&row.side, &row.step)) {
-                writeln!(out, "{}", plain(&format!("{}  {}", row.side, row.step)))?;
-                self.group_table(&row.side, &row.step)
-                    .lines()
-                    .iter()
-                    .try_for_each(|l| writeln!(out, "  {l}"))?;
-            }
-        }
-        for warning in &self.warnings {
-            writeln!(out, "warning  {}", plain(warning))?;
-        }
-        for Verdict { rule, passed, what } in &self.verdicts {
-            let word = if *passed { "ok     " } else { "FAILED " };
-            writeln!(out, "{word}  {rule}  {}", plain(what))?;
-        }
-        Ok(())
-    }
-}
-
-impl Comparison {
-    fn group_table(&self, side: &str, step: &str) -> Table {
-        let mut table = Table::new(["figure", "base", "new", "change", ""]);
-        for row in self
-            .rows
-            .iter()
-            .filter(|row| row.side == side && row.step == step)
-        {
-            let better = (row.change_percent < 0.0) == row.lower_is_better;
-            let word = match row.change_percent.abs() {
-                size if size < 1.0 => "",
-                _ if better => "better",
-                _ => "worse",
-            };
-            table.row(vec![
-                row.figure.clone(),
-                with_unit(row.base, row.unit),
-                with_unit(row.new, row.unit),
-                change(row.change_percent),
-                word.to_owned(),
-            ]);
-        }
-        table
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 
 use serde::Serialize;
 
-use super::merged::merged;
 use super::model::{Report, Step};
 use super::text::summary;
 
@@ -59,11 +58,14 @@ fn title(report: &Report) -> String {
 /// JSON for a script element. Histograms stay out, and curves and heat maps are in the merged steps only.
 fn embed(report: &Report) -> String {
     let mut small = report.clone();
-    let mut merged: Vec<Vec<Step>> = report
-        .sides
-        .iter()
-        .map(|side| merged(side).unwrap_or_default())
-        .collect();
+    let mut merged: Vec<Vec<Step>> = Vec::new();
+    for side in &report.sides {
+        let steps = super::merged::merged(side).unwrap_or_else(|error| {
+            small.warnings.push(format!("{}: {error}", side.name));
+            Vec::new()
+        });
+        merged.push(steps);
+    }
     let rounds = small
         .sides
         .iter_mut()
@@ -144,6 +146,16 @@ mod tests {
                 "{name}"
             );
         }
+    }
+
+    #[test]
+    fn a_side_that_cannot_be_merged_is_a_warning() {
+        let mut report = sample::versus();
+        report.sides[1].runs[0].steps[0]
+            .latencies
+            .values_mut()
+            .for_each(|latency| latency.histogram.clear());
+        assert!(embed(&report).contains("ringlog: a distribution's histogram is damaged"));
     }
 
     #[test]

@@ -100,7 +100,8 @@ fn merge_flows(flows: &[&Flow], seconds: f64) -> Flow {
     let per_second = |value: f64| if seconds > 0.0 { value / seconds } else { 0.0 };
     let mut errors = BTreeMap::new();
     for (name, count) in flows.iter().flat_map(|flow| &flow.errors) {
-        *errors.entry(name.clone()).or_default() += count;
+        let sum: &mut u64 = errors.entry(name.clone()).or_default();
+        *sum = sum.saturating_add(*count);
     }
     let (records, bytes) = (sum(|flow| flow.records), sum(|flow| flow.bytes));
     Flow {
@@ -131,11 +132,11 @@ fn merge_schedules(steps: &[&Step]) -> Option<Schedule> {
         .filter_map(|step| step.schedule.as_ref())
         .cloned()
         .reduce(|a, b| Schedule {
-            intended: a.intended + b.intended,
-            late_by_client: a.late_by_client + b.late_by_client,
-            late_by_broker: a.late_by_broker + b.late_by_broker,
-            unsent: a.unsent + b.unsent,
-            unanswered: a.unanswered + b.unanswered,
+            intended: a.intended.saturating_add(b.intended),
+            late_by_client: a.late_by_client.saturating_add(b.late_by_client),
+            late_by_broker: a.late_by_broker.saturating_add(b.late_by_broker),
+            unsent: a.unsent.saturating_add(b.unsent),
+            unanswered: a.unanswered.saturating_add(b.unanswered),
         })
 }
 
@@ -151,13 +152,13 @@ fn merge_ledgers(rounds: &[(u32, &Step)]) -> Option<LedgerResult> {
     let mut all = numbered.reduce(|a, b| LedgerResult {
         passed: a.passed && b.passed,
         checked: a.checked && b.checked,
-        acknowledged: a.acknowledged + b.acknowledged,
-        verified: a.verified + b.verified,
-        lost: a.lost + b.lost,
-        duplicated: a.duplicated + b.duplicated,
-        reordered: a.reordered + b.reordered,
-        corrupt: a.corrupt + b.corrupt,
-        unacknowledged_found: a.unacknowledged_found + b.unacknowledged_found,
+        acknowledged: a.acknowledged.saturating_add(b.acknowledged),
+        verified: a.verified.saturating_add(b.verified),
+        lost: a.lost.saturating_add(b.lost),
+        duplicated: a.duplicated.saturating_add(b.duplicated),
+        reordered: a.reordered.saturating_add(b.reordered),
+        corrupt: a.corrupt.saturating_add(b.corrupt),
+        unacknowledged_found: a.unacknowledged_found.saturating_add(b.unacknowledged_found),
         notes: a.notes.into_iter().chain(b.notes).collect(),
     })?;
     all.notes.truncate(MAX_NOTES);

@@ -38,7 +38,8 @@ fn by_round(side: &Side, label: &str) -> Rounds {
 
 fn step_rows(a: &Rounds, b: &Rounds, step: &str) -> Vec<Ratio> {
     let mut seen: Vec<&Figure> = Vec::new();
-    for figure in a.iter().flat_map(|round| &round.1) {
+    let shown = |figure: &&Figure| !figure.key.ends_with(".p90");
+    for figure in a.iter().flat_map(|round| &round.1).filter(shown) {
         if !seen.iter().any(|other| other.key == figure.key) {
             seen.push(figure);
         }

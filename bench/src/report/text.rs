@@ -1,22 +1,15 @@
 //! The report as the terminal shows it at the end: one screen, aligned, a failed ledger first.
 
-use super::figures::{Figure, figures, main_flow, quantiles};
+use super::figures::figures;
 use super::merged::merged;
-use super::model::{LedgerResult, ProcessUse, Ratio, Report, Side, Spread, Step};
-use super::table::Table;
-use super::units::{bytes, digits3, plain, time_us, whole, with_unit};
+use super::model::{LedgerResult, ProcessUse, Report, Side, Step};
+use super::units::{bytes, digits3, plain, whole, with_unit};
 
 mod page;
+mod tables;
 
 use page::{Page, Style};
-
-/// Distributions in the order they are shown, with their names.
-const DISTRIBUTIONS: [(&str, &str); 4] = [
-    ("ack", "ack"),
-    ("end_to_end", "end to end"),
-    ("fetch", "fetch"),
-    ("ack_service", "ack, uncorrected"),
-];
+use tables::{latency_table, ratio_step_table, ratio_table, step_table};
 
 /// The whole summary, lines ended; with ANSI colours if `colour`.
 pub fn summary(report: &Report, colour: bool) -> String {
@@ -101,7 +94,7 @@ fn side_lines(page: &mut Page, report: &Report, side: &Side, steps: &[Step]) {
     }
     page.field("ledger", &ledger_verdict(steps));
     if steps.len() > 1 {
-        events(page, steps.iter());
+        events(page, steps);
     }
     let reason = if side.durability_reason.is_empty() {
         String::new()
@@ -113,21 +106,42 @@ fn side_lines(page: &mut Page, report: &Report, side: &Side, steps: &[Step]) {
     }
 }
 
+/// With two sides, what the table of ratios shows anyway is left to it.
 fn one_step(page: &mut Page, report: &Report, step: &Step) {
-    flows(page, step);
+    let alone = report.ratios.is_empty();
+    if alone {
+        flows(page, step);
+    }
+    errors(page, step);
     page.table(&latency_table(report, step));
+    if alone {
+        own_figures(page, step);
+        if let Some(broker) = &step.broker {
+            page.field("broker", &process(broker));
+        }
+        page.field("client", &process(&step.client));
+    }
+    schedule(page, step);
+    events(page, std::slice::from_ref(step));
+}
+
+fn own_figures(page: &mut Page, step: &Step) {
     for figure in figures(step)
         .iter()
         .filter(|figure| step.figures.contains_key(&figure.key))
     {
         page.field(&figure.name, &with_unit(figure.value, figure.unit));
     }
-    if let Some(broker) = &step.broker {
-        page.field("broker", &process(broker));
+}
+
+fn errors(page: &mut Page, step: &Step) {
+    let flows = [&step.produced, &step.consumed, &step.cold].into_iter().flatten();
+    for (error, count) in flows.flat_map(|flow| &flow.errors) {
+        page.line(
+            Style::Warning,
+            &format!("  errors     {} x {error}", whole(*count as f64)),
+        );
     }
-    page.field("client", &process(&step.client));
-    schedule(page, step);
-    events(page, std::iter::once(step));
 }
 
 fn flows(page: &mut Page, step: &Step) {
@@ -151,100 +165,7 @@ fn flows(page: &mut Page, step: &Step) {
                 whole(flow.records as f64)
             ),
         );
-        for (error, count) in &flow.errors {
-            page.line(
-                Style::Warning,
-                &format!("{:13}{} x {error}", "", whole(*count as f64)),
-            );
-        }
     }
-}
-
-fn latency_table(report: &Report, step: &Step) -> Table {
-    let mut table = Table::new(["", "p50", "p90", "p99", "p99.9", "p99.99", "max"]);
-    for (key, name) in DISTRIBUTIONS {
-        let Some(latency) = step.latencies.get(key).filter(|latency| latency.count > 0) else {
-            continue;
-        };
-        let found: Vec<_> = quantiles(latency).collect();
-        let cell = |quantile: &str| {
-            found
-                .iter()
-                .find(|q| q.0 == quantile)
-                .map_or("-".to_owned(), |q| time_us(q.1))
-        };
-        let cells = ["p50", "p90", "p99", "p99.9", "p99.99", "max"].map(cell);
-        table.row(std::iter::once(name.to_owned()).chain(cells).collect());
-    }
-    if let (false, Some(disk)) = (table.is_empty(), &report.disk) {
-        for (name, floor) in [
-            ("disk, 4 KiB", &disk.write_4k),
-            ("disk, 128 KiB", &disk.write_128k),
-        ] {
-            let (p50, p99) = (time_us(floor.p50_us), time_us(floor.p99_us));
-            table.row(vec![name.to_owned(), p50, String::new(), p99]);
-        }
-    }
-    table
-}
-
-fn step_table(steps: &[Step]) -> Table {
-    let distribution = main_distribution(steps);
-    let name = distribution.map_or("", |distribution| distribution.1);
-    let quantile_names = ["p50", "p99", "p99.9", "max"];
-    let mut table = Table::new(["step", "records/s", "MiB/s"]);
-    table.extend_heading(&quantile_names.map(|quantile| format!("{name} {quantile}")));
-    table.extend_heading(&["CPU-s/GiB", "memory"].map(str::to_owned));
-    table.extend_heading(&own_figures(steps).map(|figure| figure.name).collect::<Vec<_>>());
-    for step in steps {
-        let mut cells = vec![step.label.clone()];
-        let flow = main_flow(step);
-        cells.push(flow.map_or(String::new(), |flow| whole(flow.records_per_s)));
-        cells.push(flow.map_or(String::new(), |flow| digits3(flow.mib_per_s)));
-        let latency = distribution.and_then(|distribution| step.latencies.get(distribution.0));
-        let found: Vec<_> = latency.into_iter().flat_map(quantiles).collect();
-        let quantile = |name| {
-            found
-                .iter()
-                .find(|q| q.0 == name)
-                .map_or(String::new(), |q| time_us(q.1))
-        };
-        cells.extend(quantile_names.map(quantile));
-        let broker = step.broker.as_ref();
-        cells.push(
-            broker
-                .and_then(|broker| broker.cpu_s_per_gib)
-                .map_or(String::new(), digits3),
-        );
-        cells.push(broker.map_or(String::new(), |broker| bytes(broker.rss_bytes)));
-        cells.extend(own_figures(steps).map(|figure| {
-            step.figures
-                .get(&figure.key)
-                .map_or(String::new(), |&value| with_unit(value, figure.unit))
-        }));
-        table.row(cells);
-    }
-    table
-}
-
-/// What the table of steps shows: end to end where there is one.
-fn main_distribution(steps: &[Step]) -> Option<(&'static str, &'static str)> {
-    let has = |name| {
-        steps
-            .iter()
-            .filter_map(|step| step.latencies.get(name))
-            .any(|latency| latency.count > 0)
-    };
-    [DISTRIBUTIONS[1], DISTRIBUTIONS[0], DISTRIBUTIONS[2]]
-        .into_iter()
-        .find(|distribution| has(distribution.0))
-}
-
-/// The scenario's own figures, by those of the first step.
-fn own_figures(steps: &[Step]) -> impl Iterator<Item = Figure> {
-    let first = steps.first();
-    let all = first.map(figures).unwrap_or_default().into_iter();
-    all.filter(move |figure| first.is_some_and(|step| step.figures.contains_key(&figure.key)))
 }
 
 fn ledger_verdict(steps: &[Step]) -> String {
@@ -262,8 +183,7 @@ fn ledger_verdict(steps: &[Step]) -> String {
             .map_or(String::new(), |note| format!(": {note}"));
         return format!("not checked{why}");
     }
-    let sum =
-        |of: fn(&LedgerResult) -> u64| whole(ledgers.iter().map(|ledger| of(ledger)).sum::<u64>() as f64);
+    let sum = |of: fn(&LedgerResult) -> u64| whole(ledgers.iter().map(|ledger| of(ledger) as f64).sum());
     let extra = match first.unacknowledged_found {
         0 => String::new(),
         found => format!(
@@ -308,14 +228,22 @@ fn schedule(page: &mut Page, step: &Step) {
     );
 }
 
-fn events<'a>(page: &mut Page, steps: impl Iterator<Item = &'a Step>) {
+fn events(page: &mut Page, steps: &[Step]) {
     const SHOWN: usize = 8;
-    let all: Vec<_> = steps.flat_map(|step| &step.events).collect();
-    for event in all.iter().take(SHOWN) {
-        page.field("event", &format!("at {:.1} s: {}", event.at_s, event.what));
+    let all = steps
+        .iter()
+        .flat_map(|step| step.events.iter().map(move |event| (step, event)));
+    for (step, event) in all.clone().take(SHOWN) {
+        let place = if steps.len() > 1 {
+            format!("{}, ", step.label)
+        } else {
+            String::new()
+        };
+        page.field("event", &format!("{place}at {:.1} s: {}", event.at_s, event.what));
     }
-    if all.len() > SHOWN {
-        page.field("event", &format!("and {} more", all.len() - SHOWN));
+    let more = all.count().saturating_sub(SHOWN);
+    if more > 0 {
+        page.field("event", &format!("and {more} more"));
     }
 }
 
@@ -323,57 +251,12 @@ fn ratios(page: &mut Page, report: &Report) {
     let ([a, b], false) = (&report.sides[..], report.ratios.is_empty()) else {
         return;
     };
-    let mut step = None;
-    for first in &report.ratios {
-        if step.replace(&first.step) == Some(&first.step) {
-            continue;
-        }
-        let of_step = if first.step.is_empty() {
-            String::new()
-        } else {
-            format!("  {}", first.step)
-        };
-        page.line(
-            Style::Heading,
-            &format!("A is {}, B is {}{of_step}", a.name, b.name),
-        );
-        let mut table = Table::new(["", "A", "(range)", "B", "(range)", "B/A", "(range)", ""]);
-        report
-            .ratios
-            .iter()
-            .filter(|row| row.step == first.step)
-            .for_each(|row| table.row(ratio_cells(row)));
-        page.table(&table);
+    page.line(Style::Heading, &format!("A is {}, B is {}", a.name, b.name));
+    match report.ratios.iter().all(|row| row.step.is_empty()) {
+        true => page.table(&ratio_table(report)),
+        false => page.table(&ratio_step_table(report)),
     }
     page.gap();
-}
-
-fn ratio_cells(row: &Ratio) -> Vec<String> {
-    let range = |spread: Spread, show: &dyn Fn(f64) -> String| {
-        let (min, max) = (show(spread.min), show(spread.max));
-        if min == max {
-            String::new()
-        } else {
-            format!("({min} .. {max})")
-        }
-    };
-    let value = |value: f64| with_unit(value, &row.unit);
-    let times = |value: f64| format!("{}x", digits3(value));
-    let word = match row.ratio.median {
-        ratio if (0.99..=1.01).contains(&ratio) => "same",
-        ratio if (ratio < 1.0) == row.lower_is_better => "B better",
-        _ => "A better",
-    };
-    vec![
-        row.figure.clone(),
-        value(row.a.median),
-        range(row.a, &value),
-        value(row.b.median),
-        range(row.b, &value),
-        times(row.ratio.median),
-        range(row.ratio, &times),
-        word.to_owned(),
-    ]
 }
 
 fn disk(page: &mut Page, report: &Report) {

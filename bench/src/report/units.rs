@@ -60,6 +60,8 @@ pub fn with_unit(value: f64, unit: &str) -> String {
         "us" => time_us(value),
         "ms" => time_us(value * 1e3),
         "" => digits3(value),
+        "B" if value >= 0.0 => bytes(value as u64),
+        "MiB" if value >= 1024.0 => bytes((value * 1_048_576.0) as u64),
         _ => format!("{} {unit}", digits3(value)),
     }
 }
@@ -120,6 +122,7 @@ mod tests {
         assert_eq!(bytes(512), "512 B");
         assert_eq!(bytes(8 << 30), "8.00 GiB");
         assert_eq!(with_unit(1.5, "ms"), "1.50 ms");
+        assert_eq!(with_unit(1.6e10, "B"), "14.9 GiB");
         assert_eq!(with_unit(1.5, "CPU-s/GiB"), "1.50 CPU-s/GiB");
         assert_eq!(
             (change(5.21), change(-0.01), change(f64::INFINITY)),

@@ -70,6 +70,10 @@ fn two_sides_have_a_table_of_ratios() {
         row.contains("x") && row.contains(" .. ") && row.ends_with("B better"),
         "{row}"
     );
+    assert!(
+        text.lines().count() < 50 && text.lines().all(|line| line.len() < 130),
+        "{text}"
+    );
     assert!(text.contains("warning  the two brokers promise different things"));
 }
 
