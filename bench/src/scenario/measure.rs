@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Context, Target};
 use crate::client::{Topic, admin, facts};
@@ -20,6 +20,9 @@ use crate::report::model::{ProcessUse, Step};
 
 /// A run whose end is its work's is given up when nothing moves for this long.
 const STUCK_S: f64 = 30.0;
+/// What the leaders of a new topic may take to know of it.
+const LEADERS_LIMIT: Duration = Duration::from_secs(30);
+const RETRY: Duration = Duration::from_millis(20);
 
 /// The person or program that started us.
 pub trait Console {
@@ -91,7 +94,7 @@ impl Stage {
                 }
             };
             let facts = facts::ask(&mut connection, &topic.name, acks).await;
-            let starts = ends(&topic).await?;
+            let starts = ends_once_led(&topic).await?;
             Ok::<_, Error>((topic, starts, created_ms, facts))
         })?;
         if stated_partitions && topic.partitions.len() != partitions as usize {
@@ -196,6 +199,17 @@ impl Stage {
     /// The broker's.
     pub fn ends(&self) -> Result<Vec<i64>, Error> {
         talk(ends(&self.topic))
+    }
+}
+
+/// The ends of a topic that may be so new that its leaders do not know of it yet.
+async fn ends_once_led(topic: &Topic) -> Result<Vec<i64>, Error> {
+    let begun = Instant::now();
+    loop {
+        match ends(topic).await {
+            Err(_) if begun.elapsed() < LEADERS_LIMIT => tokio::time::sleep(RETRY).await,
+            answer => return answer,
+        }
     }
 }
 
