@@ -1,7 +1,8 @@
 //! `consume`: catch up from the start of a topic. Also the writing of a fixed amount, which `mixed` and `restart` need too.
 
 use super::Context;
-use super::measure::{Part, Stage, measure};
+use super::measure::{Part, measure};
+use super::stage::Stage;
 use super::verify::verify;
 use crate::error::Error;
 use crate::load::settings::{Rate, Settings};

@@ -2,7 +2,8 @@
 
 use super::Context;
 use super::consume::{DEFAULT_FILL_MIB, fill};
-use super::measure::{Part, Stage, measure};
+use super::measure::{Part, measure};
+use super::stage::Stage;
 use super::verify::verify;
 use crate::error::Error;
 use crate::load::tally::Stream;

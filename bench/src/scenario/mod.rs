@@ -3,8 +3,10 @@
 mod consume;
 mod measure;
 mod mixed;
+mod observer;
 mod produce;
 mod restart;
+mod stage;
 mod steps;
 mod sweep;
 mod target;

@@ -1,7 +1,8 @@
 //! `produce` and `small`: write, then read back. `tail`: write and read at once.
 
 use super::Context;
-use super::measure::{Part, Stage, measure};
+use super::measure::{Part, measure};
+use super::stage::Stage;
 use super::verify::verify;
 use crate::error::Error;
 use crate::load::settings::{Rate, Settings};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use kafka_protocol::messages::ProduceRequest;
 
 use super::consume::fill;
-use super::measure::{Stage, talk};
+use super::stage::{Stage, talk};
 use super::verify::verify;
 use super::{Context, Target};
 use crate::client::connection::{Connection, check, decode};

@@ -1,8 +1,8 @@
 //! `partitions` and `connections`: one load, spread over more and more of them.
 
 use super::Context;
-use super::measure::Stage;
 use super::produce::produce;
+use super::stage::Stage;
 use crate::error::Error;
 use crate::load::settings::Settings;
 use crate::report::model::Step;

@@ -1,8 +1,8 @@
 //! `sweep`: the rate is raised until the p99.9 of acknowledgements passes a limit, or the broker takes less than is offered.
 
 use super::Context;
-use super::measure::Stage;
 use super::produce::produce;
+use super::stage::Stage;
 use crate::error::Error;
 use crate::load::settings::{Rate, Settings};
 use crate::report::model::Step;

@@ -1,7 +1,8 @@
 //! Reading everything back for the ledger, where the scenario itself did not.
 
 use super::Context;
-use super::measure::{Part, Stage, measure};
+use super::measure::{Part, measure};
+use super::stage::Stage;
 use crate::load::settings::Settings;
 use crate::report::model::LedgerResult;
 

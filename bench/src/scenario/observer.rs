@@ -1,0 +1,88 @@
+//! What goes on beside a load: the processes are sampled, the progress is shown, a load that is stuck is given up.
+
+use std::sync::atomic::Ordering;
+
+use super::Console;
+use crate::load::run::Watch;
+use crate::load::thread::Shared;
+use crate::measure::process::{ProcessSampler, own};
+use crate::report::model::ProcessUse;
+
+/// A run whose end is its work's is given up when nothing moves for this long.
+pub const STUCK_S: f64 = 30.0;
+
+/// Samples the two processes and shows the progress.
+pub struct Observer<'a> {
+    console: &'a mut dyn Console,
+    client: Option<ProcessSampler>,
+    broker: Option<ProcessSampler>,
+    client_use: Option<ProcessUse>,
+    broker_use: Option<ProcessUse>,
+    /// Length of the measurement where the clock ends it.
+    seconds: Option<f64>,
+    marked: bool,
+    next_sample_s: f64,
+    moved: (u64, f64),
+    stuck: bool,
+}
+
+impl<'a> Observer<'a> {
+    /// Watches this process and `pid`; `seconds` is the measurement's length where the clock ends it.
+    pub fn new(console: &'a mut dyn Console, pid: Option<u32>, seconds: Option<f64>) -> Observer<'a> {
+        Observer {
+            console,
+            client: own().ok(),
+            broker: pid.and_then(|pid| ProcessSampler::start(pid).ok()),
+            client_use: None,
+            broker_use: None,
+            seconds,
+            marked: false,
+            next_sample_s: 1.0,
+            moved: (0, 0.0),
+            stuck: false,
+        }
+    }
+
+    fn samplers(&mut self) -> impl Iterator<Item = &mut ProcessSampler> {
+        self.client.iter_mut().chain(self.broker.iter_mut())
+    }
+
+    fn close(&mut self) {
+        if let Some(sampler) = self.client.take() {
+            self.client_use = Some(sampler.finish(None));
+        }
+        if let Some(sampler) = self.broker.take() {
+            self.broker_use = Some(sampler.finish(None));
+        }
+    }
+
+    /// What the client and the broker used, and whether the load was given up.
+    pub fn finish(mut self) -> (ProcessUse, Option<ProcessUse>, bool) {
+        self.close();
+        (self.client_use.unwrap_or_default(), self.broker_use, self.stuck)
+    }
+}
+
+impl Watch for Observer<'_> {
+    fn look(&mut self, at_s: f64, shared: &Shared) -> bool {
+        if !self.marked && at_s >= 0.0 {
+            self.marked = true;
+            self.samplers().for_each(ProcessSampler::mark);
+        }
+        if self.marked && at_s >= self.next_sample_s {
+            self.next_sample_s += 1.0;
+            self.samplers().for_each(ProcessSampler::sample);
+        }
+        if self.seconds.is_some_and(|seconds| at_s >= seconds) {
+            self.close();
+        }
+        self.console.progress(at_s, &shared.live);
+        let live = &shared.live;
+        let moved = live.produced.load(Ordering::Relaxed) + live.consumed.load(Ordering::Relaxed);
+        if moved != self.moved.0 {
+            self.moved = (moved, at_s);
+        }
+        self.stuck |= self.seconds.is_none() && at_s - self.moved.1 > STUCK_S;
+        self.stuck || self.console.interrupted()
+    }
+}
