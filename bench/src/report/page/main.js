@@ -17,7 +17,7 @@ function chosen() {
 
 function caption(label) {
   const knee = merged.some((steps) => (kneeOf(steps) || {}).label === label);
-  return many && el("p", { class: "caption" }, knee ? "At the knee, " : "At ", el("b", null, label));
+  return many && el("p", { class: "caption" }, knee ? "At the knee, " : "Load: ", el("b", null, label));
 }
 
 function main() {
@@ -31,7 +31,8 @@ function main() {
   };
   const picker = labels.length > 1 && el("label", { class: "picker" }, "Details of ", el("select", { onchange: (event) => show(event.currentTarget.value) },
     labels.map((label) => el("option", { value: label, selected: label === first }, label))));
-  const curves = many ? [el("div", { class: "cards curves" }, curveCards()), stepTable()] : [];
+  const drawn = many ? curveCards().filter(Boolean) : [];
+  const curves = many ? [drawn.length > 0 && el("div", { class: "cards curves" }, drawn), stepTable()] : [];
   fill(document.getElementById("report"), null, [head(), alarms(), tileBox, ...curves, picker, detail, factBox,
     el("footer", null, `ringlog-bench ${report.tool_version} · latency from the time each record was due · histograms merged, never averaged`)]);
   if (labels.length) show(first);

@@ -43,7 +43,9 @@ function curveChart(title, note, series, y, extra) {
 const MICROS = { _us: 1, _ms: 1e3, _s: 1e6 };
 const microsOf = (key) => Object.entries(MICROS).find(([end]) => key.endsWith(end) && !key.endsWith("_per_s"));
 
+/** None where the loads are not points on an axis. */
 function curveCards() {
+  if (new Set(merged.flat().map(xOf)).size < 2) return [];
   const prefix = (side) => (two ? `${report.sides[side].name}: ` : "");
   const quantiles = [["p50", "p50_us", 0.5, "2 3"], ["p99", "p99_us", 0.99, "8 4"], ["p99.9", "p999_us", 0.999, null]];
   const latency = merged.flatMap((steps, side) => quantiles.map(([name, field, q, dash], at) => ({
@@ -75,16 +77,16 @@ function curveCards() {
 }
 
 function stepTable() {
+  const own = [...new Set(merged.flat().flatMap((step) => Object.keys(step.figures)))];
   const rows = merged.flatMap((steps, side) => steps.map((step) => {
     const key = mainKey(step), latency = key && step.latencies[key], flow = flowOf(step);
     const at = (field, q) => (latency && enough(latency, q) ? time(latency[field]) : "");
     return [[two && swatch(side), two ? ` ${report.sides[side].name} ` : "", step.label], flow ? whole(flow.records_per_s) : "", flow ? digits(flow.mib_per_s) : "",
       at("p50_us", 0.5), at("p99_us", 0.99), at("p999_us", 0.999), latency ? time(latency.max_us) : "",
       step.broker && step.broker.cpu_s_per_gib !== null ? digits(step.broker.cpu_s_per_gib) : "",
-      ...Object.entries(step.figures).map(([name, n]) => figure(name, n)), ledgerWord(step.ledger)];
+      ...own.map((name) => (name in step.figures ? figure(name, step.figures[name]) : "")), ledgerWord(step.ledger)];
   }));
-  const own = Object.keys((merged[0][0] || { figures: {} }).figures).map((name) => name.replace(/_(us|ms|s|bytes)$/, "").replaceAll("_", " "));
-  const heads = ["load", "records/s", "MiB/s", "p50", "p99", "p99.9", "max", "CPU-s/GiB", ...own, "ledger"];
+  const heads = ["load", "records/s", "MiB/s", "p50", "p99", "p99.9", "max", "CPU-s/GiB", ...own.map((name) => name.replace(/_(us|ms|s|bytes)$/, "").replaceAll("_", " ")), "ledger"];
   const used = heads.map((_, at) => at === 0 || rows.some((row) => row[at] !== ""));
   const keep = (row) => row.filter((_, at) => used[at]);
   return card("Every load", null, table(keep(heads), rows.map(keep), "figures"));

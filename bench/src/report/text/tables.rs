@@ -53,7 +53,8 @@ pub(super) fn step_table(steps: &[Step]) -> Table {
     let mut table = Table::new(["step", "records/s", "MiB/s"]);
     table.extend_heading(&quantile_names.map(|quantile| format!("{name} {quantile}")));
     table.extend_heading(&["CPU-s/GiB", "memory"].map(str::to_owned));
-    table.extend_heading(&own_figures(steps).map(|figure| figure.name).collect::<Vec<_>>());
+    let own = own_figures(steps);
+    table.extend_heading(&own.iter().map(|figure| figure.name.clone()).collect::<Vec<_>>());
     for step in steps {
         let mut cells = vec![step.label.clone()];
         let flow = main_flow(step);
@@ -75,7 +76,7 @@ pub(super) fn step_table(steps: &[Step]) -> Table {
                 .map_or(String::new(), digits3),
         );
         cells.push(broker.map_or(String::new(), |broker| bytes(broker.rss_bytes)));
-        cells.extend(own_figures(steps).map(|figure| {
+        cells.extend(own.iter().map(|figure| {
             step.figures
                 .get(&figure.key)
                 .map_or(String::new(), |&value| with_unit(value, figure.unit))
@@ -98,11 +99,20 @@ fn main_distribution(steps: &[Step]) -> Option<(&'static str, &'static str)> {
         .find(|distribution| has(distribution.0))
 }
 
-/// The scenario's own figures, by those of the first step.
-fn own_figures(steps: &[Step]) -> impl Iterator<Item = Figure> {
-    let first = steps.first();
-    let all = first.map(figures).unwrap_or_default().into_iter();
-    all.filter(move |figure| first.is_some_and(|step| step.figures.contains_key(&figure.key)))
+/// The scenario's own figures of all steps, each once.
+fn own_figures(steps: &[Step]) -> Vec<Figure> {
+    let mut own: Vec<Figure> = Vec::new();
+    for step in steps {
+        let of_step = figures(step)
+            .into_iter()
+            .filter(|figure| step.figures.contains_key(&figure.key));
+        for figure in of_step {
+            if !own.iter().any(|other| other.key == figure.key) {
+                own.push(figure);
+            }
+        }
+    }
+    own
 }
 
 /// B against A where there is one step: a row a figure.
@@ -164,7 +174,7 @@ fn main_ratios(report: &Report) -> Vec<String> {
         .collect();
     let distribution = main_distribution(&steps).map_or("", |distribution| distribution.1);
     let quantiles = ["p50", "p99", "p99.9"].map(|quantile| format!("{distribution} {quantile}"));
-    let own = own_figures(&steps).map(|figure| figure.name);
+    let own = own_figures(&steps).into_iter().map(|figure| figure.name);
     let wanted = std::iter::once("records".to_owned())
         .chain(quantiles)
         .chain(["broker CPU".to_owned()])
