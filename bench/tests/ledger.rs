@@ -60,9 +60,7 @@ fn records_whose_bits_flipped_are_corrupt_and_not_there() {
     each(&["none", "lz4"], |codec| {
         let scenario = format!("produce --codec {codec}");
         fails(Fault::FlipBit { every: 29 }, &scenario, |ledger| {
-            ledger.corrupt > 0
-                && ledger.corrupt == ledger.lost
-                && ledger.duplicated + ledger.reordered == 0
+            ledger.corrupt > 0 && ledger.corrupt == ledger.lost && ledger.duplicated + ledger.reordered == 0
         });
     });
 }
@@ -134,7 +132,10 @@ fn without_acknowledgements_a_loss_is_told_and_allowed() {
     let broker = broker(Some(Fault::Drop { every: 29 }));
     let ended = against(&broker, &format!("produce {LOAD} --acks 0"));
     assert!(ended.passed().ledger().lost > 0, "{ended}");
-    assert!(ended.ledger().notes.iter().any(|note| note.contains("acks=0")), "{ended}");
+    assert!(
+        ended.ledger().notes.iter().any(|note| note.contains("acks=0")),
+        "{ended}"
+    );
 }
 
 #[test]

@@ -70,7 +70,7 @@ impl Ledger {
                 "acks=0 promises nothing: {} of the records sent were not found",
                 result.lost
             );
-            result.notes.push(note);
+            result.notes.insert(0, note);
         }
         if result.notes.len() > MAX_NOTES {
             let more = result.notes.len() - MAX_NOTES;

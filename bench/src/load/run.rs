@@ -246,6 +246,10 @@ impl Seat {
             tally,
             self.number as u64 + 1,
         ));
+        if !self.timed {
+            // such work has no schedule to hold it back, and what is done before the measurement begins does not count
+            thread.clock.sleep_until(start_ns).await;
+        }
         let mut tasks = Vec::new();
         for ((spec, share), session) in self.lanes.iter().cloned().zip(sessions) {
             let source = self.source(&thread, &spec, share, start_ns, window);

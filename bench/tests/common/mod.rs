@@ -146,7 +146,11 @@ pub fn run(line: &str) -> Ended {
 
 /// Runs a scenario against `broker` for a second, or as long as `line` says.
 pub fn against(broker: &Sink, line: &str) -> Ended {
-    let seconds = if line.contains("--seconds") { "" } else { " --seconds 0.8 --warmup-seconds 0.1" };
+    let seconds = if line.contains("--seconds") {
+        ""
+    } else {
+        " --seconds 0.8 --warmup-seconds 0.1"
+    };
     run(&format!("{line} --bootstrap {}{seconds}", broker.address()))
 }
 
