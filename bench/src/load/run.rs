@@ -87,12 +87,14 @@ pub fn run(shared: Arc<Shared>, work: Work, watch: &mut dyn Watch) -> Result<Don
         .into_iter()
         .map(|seat| std::thread::spawn(move || seat.run()))
         .collect();
+    // what earlier loads left unread is not for this one's readers
+    let unread = shared.ledger.as_ref().map_or(0, |ledger| ledger.missing());
     let start_ns = open_gate(&gate, &ready, &threads, epoch);
     let window = window(&shared.settings, start_ns, timed);
     while !threads.iter().all(JoinHandle::is_finished) {
         std::thread::sleep(WATCH);
         let at_s = (epoch.now_ns() as f64 - window.start_ns as f64) / 1e9;
-        if watch.look(at_s, &shared) || is_over(&shared, epoch, window) {
+        if watch.look(at_s, &shared) || is_over(&shared, epoch, window, unread) {
             live.stop.store(true, Ordering::Relaxed);
         }
     }
@@ -146,7 +148,7 @@ fn window(settings: &Settings, start_ns: u64, timed: bool) -> Window {
 }
 
 /// Whether readers need not go on: all lanes are done and all that was acknowledged was read, or the wait is over.
-fn is_over(shared: &Shared, epoch: Epoch, window: Window) -> bool {
+fn is_over(shared: &Shared, epoch: Epoch, window: Window, unread: u64) -> bool {
     let live = &shared.live;
     if live.busy_lanes.load(Ordering::Relaxed) > 0 {
         return false;
@@ -155,7 +157,7 @@ fn is_over(shared: &Shared, epoch: Epoch, window: Window) -> bool {
     let given_up =
         window.end_ns != u64::MAX && epoch.now_ns() > window.end_ns.saturating_add(shared.give_up_ns);
     let all_read =
-        window.end_ns != u64::MAX && shared.ledger.as_ref().is_none_or(|ledger| ledger.missing() == 0);
+        window.end_ns != u64::MAX && shared.ledger.as_ref().is_none_or(|ledger| ledger.missing() <= unread);
     readers_done || given_up || all_read
 }
 

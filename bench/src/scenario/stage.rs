@@ -1,5 +1,6 @@
 //! A topic under load: made or taken, its lanes and readers, its ends, and its removal.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,6 +33,8 @@ pub struct Stage {
     pub ledger: Option<Arc<Ledger>>,
     /// How long creating it took, until all leaders were known; `None` for a topic that was there.
     pub created_ms: Option<f64>,
+    /// Number of the next lane: lanes of a later load are producers of their own in the ledger.
+    next_lane: Cell<u32>,
 }
 
 impl Stage {
@@ -89,6 +92,7 @@ impl Stage {
             starts,
             ledger,
             created_ms,
+            next_lane: Cell::new(0),
         })
     }
 
@@ -104,7 +108,7 @@ impl Stage {
         removed.ok().map(|()| begun.elapsed().as_secs_f64() * 1e3)
     }
 
-    /// One lane a producer and broker.
+    /// One lane a producer and broker, none of them numbered as another one of this stage.
     pub fn lanes(&self, settings: &Settings) -> Vec<LaneSpec> {
         let mut has_key = vec![settings.keys == 0; settings.partitions as usize];
         for number in 0..settings.keys {
@@ -121,7 +125,7 @@ impl Stage {
                     .collect();
                 if !partitions.is_empty() {
                     lanes.push(LaneSpec {
-                        id: lanes.len() as u32,
+                        id: self.next_lane.replace(self.next_lane.get() + 1),
                         leader: *leader,
                         partitions,
                     });
