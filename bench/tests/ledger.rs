@@ -163,7 +163,6 @@ fn a_broker_that_keeps_its_word_passes_under_every_load() {
         "consume --fill-mib 1 --codec zstd --keys 100 --consumers 1",
         "small --rate 3000",
         "small --rate 3000 --codec lz4 --acks 1",
-        "mixed --rate 2000 --fill-mib 2",
     ];
     each(&cases, |line| {
         let broker = broker(None);
@@ -174,4 +173,20 @@ fn a_broker_that_keeps_its_word_passes_under_every_load() {
         assert_eq!(ledger.verified, counts.records, "{line}: {ended}");
         assert!(ledger.notes.is_empty(), "{line}: {ended}");
     });
+}
+
+#[test]
+fn the_cold_reader_of_mixed_reads_as_long_as_is_measured() {
+    let broker = broker(None);
+    let ended = against(&broker, "mixed --rate 2000 --fill-mib 2 --drain-seconds 30");
+    let steps = &ended.passed().report().sides[0].runs[0].steps;
+    let [alone, with_cold] = &steps[..] else {
+        panic!("{ended}")
+    };
+    assert!(alone.cold.is_none() && alone.ledger.is_none(), "{ended}");
+    let cold = with_cold.cold.as_ref().expect("a cold reader");
+    assert!(cold.bytes > 4 << 20, "{cold:?}");
+    assert_eq!(ended.ledger().verified, broker.counts().records, "{ended}");
+    // Nobody waits for the fill to be read by those that read what is new.
+    assert!(ended.took.as_secs() < 30, "{ended}");
 }

@@ -45,10 +45,10 @@ impl Ledger {
         self.with(partition, Finding::Foreign, |ledger| ledger.found(batch, intact))
     }
 
-    /// Acknowledged records that were not found yet.
+    /// Acknowledged records (at acks=0: sent ones) that were not found yet.
     pub fn missing(&self) -> u64 {
         (0..self.partitions.len() as i32)
-            .map(|partition| self.with(partition, 0, |ledger| ledger.missing()))
+            .map(|partition| self.with(partition, 0, |ledger| ledger.missing(self.acks)))
             .sum()
     }
 

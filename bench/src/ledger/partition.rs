@@ -118,11 +118,11 @@ impl PartitionLedger {
         }
     }
 
-    pub fn missing(&self) -> u64 {
+    pub fn missing(&self, acks: i16) -> u64 {
         let missing = self
             .batches
             .values()
-            .filter(|batch| batch.acknowledged().is_some() && batch.found_at.is_none());
+            .filter(|batch| batch.found_at.is_none() && (acks == 0 || batch.acknowledged().is_some()));
         missing.map(|batch| u64::from(batch.records)).sum()
     }
 

@@ -44,6 +44,8 @@ pub struct ReaderSpec {
     pub stream: Option<Stream>,
     /// Whether batches are noted in the ledger: one reader a partition does.
     pub ledger: bool,
+    /// Whether it starts over when all is read, until the run is stopped.
+    pub again: bool,
 }
 
 /// Offsets of a partition, `[next, end)`.
@@ -65,6 +67,8 @@ struct Reader {
     partition_max_bytes: i32,
     /// Span the next fetch begins with, so that none starves.
     first: usize,
+    /// Where each span began.
+    starts: Vec<i64>,
 }
 
 /// Reads over `connection` until every span is read or the run is stopped.
@@ -75,12 +79,14 @@ pub async fn run(thread: Rc<Thread>, spec: ReaderSpec, connection: Connection) {
         .enumerate()
         .map(|(at, span)| (span.partition, at))
         .collect();
+    let starts = spec.spans.iter().map(|span| span.next).collect();
     let mut reader = Reader {
         thread,
         spec,
         position,
         partition_max_bytes: PARTITION_MAX_BYTES,
         first: 0,
+        starts,
     };
     let mut connection = Some(connection);
     while let Some(open) = connection.take() {
@@ -135,8 +141,17 @@ impl Reader {
         None
     }
 
+    fn start_over(&mut self) {
+        for (span, start) in self.spec.spans.iter_mut().zip(&self.starts) {
+            span.next = *start;
+        }
+    }
+
     /// The next fetch, `None` when every span was read.
     fn request(&mut self) -> Option<FetchRequest> {
+        if self.spec.again && self.spec.spans.iter().all(|span| span.next >= span.end) {
+            self.start_over();
+        }
         let spans = &self.spec.spans;
         self.first = (self.first + 1) % spans.len().max(1);
         let (before, after) = spans.split_at(self.first.min(spans.len()));

@@ -156,8 +156,11 @@ fn is_over(shared: &Shared, epoch: Epoch, window: Window, unread: u64) -> bool {
     let readers_done = live.busy_readers.load(Ordering::Relaxed) == 0;
     let given_up =
         window.end_ns != u64::MAX && epoch.now_ns() > window.end_ns.saturating_add(shared.give_up_ns);
-    let all_read =
-        window.end_ns != u64::MAX && shared.ledger.as_ref().is_none_or(|ledger| ledger.missing() <= unread);
+    let all_read = window.end_ns != u64::MAX
+        && shared
+            .ledger
+            .as_ref()
+            .is_none_or(|ledger| ledger.missing() <= unread);
     readers_done || given_up || all_read
 }
 

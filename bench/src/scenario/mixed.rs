@@ -6,6 +6,7 @@ use super::measure::{Part, measure};
 use super::stage::Stage;
 use super::verify::verify;
 use crate::error::Error;
+use crate::load::reader::ReaderSpec;
 use crate::load::tally::Stream;
 use crate::report::model::Step;
 
@@ -20,7 +21,12 @@ pub fn run(context: &mut Context<'_>, steps: &mut Vec<Step>) -> Result<(), Error
         let now = stage.ends()?;
         let mut readers = stage.readers(settings.consumers, &now, None, Some(Stream::Consumed), true);
         if cold {
-            readers.extend(stage.readers(1, &stage.starts, Some(&filled), Some(Stream::Cold), false));
+            let cold = stage.readers(1, &stage.starts, Some(&filled), Some(Stream::Cold), false);
+            // over and over: once through may be done before the warm-up is
+            readers.extend(cold.into_iter().map(|reader| ReaderSpec {
+                again: true,
+                ..reader
+            }));
         }
         let part = Part::timed(label, x, stage.lanes(&settings), readers);
         let mut step = measure(context, &stage, &settings, part)?;

@@ -164,6 +164,7 @@ impl Stage {
                         spans,
                         stream,
                         ledger,
+                        again: false,
                     });
                 }
             }

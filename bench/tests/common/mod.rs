@@ -128,7 +128,7 @@ impl std::fmt::Display for Ended {
 /// The arguments that every run here has: short, quiet, in a directory of its own.
 pub fn arguments(folder: &Path, json: &Path) -> String {
     format!(
-        " --pid none --quiet --drain-seconds 2 --dir {} --json {}",
+        " --pid none --quiet --dir {} --json {}",
         folder.display(),
         json.display()
     )
@@ -146,12 +146,13 @@ pub fn run(line: &str) -> Ended {
 
 /// Runs a scenario against `broker` for a second, or as long as `line` says.
 pub fn against(broker: &Sink, line: &str) -> Ended {
-    let seconds = if line.contains("--seconds") {
-        ""
-    } else {
-        " --seconds 0.8 --warmup-seconds 0.1"
-    };
-    run(&format!("{line} --bootstrap {}{seconds}", broker.address()))
+    let mut line = format!("{line} --bootstrap {}", broker.address());
+    for (flag, default) in [("seconds", 0.8), ("warmup-seconds", 0.1), ("drain-seconds", 2.0)] {
+        if !line.contains(&format!("--{flag} ")) {
+            line += &format!(" --{flag} {default}");
+        }
+    }
+    run(&line)
 }
 
 /// Does `work` for each case, a few at a time. A case that fails is named.
