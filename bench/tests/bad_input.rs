@@ -60,6 +60,7 @@ fn somebody_else_answers() {
     each(&answers, |answer| {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("its address");
+        let answer = answer.to_vec();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.expect("a connection");
@@ -67,7 +68,7 @@ fn somebody_else_answers() {
                 let read = stream.read(&mut asked).expect("a request");
                 assert!(read > 0);
                 // a peer that went away already has seen enough
-                let _ = stream.write_all(answer);
+                let _ = stream.write_all(&answer);
             }
         });
         let ended = run(&format!("produce --bootstrap {address}"));
@@ -159,8 +160,8 @@ fn a_rate_the_client_cannot_reach() {
     assert!(ended.took < 2 * QUICK, "{ended}");
 }
 
-/// Starts `line` against `broker` and, once records come in, does `then`.
-fn disturb(broker: Sink, line: &str, then: impl FnOnce(Sink, u32)) -> Ended {
+/// Starts `line` against `broker` and, once so many records came in, does `then`.
+fn disturb(broker: Sink, line: &str, records: u64, then: impl FnOnce(Sink, u32)) -> Ended {
     let folder = directory();
     let json = folder.path().join("report.json");
     let begun = Instant::now();
@@ -169,7 +170,7 @@ fn disturb(broker: Sink, line: &str, then: impl FnOnce(Sink, u32)) -> Ended {
     let child = tool(&format!("{line} --bootstrap {address}{more}"))
         .spawn()
         .expect("the tool starts");
-    wait_until("records", || broker.counts().records > 500);
+    wait_until("records", || broker.counts().records >= records);
     then(broker, child.id());
     let output = child.wait_with_output().expect("it ends");
     Ended::new(output, &json, begun)
@@ -184,7 +185,7 @@ fn a_broker_that_dies() {
                 true => format!("{line} --seconds 1.5 --warmup-seconds 0"),
                 false => format!("{line} --rate 2000 --seconds 1.5 --warmup-seconds 0"),
             };
-            let ended = disturb(broker(None), &line, |broker, _| drop(broker));
+            let ended = disturb(broker(None), &line, 500, |broker, _| drop(broker));
             assert_eq!(ended.code, Some(1), "{ended}");
             let gone = ended
                 .step()
@@ -209,7 +210,7 @@ fn an_interrupt_ends_a_run_early_with_its_report() {
         &[
             "produce --rate 2000",
             "tail --rate 2000",
-            "produce --rate 0.5 --producers 1",
+            "produce --rate 0.2 --producers 1",
             "produce",
         ],
         |line| {
@@ -220,11 +221,9 @@ fn an_interrupt_ends_a_run_early_with_its_report() {
                 // the broker lives on, for what was acknowledged is read back
                 std::mem::forget(sink);
             };
-            let broker = broker(None);
-            let ended = match line.contains("0.5") {
-                true => return,
-                false => disturb(broker, &line, interrupt),
-            };
+            // a lane that sleeps for seconds until its next record is woken too
+            let records = if line.contains("0.2 ") { 1 } else { 500 };
+            let ended = disturb(broker(None), &line, records, interrupt);
             let ledger = ended.passed().ledger();
             assert_eq!(ledger.lost, 0, "{ended}");
             let report = ended.report();
