@@ -80,7 +80,13 @@ pub fn run(versus: &VersusFlags) -> Result<bool, Error> {
             }
         }
     }
-    let _ = fs::remove_dir(&directory);
+    if held {
+        // what the brokers printed matters only when something went wrong
+        for launch in &launches {
+            let _ = fs::remove_file(directory.join(format!("{}.log", launch.name)));
+        }
+        let _ = fs::remove_dir(&directory);
+    }
     finish(&mut report, &versus.flags.output, &mut terminal)?;
     Ok(held)
 }
@@ -119,12 +125,6 @@ fn one(
     target.keeps_records = true;
     let (mut measured, outcome) = side(versus.scenario, settings, &flags, target, round, terminal);
     measured.name = launch.name.clone();
-    if let Some(run) = measured.runs.first_mut().filter(|_| broker.is_some()) {
-        let ready_ms = broker.as_ref().map_or(0.0, Running::ready_ms);
-        for step in &mut run.steps {
-            step.figures.insert("ready_ms".into(), ready_ms);
-        }
-    }
     let held = absorb(report, measured, settings);
     if let Some(mut broker) = broker {
         // a broker that died was told of by the run

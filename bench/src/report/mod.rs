@@ -31,7 +31,7 @@ use model::{FORMAT, Report};
 /// # Errors
 /// The path and what the system said.
 pub fn write_json(path: &Path, report: &Report) -> Result<(), Error> {
-    let text = serde_json::to_string_pretty(report)
+    let text = serde_json::to_string(report)
         .map_err(|error| Error::failed(format!("cannot put the report into JSON: {error}")))?;
     write_whole(path, &(text + "\n"))
 }
