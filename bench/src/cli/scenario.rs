@@ -86,7 +86,7 @@ pub fn absorb(report: &mut Report, side: Side, settings: &Settings) -> bool {
     let is_sink = side.name == SINK;
     for step in side.runs.iter().flat_map(|run| &run.steps) {
         held &= is_sink || step.ledger.as_ref().is_none_or(|ledger| ledger.passed);
-        for warning in warnings(step, settings) {
+        for warning in warnings(step, settings, is_sink) {
             let warning = format!("{}: {warning}", side.name);
             if !report.warnings.contains(&warning) {
                 report.warnings.push(warning);

@@ -126,6 +126,9 @@ impl Lane {
                 break self.end_of_wait(&answers);
             }
             let now_ns = self.thread.clock.now_ns();
+            if now_ns > self.thread.last_send_ns() {
+                break self.drain(&answers).await;
+            }
             let due = self.source.take(now_ns);
             self.note_lateness(&due, ready_ns, now_ns);
             let stamp = Stamp {
@@ -324,11 +327,13 @@ impl Lane {
         let window = tally.window();
         let measured = |times: &[u64]| times.iter().filter(|at| window.contains(**at)).count() as u64;
         if self.source.is_open() {
-            let unsent = self.source.rest();
-            let count = measured(&unsent);
-            tally.schedule.intended += count;
-            tally.schedule.unsent += count;
-            tally.record_since(Tag::Ack, now_ns, &unsent);
+            for (due_ns, records) in self.source.rest() {
+                if window.contains(due_ns) {
+                    tally.schedule.intended += records;
+                    tally.schedule.unsent += records;
+                    tally.record(Tag::Ack, now_ns, now_ns.saturating_sub(due_ns), records);
+                }
+            }
         }
         for times_ns in &self.unanswered {
             tally.schedule.unanswered += measured(times_ns);

@@ -8,6 +8,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::text::Text;
 
+/// Records that [`Schedule::rest`] tells one by one.
+const MAX_REST: u64 = 1 << 18;
+
 /// How records are spaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Arrivals {
@@ -124,13 +127,27 @@ impl Schedule {
             .collect()
     }
 
-    /// Due times of all that was not taken.
-    pub fn rest(mut self) -> impl Iterator<Item = u64> {
-        let mut done = false;
-        std::iter::from_fn(move || {
-            done = done || (self.pending.is_empty() && !self.generate());
-            self.pending.pop_front().map(|(due, _)| due)
-        })
+    /// All that was not taken: due times, each with how many records are meant. Records are told one by one up to
+    /// [`MAX_REST`]; of more, neighbours go together under the first one's due time, so that a rate nobody can reach costs no memory.
+    pub fn rest(mut self) -> Vec<(u64, u64)> {
+        let mut rest: Vec<_> = self.pending.drain(..).map(|(due, _)| (due, 1)).collect();
+        let mean_gap = 1e9 / self.plan.per_second;
+        let left = ((self.plan.end_ns as f64 - self.next_due) / mean_gap)
+            .ceil()
+            .max(0.0) as u64;
+        if left <= MAX_REST {
+            while self.generate() {
+                rest.extend(self.pending.pop_front().map(|(due, _)| (due, 1)));
+            }
+            return rest;
+        }
+        let together = left.div_ceil(MAX_REST);
+        let group = |first: u64| {
+            let due = self.next_due + first as f64 * mean_gap;
+            (due as u64, together.min(left - first))
+        };
+        rest.extend((0..left).step_by(together as usize).map(group));
+        rest
     }
 
     fn peek(&self) -> Option<u64> {
@@ -253,13 +270,25 @@ mod tests {
         let mut schedule = Schedule::new(plan(10_000.0));
         let first = schedule.take(500_000_000);
         assert!(total(&first) <= 100);
-        let rest: Vec<u64> = schedule.rest().collect();
+        let rest = schedule.rest();
         assert_eq!(rest.len() + total(&first), 10_000);
+        assert!(rest.iter().all(|(_, records)| *records == 1));
+        let oldest = rest[0].0;
         assert!(
-            rest[0] < 12_000_000,
-            "the oldest waiting record is due at {}",
-            rest[0]
+            oldest < 12_000_000,
+            "the oldest waiting record is due at {oldest}"
         );
+    }
+
+    #[test]
+    fn a_backlog_beyond_measure_is_told_in_groups_that_lose_no_record() {
+        let mut schedule = Schedule::new(plan(1e9));
+        let first = total(&schedule.take(10_000_000)) as u64;
+        let rest = schedule.rest();
+        assert!(rest.len() as u64 <= MAX_REST + 1000, "{}", rest.len());
+        let left: u64 = rest.iter().map(|(_, records)| records).sum();
+        assert!((left + first).abs_diff(1_000_000_000) <= 1, "{left}");
+        assert!(rest.is_sorted() && rest.iter().all(|(due, _)| *due < 1_000_000_000));
     }
 
     #[test]

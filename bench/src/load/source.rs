@@ -58,10 +58,10 @@ impl Source {
         vec![Due { slot, times_ns }]
     }
 
-    /// Due times of what was never taken.
-    pub fn rest(self) -> Vec<u64> {
+    /// Due times of what was never taken, each with how many records are meant.
+    pub fn rest(self) -> Vec<(u64, u64)> {
         match self {
-            Source::Schedule(schedule) => schedule.rest().collect(),
+            Source::Schedule(schedule) => schedule.rest(),
             Source::Saturate(_) => Vec::new(),
         }
     }

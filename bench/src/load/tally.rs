@@ -73,7 +73,7 @@ pub enum Stream {
 /// One distribution as it grows. Memory: one histogram (a quarter of a MiB), and a second one each second if `seconds` are kept.
 struct Recorder {
     total: Histogram<u64>,
-    columns: Vec<[u32; HEAT_BUCKETS]>,
+    columns: Vec<[u64; HEAT_BUCKETS]>,
     seconds: Option<Vec<Histogram<u64>>>,
 }
 
@@ -92,7 +92,7 @@ impl Recorder {
         while self.columns.len() <= second {
             self.columns.push([0; HEAT_BUCKETS]);
         }
-        self.columns[second][heat_bucket(value_ns)] += count as u32;
+        self.columns[second][heat_bucket(value_ns)] += count;
         if let Some(seconds) = &mut self.seconds {
             while seconds.len() <= second {
                 seconds.push(new_histogram());
@@ -124,11 +124,9 @@ impl Recorder {
     }
 
     fn heat(&self) -> Heat {
-        let sparse = |column: &[u32; HEAT_BUCKETS]| {
+        let sparse = |column: &[u64; HEAT_BUCKETS]| {
             let filled = column.iter().enumerate().filter(|(_, count)| **count > 0);
-            filled
-                .map(|(bucket, count)| [bucket as u64, u64::from(*count)])
-                .collect()
+            filled.map(|(bucket, count)| [bucket as u64, *count]).collect()
         };
         Heat {
             interval_s: 1.0,

@@ -121,10 +121,15 @@ impl Thread {
 
     /// The moment at which every wait ends.
     pub fn give_up_ns(&self) -> u64 {
-        self.tally
-            .borrow()
-            .window()
-            .end_ns
-            .saturating_add(self.shared.give_up_ns)
+        self.end_ns().saturating_add(self.shared.give_up_ns)
+    }
+
+    /// The moment after which a backlog is not sent any more: half of the wait is for the answers.
+    pub fn last_send_ns(&self) -> u64 {
+        self.end_ns().saturating_add(self.shared.give_up_ns / 2)
+    }
+
+    fn end_ns(&self) -> u64 {
+        self.tally.borrow().window().end_ns
     }
 }

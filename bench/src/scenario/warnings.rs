@@ -11,11 +11,11 @@ const KEPT_UP: f64 = 0.97;
 /// A client thread busier than this is likely what limits.
 const BUSY: f64 = 0.9;
 
-/// The warnings of one step, each a sentence that begins with the step's label.
-pub fn warnings(step: &Step, settings: &Settings) -> Vec<String> {
+/// The warnings of one step, each a sentence that begins with the step's label. A sink is never what limits.
+pub fn warnings(step: &Step, settings: &Settings, is_sink: bool) -> Vec<String> {
     let mut all = Vec::new();
     client_bound(step, settings, &mut all);
-    rate_missed(step, &mut all);
+    rate_missed(step, is_sink || busy(step, settings) > BUSY, &mut all);
     ledger(step, &mut all);
     if let Some(flow) = &step.produced {
         for (name, records) in &flow.errors {
@@ -41,8 +41,7 @@ fn client_bound(step: &Step, settings: &Settings, all: &mut Vec<String>) {
             ));
         }
     }
-    let busy =
-        (step.client.user_s + step.client.system_s) / step.seconds.max(0.001) / settings.threads as f64;
+    let busy = busy(step, settings);
     if settings.rate == Rate::Max && busy > BUSY {
         all.push(format!(
             "{label}: client-bound: the client's {} threads were busy {:.0} % of the time; the broker may be able to do more",
@@ -52,7 +51,12 @@ fn client_bound(step: &Step, settings: &Settings, all: &mut Vec<String>) {
     }
 }
 
-fn rate_missed(step: &Step, all: &mut Vec<String>) {
+/// How much of its threads' time the client used: 1 is all of it.
+fn busy(step: &Step, settings: &Settings) -> f64 {
+    (step.client.user_s + step.client.system_s) / step.seconds.max(0.001) / settings.threads as f64
+}
+
+fn rate_missed(step: &Step, by_client: bool, all: &mut Vec<String>) {
     let (Some(offered), Some(schedule)) = (step.offered_per_s, &step.schedule) else {
         return;
     };
@@ -60,7 +64,7 @@ fn rate_missed(step: &Step, all: &mut Vec<String>) {
     if achieved >= offered * KEPT_UP {
         return;
     }
-    let whose = if schedule.late_by_client > schedule.late_by_broker {
+    let whose = if by_client || schedule.late_by_client > schedule.late_by_broker {
         "the client could not send faster: client-bound"
     } else {
         "the broker did not keep up"

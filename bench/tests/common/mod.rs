@@ -23,7 +23,7 @@ pub fn broker(fault: Option<Fault>) -> Sink {
 }
 
 /// A listener that keeps what `keep` says.
-pub fn sink(keep: Keep, fault: Option<Fault>) -> Sink {
+fn sink(keep: Keep, fault: Option<Fault>) -> Sink {
     let config = SinkConfig {
         threads: 1,
         keep,
