@@ -13,7 +13,7 @@ use crate::load::settings::{Rate, Settings};
 use crate::measure::{disk, machine};
 use crate::report::model::{FORMAT, Report, Run, Side};
 use crate::report::{ratios, text, write_html, write_json};
-use crate::scenario::{self, Context, Scenario, Target, warnings};
+use crate::scenario::{self, Console, Context, Scenario, Target, warnings};
 use crate::sink::{Keep, Sink, SinkConfig};
 
 /// How long each size of the disk's floor is measured.
@@ -48,6 +48,12 @@ pub fn run(scenario: Scenario, flags: &Flags) -> Result<bool, Error> {
                 held = false;
                 report.warnings.push(format!("ended early: {error}"));
             }
+        }
+        if terminal.interrupted() {
+            report
+                .warnings
+                .push("interrupted: the figures are of the time until then".into());
+            break;
         }
     }
     finish(&mut report, &flags.output, &mut terminal)?;

@@ -19,6 +19,8 @@ use crate::ledger::{Outcome, Sent};
 
 /// Behind schedule by more than this is late.
 const LATE_NS: u64 = 1_000_000;
+/// How often a lane that waits looks whether the run was ended early.
+const LOOK_NS: u64 = 50_000_000;
 /// Between two attempts to connect again.
 const RECONNECT_NS: u64 = 50_000_000;
 
@@ -121,9 +123,15 @@ impl Lane {
             let Some(ready_ns) = self.source.ready_at(self.thread.clock.now_ns()) else {
                 break self.drain(&answers).await;
             };
-            self.thread.clock.sleep_until(ready_ns).await;
+            self.sleep_until(ready_ns).await;
+            if self.thread.was_cut() {
+                break self.drain(&answers).await;
+            }
             if !self.wait_for_room(&answers).await {
-                break self.end_of_wait(&answers);
+                break match answers.is_lost() {
+                    true => End::Lost,
+                    false => self.drain(&answers).await,
+                };
             }
             let now_ns = self.thread.clock.now_ns();
             if now_ns > self.thread.last_send_ns() {
@@ -162,15 +170,27 @@ impl Lane {
         end
     }
 
+    /// Sleeps, but not on when the run is ended early.
+    async fn sleep_until(&self, deadline_ns: u64) {
+        let clock = &self.thread.clock;
+        while clock.now_ns() + LOOK_NS < deadline_ns && !self.thread.was_cut() {
+            clock.sleep_until(clock.now_ns() + LOOK_NS).await;
+        }
+        if !self.thread.was_cut() {
+            clock.sleep_until(deadline_ns).await;
+        }
+    }
+
     /// Waits until a request may be sent; false when the connection is gone or all waiting is over.
     async fn wait_for_room(&mut self, answers: &Rc<Answers>) -> bool {
         let limit = self.thread.shared.settings.in_flight;
         while answers.waiting() >= limit && !answers.is_lost() {
-            if tokio::time::timeout(self.time_left(), answers.changed())
-                .await
-                .is_err()
-            {
-                return false;
+            let look = self.time_left().min(Duration::from_nanos(LOOK_NS));
+            if tokio::time::timeout(look, answers.changed()).await.is_err() {
+                if self.time_left().is_zero() || self.thread.was_cut() {
+                    return false;
+                }
+                continue;
             }
             self.blocked_until_ns = self.thread.clock.now_ns();
         }
@@ -188,10 +208,6 @@ impl Lane {
             }
         }
         End::Done
-    }
-
-    fn end_of_wait(&self, answers: &Rc<Answers>) -> End {
-        if answers.is_lost() { End::Lost } else { End::Done }
     }
 
     fn time_left(&self) -> Duration {
@@ -322,12 +338,13 @@ impl Lane {
 
     /// Counts what was never sent or answered, with the time it had waited at the end.
     fn conclude(self) {
+        self.thread.was_cut();
         let now_ns = self.thread.clock.now_ns();
         let mut tally = self.thread.tally.borrow_mut();
         let window = tally.window();
         let measured = |times: &[u64]| times.iter().filter(|at| window.contains(**at)).count() as u64;
         if self.source.is_open() {
-            for (due_ns, records) in self.source.rest() {
+            for (due_ns, records) in self.source.rest(window.end_ns) {
                 if window.contains(due_ns) {
                     tally.schedule.intended += records;
                     tally.schedule.unsent += records;

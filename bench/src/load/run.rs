@@ -94,11 +94,17 @@ pub fn run(shared: Arc<Shared>, work: Work, watch: &mut dyn Watch) -> Result<Don
     while !threads.iter().all(JoinHandle::is_finished) {
         std::thread::sleep(WATCH);
         let at_s = (epoch.now_ns() as f64 - window.start_ns as f64) / 1e9;
-        if watch.look(at_s, &shared) || is_over(&shared, epoch, window, unread) {
+        if watch.look(at_s, &shared) {
+            live.cut(epoch.now_ns());
+        }
+        if is_over(&shared, epoch, window, unread) {
             live.stop.store(true, Ordering::Relaxed);
         }
     }
-    let measured_ns = if timed { window.end_ns } else { epoch.now_ns() } - window.start_ns;
+    let planned_ns = if timed { window.end_ns } else { epoch.now_ns() };
+    let end_ns = planned_ns.min(live.cut_at_ns().unwrap_or(u64::MAX));
+    // at least something, for rates divide by it
+    let measured_ns = end_ns.saturating_sub(window.start_ns).max(1000);
     let mut tally = Tally::new(window, keep_seconds);
     for thread in threads {
         let joined = thread

@@ -127,9 +127,11 @@ impl Schedule {
             .collect()
     }
 
-    /// All that was not taken: due times, each with how many records are meant. Records are told one by one up to
+    /// All that was not taken and is due before `end_ns`: due times, each with how many records are meant. Records are told one by one up to
     /// [`MAX_REST`]; of more, neighbours go together under the first one's due time, so that a rate nobody can reach costs no memory.
-    pub fn rest(mut self) -> Vec<(u64, u64)> {
+    pub fn rest(mut self, end_ns: u64) -> Vec<(u64, u64)> {
+        self.plan.end_ns = self.plan.end_ns.min(end_ns);
+        self.pending.retain(|(due, _)| *due < end_ns);
         let mut rest: Vec<_> = self.pending.drain(..).map(|(due, _)| (due, 1)).collect();
         let mean_gap = 1e9 / self.plan.per_second;
         let left = ((self.plan.end_ns as f64 - self.next_due) / mean_gap)
@@ -270,7 +272,7 @@ mod tests {
         let mut schedule = Schedule::new(plan(10_000.0));
         let first = schedule.take(500_000_000);
         assert!(total(&first) <= 100);
-        let rest = schedule.rest();
+        let rest = schedule.rest(u64::MAX);
         assert_eq!(rest.len() + total(&first), 10_000);
         assert!(rest.iter().all(|(_, records)| *records == 1));
         let oldest = rest[0].0;
@@ -284,7 +286,7 @@ mod tests {
     fn a_backlog_beyond_measure_is_told_in_groups_that_lose_no_record() {
         let mut schedule = Schedule::new(plan(1e9));
         let first = total(&schedule.take(10_000_000)) as u64;
-        let rest = schedule.rest();
+        let rest = schedule.rest(u64::MAX);
         assert!(rest.len() as u64 <= MAX_REST + 1000, "{}", rest.len());
         let left: u64 = rest.iter().map(|(_, records)| records).sum();
         assert!((left + first).abs_diff(1_000_000_000) <= 1, "{left}");

@@ -58,10 +58,10 @@ impl Source {
         vec![Due { slot, times_ns }]
     }
 
-    /// Due times of what was never taken, each with how many records are meant.
-    pub fn rest(self) -> Vec<(u64, u64)> {
+    /// Due times before `end_ns` of what was never taken, each with how many records are meant.
+    pub fn rest(self, end_ns: u64) -> Vec<(u64, u64)> {
         match self {
-            Source::Schedule(schedule) => schedule.rest(),
+            Source::Schedule(schedule) => schedule.rest(end_ns),
             Source::Saturate(_) => Vec::new(),
         }
     }

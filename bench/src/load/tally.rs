@@ -176,6 +176,11 @@ impl Tally {
         self.window
     }
 
+    /// Ends the measured part at `end_ns`, if it would have gone on.
+    pub fn cut(&mut self, end_ns: u64) {
+        self.window.end_ns = self.window.end_ns.min(end_ns.max(self.window.start_ns));
+    }
+
     /// `count` values of `value_ns`, completed at `at_ns`.
     pub fn record(&mut self, tag: Tag, at_ns: u64, value_ns: u64, count: u64) {
         let second = self.window.second(at_ns);

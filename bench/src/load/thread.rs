@@ -28,9 +28,25 @@ pub struct Live {
     pub busy_readers: AtomicU64,
     /// Set once no more is to be read or waited for.
     pub stop: AtomicBool,
+    /// When the measurement was ended early, nanoseconds since the epoch; 0 while it was not.
+    pub cut_ns: AtomicU64,
 }
 
 impl Live {
+    /// Ends everything early, now.
+    pub fn cut(&self, now_ns: u64) {
+        // the first one counts
+        let _ = self
+            .cut_ns
+            .compare_exchange(0, now_ns.max(1), Ordering::Relaxed, Ordering::Relaxed);
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// When the measurement was ended early, if it was.
+    pub fn cut_at_ns(&self) -> Option<u64> {
+        Some(self.cut_ns.load(Ordering::Relaxed)).filter(|at_ns| *at_ns > 0)
+    }
+
     /// Whether all is over.
     pub fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
@@ -117,6 +133,15 @@ impl Thread {
             let now_ns = self.clock.now_ns();
             self.tally.borrow_mut().event(now_ns, "the broker answers again");
         }
+    }
+
+    /// Whether the run was ended early. What comes from then on is not measured.
+    pub fn was_cut(&self) -> bool {
+        let Some(cut_ns) = self.shared.live.cut_at_ns() else {
+            return false;
+        };
+        self.tally.borrow_mut().cut(cut_ns);
+        true
     }
 
     /// The moment at which every wait ends.

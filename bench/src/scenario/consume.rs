@@ -51,6 +51,9 @@ pub fn fill(context: &mut Context<'_>, stage: &Stage, settings: &Settings, mib: 
     };
     let part = Part::whole("writing", stage.lanes(&settings), Vec::new(), records);
     let step = measure(context, stage, &settings, part)?;
+    if context.console.interrupted() {
+        return Err(Error::failed("interrupted before there was enough to read"));
+    }
     let written = step.produced.unwrap_or_default();
     if (written.records as f64) < records as f64 * ENOUGH {
         let errors: Vec<String> = written

@@ -51,6 +51,8 @@ pub struct Part {
     pub records: Option<u64>,
     /// Whether due times are kept until a record is read.
     pub end_to_end: bool,
+    /// Whether an interrupt ends it.
+    pub interruptible: bool,
 }
 
 impl Part {
@@ -66,6 +68,7 @@ impl Part {
             records_per_lane: None,
             records: None,
             end_to_end,
+            interruptible: true,
         }
     }
 
@@ -86,6 +89,7 @@ impl Part {
             records_per_lane,
             records: Some(records),
             end_to_end: false,
+            interruptible: true,
         }
     }
 }
@@ -122,6 +126,7 @@ pub fn measure(
         &mut *context.console,
         context.target.pid,
         part.timed.then_some(settings.seconds),
+        part.interruptible,
     );
     let done = run(Arc::clone(&shared), work, &mut observer);
     let (client, broker, stuck) = observer.finish();

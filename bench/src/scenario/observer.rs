@@ -20,6 +20,7 @@ pub struct Observer<'a> {
     broker_use: Option<ProcessUse>,
     /// Length of the measurement where the clock ends it.
     seconds: Option<f64>,
+    interruptible: bool,
     marked: bool,
     next_sample_s: f64,
     moved: (u64, f64),
@@ -27,8 +28,14 @@ pub struct Observer<'a> {
 }
 
 impl<'a> Observer<'a> {
-    /// Watches this process and `pid`; `seconds` is the measurement's length where the clock ends it.
-    pub fn new(console: &'a mut dyn Console, pid: Option<u32>, seconds: Option<f64>) -> Observer<'a> {
+    /// Watches this process and `pid`; `seconds` is the measurement's length where the clock ends it;
+    /// only what is `interruptible` ends when the console says so.
+    pub fn new(
+        console: &'a mut dyn Console,
+        pid: Option<u32>,
+        seconds: Option<f64>,
+        interruptible: bool,
+    ) -> Observer<'a> {
         Observer {
             console,
             client: own().ok(),
@@ -36,6 +43,7 @@ impl<'a> Observer<'a> {
             client_use: None,
             broker_use: None,
             seconds,
+            interruptible,
             marked: false,
             next_sample_s: 1.0,
             moved: (0, 0.0),
@@ -83,6 +91,6 @@ impl Watch for Observer<'_> {
             self.moved = (moved, at_s);
         }
         self.stuck |= self.seconds.is_none() && at_s - self.moved.1 > STUCK_S;
-        self.stuck || self.console.interrupted()
+        self.stuck || (self.interruptible && self.console.interrupted())
     }
 }

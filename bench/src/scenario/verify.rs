@@ -38,6 +38,10 @@ fn read_back(
         .zip(&stage.starts)
         .map(|(end, start)| (end - start).max(0) as u64)
         .sum();
-    let part = Part::whole("reading back", Vec::new(), readers, records);
+    // what an interrupted run has written is read back all the same: else it would count as lost
+    let part = Part {
+        interruptible: false,
+        ..Part::whole("reading back", Vec::new(), readers, records)
+    };
     measure(context, stage, settings, part).map(|_| ())
 }
