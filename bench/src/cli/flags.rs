@@ -13,6 +13,9 @@ use crate::scenario::Scenario;
 /// Records a batch may hold at most, so that the smallest record cannot make a batch of billions.
 const MAX_BATCH_BYTES: usize = 8 << 20;
 
+/// Neither a broker nor this machine's sockets are asked for more partitions or connections.
+const MAX_COUNT: u64 = 50_000;
+
 /// Flags of every scenario. What is not given is chosen by the scenario; the report states every value in force.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Load")]
@@ -102,6 +105,25 @@ pub struct Output {
     /// No progress on the terminal
     #[arg(long)]
     pub quiet: bool,
+}
+
+impl Output {
+    /// Looks whether the files can be written, before hours go into what they are to hold.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] for a file whose directory does not exist.
+    pub fn check(&self) -> Result<(), Error> {
+        for path in [&self.json, &self.html, &self.hlog].into_iter().flatten() {
+            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            if directory.is_some_and(|directory| !directory.is_dir()) || path.is_dir() {
+                let name = path.display();
+                return Err(Error::failed(format!(
+                    "cannot write {name}: its directory does not exist, or it is one"
+                )));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Flags that only some scenarios have a use for.
@@ -360,6 +382,10 @@ impl Flags {
             .is_some_and(|limit| !(0.001..=600_000.0).contains(&limit))
         {
             return Err(Error::usage("--limit-ms is from 0.001 to 600000"));
+        }
+        let mut counts = flags.steps.iter().flatten();
+        if scenario != Restart && counts.any(|count| !(1..=MAX_COUNT).contains(count)) {
+            return Err(Error::usage(format!("--steps are from 1 to {MAX_COUNT}")));
         }
         if scenario == Partitions && self.partitions.is_some() {
             return Err(Error::usage(

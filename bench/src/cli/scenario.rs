@@ -24,6 +24,7 @@ const SHORT_SECONDS: f64 = 5.0;
 /// Runs `scenario`; true when nothing was lost and nothing ended it early.
 pub fn run(scenario: Scenario, flags: &Flags) -> Result<bool, Error> {
     let settings = flags.settings(scenario)?;
+    flags.output.check()?;
     raise_descriptors();
     let mut terminal = Terminal::open(&flags.output)?;
     let sink = flags.scenario.sink.then(|| start_sink(&settings)).transpose()?;
@@ -32,6 +33,10 @@ pub fn run(scenario: Scenario, flags: &Flags) -> Result<bool, Error> {
         let mut target = Target::running(&flags.bootstrap(), flags.pid);
         target.stated_durability = flags.scenario.durability.clone();
         targets.push(target);
+    }
+    if scenario != Scenario::Restart {
+        // before the disk is measured, which takes seconds
+        targets.iter().try_for_each(Target::reach)?;
     }
     let mut report = begin(scenario, &settings);
     measure_disk(&mut report, &flags.dir(), &mut terminal);

@@ -51,6 +51,7 @@ pub struct VersusFlags {
 pub fn run(versus: &VersusFlags) -> Result<bool, Error> {
     let settings = versus.flags.settings(versus.scenario)?;
     check(versus)?;
+    versus.flags.output.check()?;
     let launches = launches(versus)?;
     raise_descriptors();
     let mut terminal = Terminal::open(&versus.flags.output)?;

@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 
+use super::stage::talk;
 use crate::cli::flags::Pid;
 use crate::client::admin;
 use crate::client::facts::Facts;
+use crate::error::Error;
 use crate::measure::listener::listener_pid;
 use crate::report::model::Side;
 
@@ -43,6 +45,14 @@ impl Target {
             keeps_records: true,
             ..Target::default()
         }
+    }
+
+    /// Whether somebody answers there as a broker does.
+    ///
+    /// # Errors
+    /// What each address of the bootstrap list said.
+    pub fn reach(&self) -> Result<(), Error> {
+        talk(admin::bootstrap(&self.bootstrap)).map(|_| ())
     }
 
     /// Its side of the report, without runs.
