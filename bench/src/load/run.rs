@@ -1,5 +1,6 @@
 //! Starts the threads of a load, lets all connect before the first record is due, and brings the counts together.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -57,7 +58,8 @@ struct Seat {
     epoch: Epoch,
     gate: Gate,
     ready: Arc<Mutex<Vec<Result<(), Error>>>>,
-    lanes: Vec<(LaneSpec, f64)>,
+    /// Each with its part of the rate and the slots of its keys.
+    lanes: Vec<(LaneSpec, f64, Arc<[u32]>)>,
     records_per_lane: Option<u64>,
     readers: Vec<ReaderSpec>,
     timed: bool,
@@ -196,10 +198,16 @@ fn seats(
             keep_seconds: work.keep_seconds,
         })
         .collect();
-    let total: usize = work.lanes.iter().map(|lane| weight(&shared.settings, lane)).sum();
+    let slots = all_key_slots(&shared.settings, &work.lanes);
+    let total: usize = work
+        .lanes
+        .iter()
+        .map(|lane| weight(&shared.settings, lane, &slots))
+        .sum();
     for (at, lane) in work.lanes.into_iter().enumerate() {
-        let share = weight(&shared.settings, &lane) as f64 / total.max(1) as f64;
-        seats[at % threads].lanes.push((lane, share));
+        let share = weight(&shared.settings, &lane, &slots) as f64 / total.max(1) as f64;
+        let key_slots = slots.get(&lane.partitions).cloned().unwrap_or_default();
+        seats[at % threads].lanes.push((lane, share, key_slots));
     }
     for (at, reader) in work.readers.into_iter().enumerate() {
         seats[threads - 1 - at % threads].readers.push(reader);
@@ -208,14 +216,28 @@ fn seats(
 }
 
 /// A lane's part of the rate: its keys, or its partitions.
-fn weight(settings: &Settings, lane: &LaneSpec) -> usize {
+fn weight(settings: &Settings, lane: &LaneSpec, slots: &KeySlots) -> usize {
     match settings.keys {
         0 => lane.partitions.len(),
-        _ => key_slots(settings, lane).len(),
+        _ => slots.get(&lane.partitions).map_or(0, |slots| slots.len()),
     }
 }
 
-fn key_slots(settings: &Settings, lane: &LaneSpec) -> Vec<u32> {
+/// The slot of each key, by the partitions of a lane.
+type KeySlots = BTreeMap<Vec<i32>, Arc<[u32]>>;
+
+/// Worked out once for all lanes that write to the same partitions, and before any record is due.
+fn all_key_slots(settings: &Settings, lanes: &[LaneSpec]) -> KeySlots {
+    let mut all = KeySlots::new();
+    for lane in lanes {
+        if !all.contains_key(&lane.partitions) {
+            all.insert(lane.partitions.clone(), key_slots(settings, lane));
+        }
+    }
+    all
+}
+
+fn key_slots(settings: &Settings, lane: &LaneSpec) -> Arc<[u32]> {
     let slot_of = |number| {
         let partition = partition_of(&Settings::key(number), settings.partitions);
         let slot = lane.partitions.binary_search(&partition).ok()?;
@@ -262,8 +284,8 @@ impl Seat {
             thread.clock.sleep_until(start_ns).await;
         }
         let mut tasks = Vec::new();
-        for ((spec, share), session) in self.lanes.iter().cloned().zip(sessions) {
-            let source = self.source(&thread, &spec, share, start_ns, window);
+        for ((spec, share, key_slots), session) in self.lanes.iter().cloned().zip(sessions) {
+            let source = self.source(&thread, &spec, share, key_slots, start_ns, window);
             tasks.push(tokio_uring::spawn(lane::run(
                 Rc::clone(&thread),
                 spec,
@@ -287,7 +309,7 @@ impl Seat {
 
     async fn connect(&self) -> Result<(Vec<Session>, Vec<Connection>), Error> {
         let mut sessions = Vec::with_capacity(self.lanes.len());
-        for (lane, _) in &self.lanes {
+        for (lane, ..) in &self.lanes {
             sessions.push(Session::open(lane.leader, self.shared.settings.idempotent).await?);
         }
         let mut connections = Vec::with_capacity(self.readers.len());
@@ -306,7 +328,15 @@ impl Seat {
         }
     }
 
-    fn source(&self, thread: &Thread, lane: &LaneSpec, share: f64, start_ns: u64, window: Window) -> Source {
+    fn source(
+        &self,
+        thread: &Thread,
+        lane: &LaneSpec,
+        share: f64,
+        key_slots: Arc<[u32]>,
+        start_ns: u64,
+        window: Window,
+    ) -> Source {
         let settings = &self.shared.settings;
         let first = lane.partitions.first().copied().unwrap_or_default();
         let batch_records = thread.template(first, |template| template.capacity());
@@ -328,7 +358,7 @@ impl Seat {
                 batch_records,
                 request_records: (batch_records * (REQUEST_BYTES / settings.batch_bytes).max(1)),
                 slots,
-                key_slots: key_slots(settings, lane),
+                key_slots,
                 seed: u64::from(lane.id) + 1,
             }),
         }
