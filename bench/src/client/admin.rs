@@ -129,7 +129,7 @@ pub async fn delete_topic(connection: &mut Connection, name: &str) -> Result<(),
 /// A topic's partitions and leaders, or `None` when there is no such topic.
 ///
 /// # Errors
-/// The broker's, by name; a leader whose address does not resolve.
+/// The broker's, by name; a leader whose address does not resolve; partitions that are none, or not numbered from 0.
 pub async fn describe(connection: &mut Connection, name: &str) -> Result<Option<Topic>, Error> {
     let asked = MetadataRequestTopic::default().with_name(Some(topic_name(name)));
     let request = MetadataRequest::default()
@@ -173,6 +173,15 @@ pub async fn describe(connection: &mut Connection, name: &str) -> Result<Option<
         });
     }
     partitions.sort_by_key(|at| at.partition);
+    let dense = partitions
+        .iter()
+        .zip(0..)
+        .all(|(at, wanted)| at.partition == wanted);
+    if partitions.is_empty() || !dense {
+        let count = partitions.len();
+        let what = format!("the broker tells {count} partitions of {name}, which are not numbered from 0");
+        return Err(Error::failed(what));
+    }
     Ok(Some(Topic {
         name: name.into(),
         partitions,
