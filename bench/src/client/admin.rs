@@ -139,7 +139,14 @@ pub async fn describe(connection: &mut Connection, name: &str) -> Result<Option<
     let brokers: HashMap<i32, String> = answer
         .brokers
         .iter()
-        .map(|broker| (broker.node_id.0, format!("{}:{}", broker.host, broker.port)))
+        .map(|broker| {
+            // an address of IPv6 is told without its brackets
+            let host = match broker.host.contains(':') {
+                true => format!("[{}]", broker.host),
+                false => broker.host.to_string(),
+            };
+            (broker.node_id.0, format!("{host}:{}", broker.port))
+        })
         .collect();
     let Some(topic) = answer.topics.first() else {
         return Ok(None);
