@@ -101,10 +101,6 @@ pub fn run(shared: Arc<Shared>, work: Work, watch: &mut dyn Watch) -> Result<Don
             live.stop.store(true, Ordering::Relaxed);
         }
     }
-    let planned_ns = if timed { window.end_ns } else { epoch.now_ns() };
-    let end_ns = planned_ns.min(live.cut_at_ns().unwrap_or(u64::MAX));
-    // at least something, for rates divide by it
-    let measured_ns = end_ns.saturating_sub(window.start_ns).max(1000);
     let mut tally = Tally::new(window, keep_seconds);
     for thread in threads {
         let joined = thread
@@ -112,6 +108,11 @@ pub fn run(shared: Arc<Shared>, work: Work, watch: &mut dyn Watch) -> Result<Don
             .map_err(|_| Error::failed("a load thread panicked"))?;
         tally.add(joined?);
     }
+    // work that ends itself ends with its last record, not when its threads were seen to be gone
+    let planned_ns = if timed { window.end_ns } else { tally.last_flow_ns };
+    let end_ns = planned_ns.min(live.cut_at_ns().unwrap_or(u64::MAX));
+    // at least something, for rates divide by it
+    let measured_ns = end_ns.saturating_sub(window.start_ns).max(1000);
     tally.events.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
     Ok(Done {
         tally,
