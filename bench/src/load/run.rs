@@ -157,12 +157,13 @@ fn window(settings: &Settings, start_ns: u64, timed: bool) -> Window {
 /// Whether readers need not go on: all lanes are done and all that was acknowledged was read, or the wait is over.
 fn is_over(shared: &Shared, epoch: Epoch, window: Window, unread: u64) -> bool {
     let live = &shared.live;
-    if live.busy_lanes.load(Ordering::Relaxed) > 0 {
-        return false;
-    }
-    let readers_done = live.busy_readers.load(Ordering::Relaxed) == 0;
+    // also when a lane is gone without a word: its thread panicked
     let given_up =
         window.end_ns != u64::MAX && epoch.now_ns() > window.end_ns.saturating_add(shared.give_up_ns);
+    if live.busy_lanes.load(Ordering::Relaxed) > 0 {
+        return given_up;
+    }
+    let readers_done = live.busy_readers.load(Ordering::Relaxed) == 0;
     let all_read = window.end_ns != u64::MAX
         && shared
             .ledger
