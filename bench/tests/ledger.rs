@@ -87,7 +87,14 @@ fn what_was_refused_is_an_error_and_no_loss() {
         let ended = against(&broker, &format!("produce {LOAD} {flags}"));
         let produced = ended.passed().step().produced.clone().expect("a flow");
         assert!(produced.errors["REQUEST_TIMED_OUT"] > 0, "{ended}");
-        assert_eq!(ended.ledger().unacknowledged_found, 0, "{ended}");
+        // An idempotent producer gives up what it sent behind a refused batch; this broker may have stored it.
+        let given_up = produced
+            .errors
+            .get("after a refused batch")
+            .copied()
+            .unwrap_or_default();
+        assert!(flags.contains("idempotent") || given_up == 0, "{ended}");
+        assert!(ended.ledger().unacknowledged_found <= given_up, "{ended}");
         assert!(ended.stdout.contains("REQUEST_TIMED_OUT"), "{ended}");
     });
 }

@@ -83,10 +83,8 @@ fn every_record_due_during_a_stall_has_waited() {
     let schedule = ended.step().schedule.as_ref().expect("a schedule");
     assert_eq!((schedule.unsent, schedule.unanswered), (0, 0), "{ended}");
     // Those that had to wait for room did so because of the broker, and the report says so.
-    assert!(
-        schedule.late_by_broker > 200 && schedule.late_by_broker > 2 * schedule.late_by_client,
-        "{ended}"
-    );
+    let due_meanwhile = RATE * STALL_MS as f64 / 1000.0;
+    assert!(schedule.late_by_broker as f64 > 0.66 * due_meanwhile, "{ended}");
 }
 
 #[test]
@@ -94,7 +92,8 @@ fn a_closed_loop_would_have_hidden_it() {
     let ended = run("produce --in-flight 1", true);
     let (open, closed) = (latency(&ended, "ack"), latency(&ended, "ack_service"));
     shows_the_stall(open, &ended);
-    assert_eq!(open.count, closed.count, "{ended}");
+    // what is measured of the one is due in the measurement, of the other sent in it
+    assert!(open.count.abs_diff(closed.count) * 50 < open.count, "{ended}");
     let half = STALL_MS / 2;
     assert!(
         at_least(closed, half) * 5 < at_least(open, half),

@@ -19,8 +19,8 @@ use crate::ledger::{Outcome, Sent};
 
 /// Behind schedule by more than this is late.
 const LATE_NS: u64 = 1_000_000;
-/// How often a lane that waits looks whether the run was ended early.
-const LOOK_NS: u64 = 50_000_000;
+/// How often a lane that waits looks whether the run was ended early: seldom, for there may be thousands.
+const LOOK_NS: u64 = 500_000_000;
 /// Between two attempts to connect again.
 const RECONNECT_NS: u64 = 50_000_000;
 

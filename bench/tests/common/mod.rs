@@ -185,3 +185,17 @@ pub fn file(folder: &TempDir, name: &str, text: &str) -> PathBuf {
     std::fs::write(&path, text).expect("written");
     path
 }
+
+/// Far less than what waiting for an answer may take.
+pub const QUICK: Duration = Duration::from_secs(20);
+
+/// One sentence on standard error, nothing on standard output, no report.
+pub fn one_sentence(ended: &Ended, code: i32, part: &str) {
+    let lines: Vec<&str> = ended.stderr.lines().collect();
+    let told = matches!(&lines[..], [line] if line.starts_with("ringlog-bench: ") && line.contains(part));
+    assert!(
+        told && ended.code == Some(code) && ended.stdout.is_empty(),
+        "{part}: {ended}"
+    );
+    assert!(ended.report.is_none() && ended.took < QUICK, "{ended}");
+}
