@@ -129,7 +129,7 @@ pub async fn delete_topic(connection: &mut Connection, name: &str) -> Result<(),
 /// A topic's partitions and leaders, or `None` when there is no such topic.
 ///
 /// # Errors
-/// The broker's, by name; a leader whose address does not resolve.
+/// The broker's, by name; a leader whose address does not resolve; partitions that are none, or not numbered from 0.
 pub async fn describe(connection: &mut Connection, name: &str) -> Result<Option<Topic>, Error> {
     let asked = MetadataRequestTopic::default().with_name(Some(topic_name(name)));
     let request = MetadataRequest::default()
@@ -139,7 +139,14 @@ pub async fn describe(connection: &mut Connection, name: &str) -> Result<Option<
     let brokers: HashMap<i32, String> = answer
         .brokers
         .iter()
-        .map(|broker| (broker.node_id.0, format!("{}:{}", broker.host, broker.port)))
+        .map(|broker| {
+            // an address of IPv6 is told without its brackets
+            let host = match broker.host.contains(':') {
+                true => format!("[{}]", broker.host),
+                false => broker.host.to_string(),
+            };
+            (broker.node_id.0, format!("{host}:{}", broker.port))
+        })
         .collect();
     let Some(topic) = answer.topics.first() else {
         return Ok(None);
@@ -173,6 +180,15 @@ pub async fn describe(connection: &mut Connection, name: &str) -> Result<Option<
         });
     }
     partitions.sort_by_key(|at| at.partition);
+    let dense = partitions
+        .iter()
+        .zip(0..)
+        .all(|(at, wanted)| at.partition == wanted);
+    if partitions.is_empty() || !dense {
+        let count = partitions.len();
+        let what = format!("the broker tells {count} partitions of {name}, which are not numbered from 0");
+        return Err(Error::failed(what));
+    }
     Ok(Some(Topic {
         name: name.into(),
         partitions,

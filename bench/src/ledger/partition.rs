@@ -161,7 +161,10 @@ impl PartitionLedger {
                 result.reordered += records;
                 notes.push(batch.misplaced(found_at));
             }
-            before = Some((batch.lane, found_at));
+            // one without an answer may have been stored after those of the next connection
+            if promised && !earlier {
+                before = Some((batch.lane, found_at));
+            }
         }
         result.duplicated += self.duplicated;
         result.corrupt += self.corrupt;

@@ -103,10 +103,6 @@ pub fn run(shared: Arc<Shared>, work: Work, watch: &mut dyn Watch) -> Result<Don
             live.stop.store(true, Ordering::Relaxed);
         }
     }
-    let planned_ns = if timed { window.end_ns } else { epoch.now_ns() };
-    let end_ns = planned_ns.min(live.cut_at_ns().unwrap_or(u64::MAX));
-    // at least something, for rates divide by it
-    let measured_ns = end_ns.saturating_sub(window.start_ns).max(1000);
     let mut tally = Tally::new(window, keep_seconds);
     for thread in threads {
         let joined = thread
@@ -114,6 +110,11 @@ pub fn run(shared: Arc<Shared>, work: Work, watch: &mut dyn Watch) -> Result<Don
             .map_err(|_| Error::failed("a load thread panicked"))?;
         tally.add(joined?);
     }
+    // work that ends itself ends with its last record, not when its threads were seen to be gone
+    let planned_ns = if timed { window.end_ns } else { tally.last_flow_ns };
+    let end_ns = planned_ns.min(live.cut_at_ns().unwrap_or(u64::MAX));
+    // at least something, for rates divide by it
+    let measured_ns = end_ns.saturating_sub(window.start_ns).max(1000);
     tally.events.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
     Ok(Done {
         tally,
@@ -158,12 +159,13 @@ fn window(settings: &Settings, start_ns: u64, timed: bool) -> Window {
 /// Whether readers need not go on: all lanes are done and all that was acknowledged was read, or the wait is over.
 fn is_over(shared: &Shared, epoch: Epoch, window: Window, unread: u64) -> bool {
     let live = &shared.live;
-    if live.busy_lanes.load(Ordering::Relaxed) > 0 {
-        return false;
-    }
-    let readers_done = live.busy_readers.load(Ordering::Relaxed) == 0;
+    // also when a lane is gone without a word: its thread panicked
     let given_up =
         window.end_ns != u64::MAX && epoch.now_ns() > window.end_ns.saturating_add(shared.give_up_ns);
+    if live.busy_lanes.load(Ordering::Relaxed) > 0 {
+        return given_up;
+    }
+    let readers_done = live.busy_readers.load(Ordering::Relaxed) == 0;
     let all_read = window.end_ns != u64::MAX
         && shared
             .ledger

@@ -155,6 +155,8 @@ pub struct Tally {
     pub schedule: Schedule,
     /// What happened.
     pub events: Vec<Event>,
+    /// When records last got through.
+    pub last_flow_ns: u64,
     keep_seconds: bool,
 }
 
@@ -167,6 +169,7 @@ impl Tally {
             counts: Default::default(),
             schedule: Schedule::default(),
             events: Vec::new(),
+            last_flow_ns: window.start_ns,
             keep_seconds,
         }
     }
@@ -206,6 +209,9 @@ impl Tally {
         count.used = true;
         if !self.window.contains(at_ns) {
             return;
+        }
+        if records > 0 {
+            self.last_flow_ns = self.last_flow_ns.max(at_ns);
         }
         count.records += records;
         count.bytes += bytes;
@@ -248,6 +254,7 @@ impl Tally {
         mine.unsent += theirs.unsent;
         mine.unanswered += theirs.unanswered;
         self.events.extend(other.events);
+        self.last_flow_ns = self.last_flow_ns.max(other.last_flow_ns);
     }
 
     /// The distributions by name.

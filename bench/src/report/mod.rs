@@ -86,6 +86,11 @@ fn ends_at(text: &str, error: &serde_json::Error) -> bool {
 }
 
 fn write_whole(path: &Path, text: &str) -> Result<(), Error> {
+    // a terminal, a pipe or a device is written to, not replaced by a file
+    if fs::metadata(path).is_ok_and(|known| !known.is_file()) {
+        return fs::write(path, text)
+            .map_err(|error| Error::failed(format!("cannot write {}: {error}", path.display())));
+    }
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
     let partial = Path::new(&partial);
@@ -154,5 +159,13 @@ mod tests {
     fn a_file_that_cannot_be_written_is_named() {
         let error = write_json(Path::new("/nowhere/r.json"), &Report::default()).expect_err("refused");
         assert!(error.to_string().contains("/nowhere/r.json"), "{error}");
+        let dir = tempfile::tempdir().expect("a folder");
+        let link = dir.path().join("out");
+        std::os::unix::fs::symlink("/dev/full", &link).expect("a link");
+        let error = write_json(&link, &Report::default()).expect_err("refused");
+        assert!(
+            error.to_string().contains("No space") && link.is_symlink(),
+            "{error}"
+        );
     }
 }

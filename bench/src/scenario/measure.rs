@@ -14,6 +14,9 @@ use crate::load::tally::{Stream, Tally};
 use crate::load::thread::{Live, Shared};
 use crate::report::model::{Event, ProcessUse, Step};
 
+/// How the event begins of work that was not brought to its end because nothing moved.
+pub const GIVEN_UP: &str = "given up";
+
 /// The person or program that started us.
 pub trait Console {
     /// A load begins; with `seconds` it ends by the clock, with `records` by its work.
@@ -138,7 +141,7 @@ pub fn measure(
     (step.client, step.broker) = (client, broker);
     price(&mut step);
     if stuck {
-        let what = format!("given up: nothing moved for {STUCK_S} s");
+        let what = format!("{GIVEN_UP}: nothing moved for {STUCK_S} s");
         step.events.push(Event { at_s: seconds, what });
     }
     Ok(step)

@@ -94,7 +94,13 @@ fn step(context: &mut Context<'_>, command: &str, mib: u64) -> Result<Step, Erro
 async fn first_acknowledgement(stage: &Stage, acks: i16, limit: Duration) -> Result<(), Error> {
     let begun = Instant::now();
     for attempt in 0.. {
-        match try_to_write(stage, acks, attempt).await {
+        let silent = |_| {
+            Err(Error::failed(
+                "the broker does not answer the first record after the restart",
+            ))
+        };
+        let write = tokio::time::timeout(limit, try_to_write(stage, acks, attempt));
+        match write.await.unwrap_or_else(silent) {
             Ok(()) => return Ok(()),
             Err(error) if begun.elapsed() > limit => return Err(error),
             Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,

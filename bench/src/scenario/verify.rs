@@ -1,7 +1,7 @@
 //! Reading everything back for the ledger, where the scenario itself did not.
 
 use super::Context;
-use super::measure::{Part, measure};
+use super::measure::{GIVEN_UP, Part, measure};
 use super::stage::Stage;
 use crate::load::settings::Settings;
 use crate::report::model::LedgerResult;
@@ -43,5 +43,9 @@ fn read_back(
         interruptible: false,
         ..Part::whole("reading back", Vec::new(), readers, records)
     };
-    measure(context, stage, settings, part).map(|_| ())
+    let step = measure(context, stage, settings, part)?;
+    match step.events.iter().find(|event| event.what.starts_with(GIVEN_UP)) {
+        Some(event) => Err(crate::error::Error::failed(&event.what)),
+        None => Ok(()),
+    }
 }
