@@ -23,7 +23,7 @@ fn fails(fault: Fault, scenario: &str, is_noticed: impl Fn(&LedgerResult) -> boo
 #[test]
 fn a_record_that_was_dropped_is_lost() {
     each(&["produce", "tail"], |scenario| {
-        fails(Fault::Drop { every: 29 }, scenario, |ledger| {
+        fails(Fault::Drop { every: 97 }, scenario, |ledger| {
             ledger.lost > 0
                 && ledger.verified > ledger.lost
                 && ledger.verified + ledger.lost == ledger.acknowledged
@@ -67,7 +67,7 @@ fn records_whose_bits_flipped_are_corrupt_and_not_there() {
 
 #[test]
 fn the_summary_names_each_damage_with_its_count() {
-    let broker = broker(Some(Fault::Drop { every: 29 }));
+    let broker = broker(Some(Fault::Drop { every: 97 }));
     let ended = against(&broker, &format!("produce {LOAD}"));
     let first = ended.failed().stdout.lines().next().unwrap_or_default();
     assert!(
@@ -136,7 +136,7 @@ fn a_run_goes_on_after_a_broken_connection() {
 
 #[test]
 fn without_acknowledgements_a_loss_is_told_and_allowed() {
-    let broker = broker(Some(Fault::Drop { every: 29 }));
+    let broker = broker(Some(Fault::Drop { every: 97 }));
     let ended = against(&broker, &format!("produce {LOAD} --acks 0"));
     assert!(ended.passed().ledger().lost > 0, "{ended}");
     assert!(

@@ -45,7 +45,9 @@ fn read_back(
     };
     let step = measure(context, stage, settings, part)?;
     match step.events.iter().find(|event| event.what.starts_with(GIVEN_UP)) {
-        Some(event) => Err(crate::error::Error::failed(&event.what)),
+        // a broker that answers still has no more to give: what was not read is lost
+        Some(event) if stage.ends().is_err() => Err(crate::error::Error::failed(&event.what)),
+        Some(_) => Ok(()),
         None => Ok(()),
     }
 }
