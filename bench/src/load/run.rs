@@ -1,5 +1,6 @@
 //! Starts the threads of a load, lets all connect before the first record is due, and brings the counts together.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -10,9 +11,9 @@ use super::clock::{Clock, Epoch};
 use super::lane::{self, LaneSpec, Session};
 use super::reader::{self, ReaderSpec};
 use super::schedule::Plan;
-use super::settings::{Rate, Settings, partition_of};
+use super::settings::{Rate, Settings};
 use super::source::{Saturate, Source};
-use super::tally::{Tally, Window};
+use super::tally::{Tag, Tally, Window};
 use super::thread::{Shared, Thread};
 use crate::client::Connection;
 use crate::error::Error;
@@ -108,6 +109,9 @@ pub fn run(shared: Arc<Shared>, work: Work, watch: &mut dyn Watch) -> Result<Don
             .map_err(|_| Error::failed("a load thread panicked"))?;
         tally.add(joined?);
     }
+    if shared.end_to_end {
+        count_unread(&shared, &mut tally, epoch.now_ns());
+    }
     // work that ends itself ends with its last record, not when its threads were seen to be gone
     let planned_ns = if timed { window.end_ns } else { tally.last_flow_ns };
     let end_ns = planned_ns.min(live.cut_at_ns().unwrap_or(u64::MAX));
@@ -118,6 +122,22 @@ pub fn run(shared: Arc<Shared>, work: Work, watch: &mut dyn Watch) -> Result<Don
         tally,
         seconds: measured_ns as f64 / 1e9,
     })
+}
+
+/// Records that no reader has seen by now have waited until now: left out, a stalled broker would look quick.
+fn count_unread(shared: &Shared, tally: &mut Tally, now_ns: u64) {
+    let Some(ledger) = &shared.ledger else { return };
+    let mut records = 0;
+    ledger.take_unread(|times_ns| {
+        tally.record_since(Tag::EndToEnd, now_ns, times_ns);
+        records += times_ns.len();
+    });
+    if records > 0 {
+        let what = format!(
+            "{records} records were sent and not read when the wait was over; they count with the time they had waited"
+        );
+        tally.event(now_ns, what);
+    }
 }
 
 /// Waits until every thread has connected, or one could not, and lets them go.
@@ -198,9 +218,9 @@ fn seats(
             keep_seconds: work.keep_seconds,
         })
         .collect();
-    let total: usize = work.lanes.iter().map(|lane| weight(&shared.settings, lane)).sum();
+    let total: usize = work.lanes.iter().map(|lane| weight(shared, lane)).sum();
     for (at, lane) in work.lanes.into_iter().enumerate() {
-        let share = weight(&shared.settings, &lane) as f64 / total.max(1) as f64;
+        let share = weight(shared, &lane) as f64 / total.max(1) as f64;
         seats[at % threads].lanes.push((lane, share));
     }
     for (at, reader) in work.readers.into_iter().enumerate() {
@@ -210,20 +230,21 @@ fn seats(
 }
 
 /// A lane's part of the rate: its keys, or its partitions.
-fn weight(settings: &Settings, lane: &LaneSpec) -> usize {
-    match settings.keys {
+fn weight(shared: &Shared, lane: &LaneSpec) -> usize {
+    let keys = |partition: &i32| shared.keys.get(*partition as usize).map_or(0, Vec::len);
+    match shared.settings.keys {
         0 => lane.partitions.len(),
-        _ => key_slots(settings, lane).len(),
+        _ => lane.partitions.iter().map(keys).sum(),
     }
 }
 
-fn key_slots(settings: &Settings, lane: &LaneSpec) -> Vec<u32> {
-    let slot_of = |number| {
-        let partition = partition_of(&Settings::key(number), settings.partitions);
-        let slot = lane.partitions.binary_search(&partition).ok()?;
-        Some(slot as u32)
-    };
-    (0..settings.keys).filter_map(slot_of).collect()
+/// The slot of each of a lane's keys.
+fn key_slots(shared: &Shared, partitions: &[i32]) -> Arc<[u32]> {
+    let slots = partitions.iter().enumerate().flat_map(|(slot, partition)| {
+        let keys = shared.keys.get(*partition as usize).map_or(0, Vec::len);
+        std::iter::repeat_n(slot as u32, keys)
+    });
+    slots.collect()
 }
 
 impl Seat {
@@ -264,8 +285,13 @@ impl Seat {
             thread.clock.sleep_until(start_ns).await;
         }
         let mut tasks = Vec::new();
+        // lanes to the same partitions have the same keys
+        let mut keys: HashMap<Vec<i32>, Arc<[u32]>> = HashMap::new();
         for ((spec, share), session) in self.lanes.iter().cloned().zip(sessions) {
-            let source = self.source(&thread, &spec, share, start_ns, window);
+            let slots = keys
+                .entry(spec.partitions.clone())
+                .or_insert_with(|| key_slots(&self.shared, &spec.partitions));
+            let source = self.source(&thread, &spec, Arc::clone(slots), share, start_ns, window);
             tasks.push(tokio_uring::spawn(lane::run(
                 Rc::clone(&thread),
                 spec,
@@ -308,7 +334,15 @@ impl Seat {
         }
     }
 
-    fn source(&self, thread: &Thread, lane: &LaneSpec, share: f64, start_ns: u64, window: Window) -> Source {
+    fn source(
+        &self,
+        thread: &Thread,
+        lane: &LaneSpec,
+        key_slots: Arc<[u32]>,
+        share: f64,
+        start_ns: u64,
+        window: Window,
+    ) -> Source {
         let settings = &self.shared.settings;
         let first = lane.partitions.first().copied().unwrap_or_default();
         let batch_records = thread.template(first, |template| template.capacity());
@@ -330,7 +364,7 @@ impl Seat {
                 batch_records,
                 request_records: (batch_records * (REQUEST_BYTES / settings.batch_bytes).max(1)),
                 slots,
-                key_slots: key_slots(settings, lane),
+                key_slots,
                 seed: u64::from(lane.id) + 1,
             }),
         }

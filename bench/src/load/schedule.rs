@@ -5,6 +5,7 @@
 //! everything due goes along, one batch a partition. While earlier requests keep it from sending, batches grow.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use super::text::Text;
 
@@ -41,7 +42,7 @@ pub struct Plan {
     /// Partitions of the lane, called slots here.
     pub slots: u32,
     /// Slot of each key; empty when records have no key and fill one partition's batch after another.
-    pub key_slots: Vec<u32>,
+    pub key_slots: Arc<[u32]>,
     /// Seed of arrivals and keys.
     pub seed: u64,
 }
@@ -212,7 +213,7 @@ mod tests {
             batch_records: 10,
             request_records: 100,
             slots: 4,
-            key_slots: Vec::new(),
+            key_slots: Arc::default(),
             seed: 42,
         }
     }
@@ -295,7 +296,7 @@ mod tests {
 
     #[test]
     fn keys_decide_the_partition() {
-        let key_slots = vec![0, 0, 3];
+        let key_slots = Arc::from([0, 0, 3]);
         let mut schedule = Schedule::new(Plan {
             key_slots,
             ..plan(10_000.0)
