@@ -28,6 +28,7 @@ pub fn run(scenario: Scenario, flags: &Flags) -> Result<bool, Error> {
     flags.output.check()?;
     raise_descriptors();
     let mut terminal = Terminal::open(&flags.output)?;
+    let made = !flags.dir().exists();
     let sink = flags
         .scenario
         .sink
@@ -66,7 +67,7 @@ pub fn run(scenario: Scenario, flags: &Flags) -> Result<bool, Error> {
             break;
         }
     }
-    end_sink(sink, &flags.dir())?;
+    end_sink(sink, &flags.dir(), made)?;
     finish(&mut report, &flags.output, &mut terminal)?;
     Ok(held)
 }
@@ -183,13 +184,15 @@ fn sink_target(sink: &Running) -> Target {
     }
 }
 
-/// Ends the sink and removes what it left below `directory`.
-fn end_sink(sink: Option<Running>, directory: &Path) -> Result<(), Error> {
+/// Ends the sink and removes what it left below `directory`, and that too if it was `made` for it.
+fn end_sink(sink: Option<Running>, directory: &Path, made: bool) -> Result<(), Error> {
     let Some(mut sink) = sink else { return Ok(()) };
     sink.stop()?;
     let _ = std::fs::remove_dir(sink.directory());
     let _ = std::fs::remove_file(sink.log());
-    let _ = std::fs::remove_dir(directory);
+    if made {
+        let _ = std::fs::remove_dir(directory);
+    }
     Ok(())
 }
 
