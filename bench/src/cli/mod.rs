@@ -5,6 +5,7 @@ mod console;
 pub mod flags;
 mod limits;
 mod scenario;
+mod sink;
 mod versus;
 
 use clap::{Parser, Subcommand};
@@ -46,6 +47,8 @@ enum Command {
     Restart(Box<Flags>),
     /// Two brokers in turn under the same load, A B A B, and their ratio with its spread
     Versus(Box<versus::VersusFlags>),
+    /// A listener that reads, answers and stores nothing: what --sink measures against
+    Sink(sink::SinkFlags),
     /// Compare two reports, for CI
     Compare(compare::CompareFlags),
 }
@@ -79,6 +82,7 @@ fn run(command: Command) -> Result<bool, Error> {
         Command::Small(flags) => (Scenario::Small, flags),
         Command::Restart(flags) => (Scenario::Restart, flags),
         Command::Versus(flags) => return versus::run(&flags),
+        Command::Sink(flags) => return sink::run(&flags),
         Command::Compare(flags) => return compare::run(&flags),
     };
     scenario::run(scenario, &flags)

@@ -8,13 +8,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::console::Terminal;
 use super::flags::{Flags, Output};
 use super::limits::raise_descriptors;
+use super::sink::{self, SINK};
 use crate::error::Error;
+use crate::launch::Running;
 use crate::load::settings::{Rate, Settings};
 use crate::measure::{disk, machine};
 use crate::report::model::{FORMAT, Report, Run, Side};
 use crate::report::{ratios, text, write_html, write_json};
 use crate::scenario::{self, Console, Context, Scenario, Target, warnings};
-use crate::sink::{Keep, Sink, SinkConfig};
 
 /// How long each size of the disk's floor is measured.
 const FLOOR_SECONDS: f64 = 1.0;
@@ -27,7 +28,12 @@ pub fn run(scenario: Scenario, flags: &Flags) -> Result<bool, Error> {
     flags.output.check()?;
     raise_descriptors();
     let mut terminal = Terminal::open(&flags.output)?;
-    let sink = flags.scenario.sink.then(|| start_sink(&settings)).transpose()?;
+    let made = !flags.dir().exists();
+    let sink = flags
+        .scenario
+        .sink
+        .then(|| sink::launch(&flags.dir(), settings.threads))
+        .transpose()?;
     let mut targets: Vec<Target> = sink.iter().map(sink_target).collect();
     if sink.is_none() || flags.bootstrap.is_some() {
         let mut target = Target::running(&flags.bootstrap(), flags.pid);
@@ -61,6 +67,7 @@ pub fn run(scenario: Scenario, flags: &Flags) -> Result<bool, Error> {
             break;
         }
     }
+    end_sink(sink, &flags.dir(), made)?;
     finish(&mut report, &flags.output, &mut terminal)?;
     Ok(held)
 }
@@ -168,23 +175,25 @@ pub fn finish(report: &mut Report, output: &Output, terminal: &mut Terminal) -> 
     Ok(())
 }
 
-/// What the sink is called.
-const SINK: &str = "sink";
-
-fn start_sink(settings: &Settings) -> Result<Sink, Error> {
-    Sink::start(SinkConfig {
-        threads: settings.threads,
-        keep: Keep::Nothing,
-        fault: None,
-    })
-}
-
-fn sink_target(sink: &Sink) -> Target {
+fn sink_target(sink: &Running) -> Target {
     Target {
         name: SINK.into(),
         bootstrap: sink.address().to_string(),
+        pid: Some(sink.pid()),
         ..Target::default()
     }
+}
+
+/// Ends the sink and removes what it left below `directory`, and that too if it was `made` for it.
+fn end_sink(sink: Option<Running>, directory: &Path, made: bool) -> Result<(), Error> {
+    let Some(mut sink) = sink else { return Ok(()) };
+    sink.stop()?;
+    let _ = std::fs::remove_dir(sink.directory());
+    let _ = std::fs::remove_file(sink.log());
+    if made {
+        let _ = std::fs::remove_dir(directory);
+    }
+    Ok(())
 }
 
 fn load(settings: &Settings) -> BTreeMap<String, String> {

@@ -27,6 +27,23 @@ const MAX_FRAME_BYTES: usize = 512 << 20;
 pub struct Versions(HashMap<i16, (i16, i16)>);
 
 impl Versions {
+    /// From the answer to ApiVersions version 0: correlation id, error, then `[key, first, last]` each in two bytes.
+    fn decode(answer: &[u8], correlation_id: i32) -> Option<Versions> {
+        let (head, rows) = answer.split_first_chunk::<10>()?;
+        let (told, rest) = head.split_first_chunk::<4>()?;
+        let (error, count) = rest.split_first_chunk::<2>()?;
+        let count = usize::try_from(i32::from_be_bytes(count.try_into().ok()?)).ok()?;
+        let fits = i32::from_be_bytes(*told) == correlation_id && *error == [0, 0] && rows.len() / 6 >= count;
+        let short = |row: &[u8], at: usize| i16::from_be_bytes([row[at], row[at + 1]]);
+        let rows = rows.chunks_exact(6).take(count);
+        fits.then(|| {
+            Versions(
+                rows.map(|row| (short(row, 0), (short(row, 2), short(row, 4))))
+                    .collect(),
+            )
+        })
+    }
+
     /// The highest version of `key` that both sides know, ours being `[ours.0, ours.1]`.
     ///
     /// # Errors
@@ -74,15 +91,10 @@ impl Connection {
             peer,
             correlation_id: 0,
         };
-        let answer = connection
-            .ask(&ApiVersionsRequest::default(), 0)
+        connection.versions = connection
+            .ask_versions()
             .await
             .map_err(|e| Error::failed(format!("{peer} does not answer as a Kafka broker does: {e}")))?;
-        let versions = answer
-            .api_keys
-            .iter()
-            .map(|api| (api.api_key, (api.min_version, api.max_version)));
-        connection.versions = Rc::new(Versions(versions.collect()));
         Ok(connection)
     }
 
@@ -96,20 +108,35 @@ impl Connection {
         Ok((self.ask(request, version).await?, version))
     }
 
+    /// The first question to a peer that may be anything: its answer is taken apart here, with every count checked against
+    /// the bytes that are there. (The codec of the later ones trusts the counts of a broker that got this one right.)
+    async fn ask_versions(&mut self) -> Result<Rc<Versions>, Error> {
+        self.correlation_id += 1;
+        let frame = encode(&ApiVersionsRequest::default(), 0, self.correlation_id)?;
+        let answer = self.exchange(frame, "ApiVersions").await?;
+        Versions::decode(&answer, self.correlation_id)
+            .map(Rc::new)
+            .ok_or_else(|| Error::failed("its answer to ApiVersions does not decode"))
+    }
+
     async fn ask<R: Request>(&mut self, request: &R, version: i16) -> Result<R::Response, Error> {
         self.correlation_id += 1;
         let frame = encode(request, version, self.correlation_id)?;
+        let frame = self.exchange(frame, short_name::<R>()).await?;
+        decode::<R>(frame, version, self.correlation_id)
+    }
+
+    /// Sends a request and waits for the frame that answers it.
+    async fn exchange(&mut self, frame: Vec<u8>, name: &str) -> Result<Bytes, Error> {
         let exchange = async {
             self.stream.write_all(frame).await.0?;
             self.reader.next().await
         };
-        let name = short_name::<R>();
-        let frame = tokio::time::timeout(ANSWER_LIMIT, exchange)
+        tokio::time::timeout(ANSWER_LIMIT, exchange)
             .await
             .map_err(|_| Error::failed(format!("{} did not answer {name} within a minute", self.peer)))?
             .map_err(|e| Error::failed(format!("{}: {name}: {e}", self.peer)))?
-            .ok_or_else(|| Error::failed(format!("{} closed the connection on {name}", self.peer)))?;
-        decode::<R>(frame, version, self.correlation_id)
+            .ok_or_else(|| Error::failed(format!("{} closed the connection on {name}", self.peer)))
     }
 }
 
@@ -214,6 +241,18 @@ mod tests {
             missing.unwrap_err().to_string(),
             "the broker does not serve InitProducerId"
         );
+    }
+
+    #[test]
+    fn an_answer_with_more_versions_than_bytes_does_not_decode() {
+        let good = [0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 3, 0, 0, 0, 12];
+        let versions = Versions::decode(&good, 1).expect("one row");
+        assert_eq!(versions.choose(3, "Metadata", (0, 9)), Ok(9));
+        assert!(Versions::decode(&good, 2).is_none());
+        assert!(Versions::decode(&good[..15], 1).is_none());
+        let mut hostile = good;
+        hostile[6..10].copy_from_slice(&i32::MAX.to_be_bytes());
+        assert!(Versions::decode(&hostile, 1).is_none());
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub struct Facts {
     pub durability: String,
     /// Why.
     pub reason: String,
+    /// Why batches would not come back as they were sent, where the topic's settings say that they would not.
+    pub rewrites: Option<String>,
 }
 
 /// Asks for the configuration of the broker and of `topic`. What a broker does not tell is missing, not an error: a
@@ -39,7 +41,21 @@ pub async fn ask(connection: &mut Connection, topic: &str, acks: i16) -> Facts {
         settings,
         durability: durability.into(),
         reason,
+        rewrites: rewrites(&all),
     }
+}
+
+/// Settings under which the broker changes or drops what it stores.
+fn rewrites(settings: &BTreeMap<String, Setting>) -> Option<String> {
+    let fine = [
+        ("message.timestamp.type", "CreateTime"),
+        ("compression.type", "producer"),
+        ("cleanup.policy", "delete"),
+    ];
+    fine.iter().find_map(|(key, fine)| {
+        let said = &settings.get(*key)?.value;
+        (said != fine).then(|| format!("{key}={said}"))
+    })
 }
 
 struct Setting {

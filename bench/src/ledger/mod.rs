@@ -21,13 +21,20 @@ const MAX_NOTES: usize = 12;
 pub struct Ledger {
     partitions: Vec<Mutex<PartitionLedger>>,
     acks: i16,
+    /// Whether others may write to the topic: their batches are none of ours, and no damage.
+    shared: bool,
 }
 
 impl Ledger {
-    /// An empty ledger. With `acks` 0 nothing is acknowledged, and nothing that is missing counts as lost.
-    pub fn new(partitions: usize, acks: i16) -> Ledger {
+    /// An empty ledger. With `acks` 0 nothing is acknowledged, and nothing that is missing counts as lost. In a `shared` topic
+    /// whole batches that nobody here sent are others'.
+    pub fn new(partitions: usize, acks: i16, shared: bool) -> Ledger {
         let partitions = (0..partitions).map(|_| Mutex::default()).collect();
-        Ledger { partitions, acks }
+        Ledger {
+            partitions,
+            acks,
+            shared,
+        }
     }
 
     /// Notes a batch that is about to be sent. False when one that looks exactly alike was sent before: stamp it anew.
@@ -42,7 +49,9 @@ impl Ledger {
 
     /// Notes a batch that was read. `intact`: its checksum holds.
     pub fn found(&self, partition: i32, batch: &Fetched, intact: bool) -> Finding {
-        self.with(partition, Finding::Foreign, |ledger| ledger.found(batch, intact))
+        self.with(partition, Finding::Foreign, |ledger| {
+            ledger.found(batch, intact, self.shared)
+        })
     }
 
     /// Acknowledged records (at acks=0: sent ones) that were not found yet.
@@ -50,6 +59,13 @@ impl Ledger {
         (0..self.partitions.len() as i32)
             .map(|partition| self.with(partition, 0, |ledger| ledger.missing(self.acks)))
             .sum()
+    }
+
+    /// Hands over the due times of batches that no reader found, refused ones excepted; each only once.
+    pub fn take_unread(&self, mut each: impl FnMut(&[u64])) {
+        for partition in 0..self.partitions.len() as i32 {
+            self.with(partition, (), |ledger| ledger.take_unread(&mut each));
+        }
     }
 
     /// The verdict. To be asked when all that can be read was.

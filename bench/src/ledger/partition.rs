@@ -1,7 +1,7 @@
 //! One partition's batches.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use crate::load::batch::{Fetched, Identity};
 use crate::report::model::LedgerResult;
@@ -58,6 +58,8 @@ pub struct PartitionLedger {
     batches: HashMap<Identity, Batch>,
     duplicated: u64,
     corrupt: u64,
+    /// Offsets of batches that were counted as duplicated or corrupt.
+    reported: HashSet<i64>,
     notes: Vec<String>,
 }
 
@@ -83,9 +85,13 @@ impl PartitionLedger {
         }
     }
 
-    pub fn found(&mut self, fetched: &Fetched, intact: bool) -> Finding {
+    pub fn found(&mut self, fetched: &Fetched, intact: bool, shared: bool) -> Finding {
         let batch = self.batches.get_mut(&fetched.identity);
         let Some(batch) = batch.filter(|batch| intact && batch.records == fetched.records) else {
+            // what is read back after it was read is not damaged twice
+            if (intact && shared) || !self.reported.insert(fetched.base_offset) {
+                return Finding::Foreign;
+            }
             self.corrupt += u64::from(fetched.records.max(1));
             let why = if intact {
                 "that nobody sent"
@@ -101,6 +107,7 @@ impl PartitionLedger {
                 Finding::First(batch.times_ns.take())
             }
             Some(at) if at == fetched.base_offset => Finding::Reread,
+            Some(_) if !self.reported.insert(fetched.base_offset) => Finding::Again,
             Some(at) => {
                 self.duplicated += u64::from(batch.records);
                 self.note(format!(
@@ -115,6 +122,15 @@ impl PartitionLedger {
     fn note(&mut self, what: String) {
         if self.notes.len() < super::MAX_NOTES {
             self.notes.push(what);
+        }
+    }
+
+    pub fn take_unread(&mut self, each: &mut impl FnMut(&[u64])) {
+        let unread = |batch: &&mut Batch| batch.found_at.is_none() && batch.outcome != Some(Outcome::Refused);
+        for batch in self.batches.values_mut().filter(unread) {
+            if let Some(times_ns) = batch.times_ns.take() {
+                each(&times_ns);
+            }
         }
     }
 

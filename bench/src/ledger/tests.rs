@@ -21,12 +21,13 @@ fn fetched(identity: Identity, base_offset: i64) -> Fetched {
         records: 10,
         bytes: 1000,
         identity,
+        control: false,
     }
 }
 
 /// Two batches, acknowledged at 0 and 10.
 fn two() -> Ledger {
-    let ledger = Ledger::new(1, -1);
+    let ledger = Ledger::new(1, -1, false);
     assert!(ledger.sent(0, FIRST, sent(0)) && ledger.sent(0, SECOND, sent(1)));
     ledger.outcome(0, FIRST, Outcome::Acknowledged(0));
     ledger.outcome(0, SECOND, Outcome::Acknowledged(10));
@@ -71,7 +72,7 @@ fn a_batch_at_two_offsets_is_a_duplicate_and_one_read_twice_is_not() {
 
 #[test]
 fn batches_in_another_order_than_sent_are_reordered() {
-    let ledger = Ledger::new(1, 1);
+    let ledger = Ledger::new(1, 1, false);
     ledger.sent(0, FIRST, sent(0));
     ledger.sent(0, SECOND, sent(1));
     ledger.outcome(0, FIRST, Outcome::Acknowledged(10));
@@ -106,7 +107,7 @@ fn damage_and_strangers_are_corrupt() {
 
 #[test]
 fn what_was_not_acknowledged_may_be_there_or_not() {
-    let ledger = Ledger::new(1, 1);
+    let ledger = Ledger::new(1, 1, false);
     ledger.sent(0, FIRST, sent(0));
     ledger.sent(0, SECOND, sent(1));
     ledger.outcome(0, FIRST, Outcome::Unknown);
@@ -118,7 +119,7 @@ fn what_was_not_acknowledged_may_be_there_or_not() {
 
 #[test]
 fn without_acknowledgements_loss_is_told_and_allowed() {
-    let ledger = Ledger::new(1, 0);
+    let ledger = Ledger::new(1, 0, false);
     ledger.sent(0, FIRST, sent(0));
     let result = ledger.conclude();
     assert!(
@@ -131,4 +132,42 @@ fn without_acknowledgements_loss_is_told_and_allowed() {
 fn twins_are_refused_before_they_are_sent() {
     let ledger = two();
     assert!(!ledger.sent(0, FIRST, sent(2)));
+}
+
+#[test]
+fn in_a_topic_of_others_whole_batches_of_theirs_are_no_damage() {
+    let ledger = Ledger::new(1, 1, true);
+    assert_eq!(ledger.found(0, &fetched(Identity(99), 0), true), Finding::Foreign);
+    assert!(ledger.conclude().passed);
+    ledger.found(0, &fetched(Identity(98), 10), false);
+    assert!(!ledger.conclude().passed);
+}
+
+#[test]
+fn damage_that_is_read_twice_counts_once() {
+    let ledger = two();
+    for _ in 0..2 {
+        ledger.found(0, &fetched(FIRST, 0), true);
+        ledger.found(0, &fetched(SECOND, 10), false);
+        ledger.found(0, &fetched(FIRST, 20), true);
+    }
+    let result = ledger.conclude();
+    assert_eq!((result.corrupt, result.duplicated), (10, 10));
+}
+
+#[test]
+fn what_no_reader_found_is_handed_over_once() {
+    let ledger = Ledger::new(1, 1, false);
+    let timed = |batch| Sent {
+        times_ns: Some([5, 6].into()),
+        ..sent(batch)
+    };
+    ledger.sent(0, FIRST, timed(0));
+    ledger.sent(0, SECOND, timed(1));
+    ledger.found(0, &fetched(FIRST, 0), true);
+    let mut unread = Vec::new();
+    for _ in 0..2 {
+        ledger.take_unread(|times_ns| unread.extend_from_slice(times_ns));
+    }
+    assert_eq!(unread, [5, 6]);
 }

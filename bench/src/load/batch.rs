@@ -229,6 +229,8 @@ pub struct Fetched {
     pub bytes: usize,
     /// By its header.
     pub identity: Identity,
+    /// Whether it is a transaction's marker and no data (attribute bit 5).
+    pub control: bool,
 }
 
 /// Splits a fetched section into batches. A last one that is cut short (the fetch's limit) ends it. Checksums are checked
@@ -256,6 +258,7 @@ impl<'a> Iterator for Batches<'a> {
             records: int(57).max(0) as u32,
             bytes,
             identity: Identity::new(int(CRC_AT) as u32, long(27)),
+            control: self.0[22] & 0x20 != 0,
         };
         let (batch, rest) = self.0.split_at(bytes);
         self.0 = rest;

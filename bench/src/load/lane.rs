@@ -75,6 +75,8 @@ struct Lane {
     correlation_id: i32,
     /// When the broker last kept the lane from sending.
     blocked_until_ns: u64,
+    /// Whether the broker was what kept the lane from sending when it ended.
+    kept_by_broker: bool,
     /// Due times of what was sent and never answered.
     unanswered: Vec<Box<[u64]>>,
 }
@@ -96,6 +98,7 @@ pub async fn run(thread: Rc<Thread>, spec: LaneSpec, source: Source, session: Se
         frame: Vec::new(),
         correlation_id: 0,
         blocked_until_ns: 0,
+        kept_by_broker: false,
         unanswered: Vec::new(),
     };
     let mut session = Some(session);
@@ -128,6 +131,7 @@ impl Lane {
                 break self.drain(&answers).await;
             }
             if !self.wait_for_room(&answers).await {
+                self.kept_by_broker = true;
                 break match answers.is_lost() {
                     true => End::Lost,
                     false => self.drain(&answers).await,
@@ -135,6 +139,7 @@ impl Lane {
             }
             let now_ns = self.thread.clock.now_ns();
             if now_ns > self.thread.last_send_ns() {
+                self.kept_by_broker = self.blocked_until_ns >= ready_ns;
                 break self.drain(&answers).await;
             }
             let due = self.source.take(now_ns);
@@ -155,9 +160,13 @@ impl Lane {
                 Ok((Ok(()), frame)) => self.frame = frame,
                 Ok((Err(error), _)) => {
                     answers.lost(&error.to_string());
+                    self.kept_by_broker = true;
                     break End::Lost;
                 }
-                Err(_) => break End::Done,
+                Err(_) => {
+                    self.kept_by_broker = true;
+                    break End::Done;
+                }
             }
             answers.sent_without_answer();
             let after_ns = self.thread.clock.now_ns();
@@ -228,6 +237,7 @@ impl Lane {
             if let Ok(session) = Session::open(self.spec.leader, idempotent).await {
                 self.thread.regained();
                 self.blocked_until_ns = self.thread.clock.now_ns();
+                self.kept_by_broker = false;
                 return Some(session);
             }
         }
@@ -344,11 +354,20 @@ impl Lane {
         let window = tally.window();
         let measured = |times: &[u64]| times.iter().filter(|at| window.contains(**at)).count() as u64;
         if self.source.is_open() {
+            let end_to_end = self.thread.shared.end_to_end;
             for (due_ns, records) in self.source.rest(window.end_ns) {
                 if window.contains(due_ns) {
                     tally.schedule.intended += records;
                     tally.schedule.unsent += records;
-                    tally.record(Tag::Ack, now_ns, now_ns.saturating_sub(due_ns), records);
+                    match self.kept_by_broker {
+                        true => tally.schedule.late_by_broker += records,
+                        false => tally.schedule.late_by_client += records,
+                    }
+                    let waited_ns = now_ns.saturating_sub(due_ns);
+                    tally.record(Tag::Ack, now_ns, waited_ns, records);
+                    if end_to_end {
+                        tally.record(Tag::EndToEnd, now_ns, waited_ns, records);
+                    }
                 }
             }
         }

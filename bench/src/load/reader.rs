@@ -249,6 +249,9 @@ impl Reader {
                 continue;
             }
             span.next = fetched.next_offset;
+            if fetched.control {
+                continue;
+            }
             records += u64::from(fetched.records);
             wire_bytes += fetched.bytes as u64;
             self.check(at, &fetched, batch, at_ns);

@@ -1,6 +1,6 @@
 //! Starts the threads of a load, lets all connect before the first record is due, and brings the counts together.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -11,9 +11,9 @@ use super::clock::{Clock, Epoch};
 use super::lane::{self, LaneSpec, Session};
 use super::reader::{self, ReaderSpec};
 use super::schedule::Plan;
-use super::settings::{Rate, Settings, partition_of};
+use super::settings::{Rate, Settings};
 use super::source::{Saturate, Source};
-use super::tally::{Tally, Window};
+use super::tally::{Tag, Tally, Window};
 use super::thread::{Shared, Thread};
 use crate::client::Connection;
 use crate::error::Error;
@@ -58,8 +58,7 @@ struct Seat {
     epoch: Epoch,
     gate: Gate,
     ready: Arc<Mutex<Vec<Result<(), Error>>>>,
-    /// Each with its part of the rate and the slots of its keys.
-    lanes: Vec<(LaneSpec, f64, Arc<[u32]>)>,
+    lanes: Vec<(LaneSpec, f64)>,
     records_per_lane: Option<u64>,
     readers: Vec<ReaderSpec>,
     timed: bool,
@@ -110,6 +109,9 @@ pub fn run(shared: Arc<Shared>, work: Work, watch: &mut dyn Watch) -> Result<Don
             .map_err(|_| Error::failed("a load thread panicked"))?;
         tally.add(joined?);
     }
+    if shared.end_to_end {
+        count_unread(&shared, &mut tally, epoch.now_ns());
+    }
     // work that ends itself ends with its last record, not when its threads were seen to be gone
     let planned_ns = if timed { window.end_ns } else { tally.last_flow_ns };
     let end_ns = planned_ns.min(live.cut_at_ns().unwrap_or(u64::MAX));
@@ -120,6 +122,22 @@ pub fn run(shared: Arc<Shared>, work: Work, watch: &mut dyn Watch) -> Result<Don
         tally,
         seconds: measured_ns as f64 / 1e9,
     })
+}
+
+/// Records that no reader has seen by now have waited until now: left out, a stalled broker would look quick.
+fn count_unread(shared: &Shared, tally: &mut Tally, now_ns: u64) {
+    let Some(ledger) = &shared.ledger else { return };
+    let mut records = 0;
+    ledger.take_unread(|times_ns| {
+        tally.record_since(Tag::EndToEnd, now_ns, times_ns);
+        records += times_ns.len();
+    });
+    if records > 0 {
+        let what = format!(
+            "{records} records were sent and not read when the wait was over; they count with the time they had waited"
+        );
+        tally.event(now_ns, what);
+    }
 }
 
 /// Waits until every thread has connected, or one could not, and lets them go.
@@ -200,16 +218,10 @@ fn seats(
             keep_seconds: work.keep_seconds,
         })
         .collect();
-    let slots = all_key_slots(&shared.settings, &work.lanes);
-    let total: usize = work
-        .lanes
-        .iter()
-        .map(|lane| weight(&shared.settings, lane, &slots))
-        .sum();
+    let total: usize = work.lanes.iter().map(|lane| weight(shared, lane)).sum();
     for (at, lane) in work.lanes.into_iter().enumerate() {
-        let share = weight(&shared.settings, &lane, &slots) as f64 / total.max(1) as f64;
-        let key_slots = slots.get(&lane.partitions).cloned().unwrap_or_default();
-        seats[at % threads].lanes.push((lane, share, key_slots));
+        let share = weight(shared, &lane) as f64 / total.max(1) as f64;
+        seats[at % threads].lanes.push((lane, share));
     }
     for (at, reader) in work.readers.into_iter().enumerate() {
         seats[threads - 1 - at % threads].readers.push(reader);
@@ -218,34 +230,21 @@ fn seats(
 }
 
 /// A lane's part of the rate: its keys, or its partitions.
-fn weight(settings: &Settings, lane: &LaneSpec, slots: &KeySlots) -> usize {
-    match settings.keys {
+fn weight(shared: &Shared, lane: &LaneSpec) -> usize {
+    let keys = |partition: &i32| shared.keys.get(*partition as usize).map_or(0, Vec::len);
+    match shared.settings.keys {
         0 => lane.partitions.len(),
-        _ => slots.get(&lane.partitions).map_or(0, |slots| slots.len()),
+        _ => lane.partitions.iter().map(keys).sum(),
     }
 }
 
-/// The slot of each key, by the partitions of a lane.
-type KeySlots = BTreeMap<Vec<i32>, Arc<[u32]>>;
-
-/// Worked out once for all lanes that write to the same partitions, and before any record is due.
-fn all_key_slots(settings: &Settings, lanes: &[LaneSpec]) -> KeySlots {
-    let mut all = KeySlots::new();
-    for lane in lanes {
-        if !all.contains_key(&lane.partitions) {
-            all.insert(lane.partitions.clone(), key_slots(settings, lane));
-        }
-    }
-    all
-}
-
-fn key_slots(settings: &Settings, lane: &LaneSpec) -> Arc<[u32]> {
-    let slot_of = |number| {
-        let partition = partition_of(&Settings::key(number), settings.partitions);
-        let slot = lane.partitions.binary_search(&partition).ok()?;
-        Some(slot as u32)
-    };
-    (0..settings.keys).filter_map(slot_of).collect()
+/// The slot of each of a lane's keys.
+fn key_slots(shared: &Shared, partitions: &[i32]) -> Arc<[u32]> {
+    let slots = partitions.iter().enumerate().flat_map(|(slot, partition)| {
+        let keys = shared.keys.get(*partition as usize).map_or(0, Vec::len);
+        std::iter::repeat_n(slot as u32, keys)
+    });
+    slots.collect()
 }
 
 impl Seat {
@@ -286,8 +285,13 @@ impl Seat {
             thread.clock.sleep_until(start_ns).await;
         }
         let mut tasks = Vec::new();
-        for ((spec, share, key_slots), session) in self.lanes.iter().cloned().zip(sessions) {
-            let source = self.source(&thread, &spec, share, key_slots, start_ns, window);
+        // lanes to the same partitions have the same keys
+        let mut keys: HashMap<Vec<i32>, Arc<[u32]>> = HashMap::new();
+        for ((spec, share), session) in self.lanes.iter().cloned().zip(sessions) {
+            let slots = keys
+                .entry(spec.partitions.clone())
+                .or_insert_with(|| key_slots(&self.shared, &spec.partitions));
+            let source = self.source(&thread, &spec, Arc::clone(slots), share, start_ns, window);
             tasks.push(tokio_uring::spawn(lane::run(
                 Rc::clone(&thread),
                 spec,
@@ -311,7 +315,7 @@ impl Seat {
 
     async fn connect(&self) -> Result<(Vec<Session>, Vec<Connection>), Error> {
         let mut sessions = Vec::with_capacity(self.lanes.len());
-        for (lane, ..) in &self.lanes {
+        for (lane, _) in &self.lanes {
             sessions.push(Session::open(lane.leader, self.shared.settings.idempotent).await?);
         }
         let mut connections = Vec::with_capacity(self.readers.len());
@@ -334,8 +338,8 @@ impl Seat {
         &self,
         thread: &Thread,
         lane: &LaneSpec,
-        share: f64,
         key_slots: Arc<[u32]>,
+        share: f64,
         start_ns: u64,
         window: Window,
     ) -> Source {

@@ -67,6 +67,21 @@ pub struct Shared {
     pub give_up_ns: u64,
     /// Progress.
     pub live: Arc<Live>,
+    /// The numbers of the keys that go to each partition; empty for records without keys.
+    pub keys: Vec<Vec<u32>>,
+}
+
+/// The numbers of the keys that go to each partition.
+pub fn keys_by_partition(settings: &Settings) -> Vec<Vec<u32>> {
+    if settings.keys == 0 {
+        return Vec::new();
+    }
+    let mut keys = vec![Vec::new(); settings.partitions.max(1) as usize];
+    for number in 0..settings.keys {
+        let partition = partition_of(&Settings::key(number), settings.partitions);
+        keys[partition as usize].push(number as u32);
+    }
+    keys
 }
 
 /// One thread's part.
@@ -101,9 +116,11 @@ impl Thread {
         let which = if settings.keys == 0 { 0 } else { partition };
         let mut templates = self.templates.borrow_mut();
         let template = templates.entry(which).or_insert_with(|| {
-            let keys: Vec<Vec<u8>> = (0..settings.keys)
-                .map(Settings::key)
-                .filter(|key| partition_of(key, settings.partitions) == partition)
+            let numbers = self.shared.keys.get(partition as usize);
+            let numbers = numbers.map_or(&[][..], |numbers| numbers.as_slice());
+            let keys: Vec<Vec<u8>> = numbers
+                .iter()
+                .map(|number| Settings::key(*number as usize))
                 .collect();
             let mut text = Text::new(self.seed << 32 | u64::from(which as u32) << 1 | 1);
             Template::new(

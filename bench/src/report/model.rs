@@ -218,9 +218,10 @@ pub struct Heat {
 pub struct Schedule {
     /// Records the schedule had.
     pub intended: u64,
-    /// Records sent more than 1 ms after they were due because the client itself was late (a free slot, a late thread).
+    /// Records sent more than 1 ms after they were due, or never, because the client itself was late (a free slot, a late thread).
     pub late_by_client: u64,
-    /// Records sent more than 1 ms after they were due because `--in-flight` requests were unanswered or the socket was full.
+    /// Records sent more than 1 ms after they were due, or never, because `--in-flight` requests were unanswered, the socket was full or
+    /// the connection was gone.
     pub late_by_broker: u64,
     /// Records never sent: still waiting when the measurement ended. Each counts in the distributions with the time it had waited.
     pub unsent: u64,

@@ -25,11 +25,19 @@ fn rows(a: &Side, b: &Side) -> Vec<Ratio> {
     shared.iter().flat_map(of_step).collect()
 }
 
+/// The figures worth a ratio: while records are written, a fetch mostly waits for the next of them.
+fn compared(step: &Step) -> Vec<Figure> {
+    let waits = step.latencies.contains_key("end_to_end");
+    let mut all = figures(step);
+    all.retain(|figure| !(waits && figure.key.starts_with("fetch")));
+    all
+}
+
 /// A side's figures of one step, with the round.
 type Rounds = Vec<(u32, Vec<Figure>)>;
 
 fn by_round(side: &Side, label: &str) -> Rounds {
-    let step_of = |steps: &[Step]| steps.iter().find(|step| step.label == label).map(figures);
+    let step_of = |steps: &[Step]| steps.iter().find(|step| step.label == label).map(compared);
     side.runs
         .iter()
         .filter_map(|run| Some((run.round, step_of(&run.steps)?)))

@@ -32,7 +32,7 @@ pub fn run(context: &mut Context<'_>, steps: &mut Vec<Step>) -> Result<(), Error
     let mut step = measure(context, &stage, &settings, part)?;
     step.ledger = verify(context, &stage, &settings);
     steps.push(step);
-    stage.close(&context.target);
+    stage.close();
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use crate::load::reader::ReaderSpec;
 use crate::load::run::{Done, Work, run};
 use crate::load::settings::{Rate, Settings};
 use crate::load::tally::{Stream, Tally};
-use crate::load::thread::{Live, Shared};
+use crate::load::thread::{Live, Shared, keys_by_partition};
 use crate::report::model::{Event, ProcessUse, Step};
 
 /// How the event begins of work that was not brought to its end because nothing moved.
@@ -116,6 +116,7 @@ pub fn measure(
         end_to_end: part.end_to_end,
         give_up_ns: (settings.drain_seconds * 1e9) as u64,
         live: Arc::new(Live::default()),
+        keys: keys_by_partition(settings),
     });
     let writes = !part.lanes.is_empty();
     let work = Work {

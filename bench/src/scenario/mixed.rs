@@ -39,6 +39,6 @@ pub fn run(context: &mut Context<'_>, steps: &mut Vec<Step>) -> Result<(), Error
         }
         steps.push(step);
     }
-    stage.close(&context.target);
+    stage.close();
     Ok(())
 }

@@ -75,7 +75,10 @@ impl Watch for Observer<'_> {
     fn look(&mut self, at_s: f64, shared: &Shared) -> bool {
         if !self.marked && at_s >= 0.0 {
             self.marked = true;
-            self.samplers().for_each(ProcessSampler::mark);
+            // work without a clock may be half done when it is first looked at: it counts from before it began
+            if self.seconds.is_some() {
+                self.samplers().for_each(ProcessSampler::mark);
+            }
         }
         if self.marked && at_s >= self.next_sample_s {
             self.next_sample_s += 1.0;

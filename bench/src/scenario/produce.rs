@@ -16,7 +16,7 @@ pub fn run(context: &mut Context<'_>, steps: &mut Vec<Step>) -> Result<(), Error
     let stage = Stage::open(context, &mut settings, context.stated_partitions)?;
     let step = produce(context, &stage, &settings, label(&settings), 0.0);
     steps.push(step?);
-    stage.close(&context.target);
+    stage.close();
     Ok(())
 }
 
@@ -35,7 +35,7 @@ pub fn tail(context: &mut Context<'_>, steps: &mut Vec<Step>) -> Result<(), Erro
     let mut step = measure(context, &stage, &settings, part)?;
     step.ledger = verify(context, &stage, &settings);
     steps.push(step);
-    stage.close(&context.target);
+    stage.close();
     Ok(())
 }
 

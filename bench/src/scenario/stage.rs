@@ -5,14 +5,15 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Context, Target};
+use super::Context;
 use crate::client::{Topic, admin, facts};
 use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::load::lane::LaneSpec;
 use crate::load::reader::{ReaderSpec, Span};
-use crate::load::settings::{Settings, partition_of};
+use crate::load::settings::Settings;
 use crate::load::tally::Stream;
+use crate::load::thread::keys_by_partition;
 
 /// What the leaders of a new topic may take to know of it.
 const LEADERS_LIMIT: Duration = Duration::from_secs(30);
@@ -33,8 +34,28 @@ pub struct Stage {
     pub ledger: Option<Arc<Ledger>>,
     /// How long creating it took, until all leaders were known; `None` for a topic that was there.
     pub created_ms: Option<f64>,
+    own: Option<Own>,
     /// Number of the next lane: lanes of a later load are producers of their own in the ledger.
     next_lane: Cell<u32>,
+}
+
+/// A topic that we made, and that is removed when nobody needs it any more, also after an error.
+struct Own {
+    bootstrap: String,
+    name: String,
+}
+
+impl Own {
+    async fn remove(self) -> Result<(), Error> {
+        let mut connection = admin::bootstrap(&self.bootstrap).await?;
+        admin::delete_topic(&mut connection, &self.name).await
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.remove();
+    }
 }
 
 impl Stage {
@@ -58,8 +79,12 @@ impl Stage {
                 None => {
                     let name = format!("ringlog-bench-{:08x}", random());
                     admin::create_topic(&mut connection, &name, partitions).await?;
-                    let topic = admin::wait_for_leaders(&mut connection, &name, partitions as usize).await?;
-                    (topic, Some(begun.elapsed().as_secs_f64() * 1e3))
+                    let led = admin::wait_for_leaders(&mut connection, &name, partitions as usize).await;
+                    if led.is_err() {
+                        // the topic exists, and nobody would remove it
+                        let _ = admin::delete_topic(&mut connection, &name).await;
+                    }
+                    (led?, Some(begun.elapsed().as_secs_f64() * 1e3))
                 }
                 Some(name) => {
                     let topic = admin::describe(&mut connection, name).await?.ok_or_else(|| {
@@ -81,48 +106,54 @@ impl Stage {
                 topic.name
             )));
         }
+        if let Some(setting) = facts.rewrites.as_ref().filter(|_| created_ms.is_none()) {
+            return Err(Error::failed(format!(
+                "topic {} has {setting}: its batches would not come back as they were sent, and the ledger could not tell them",
+                topic.name
+            )));
+        }
         settings.partitions = topic.partitions.len() as i32;
+        let own = created_ms.map(|_| Own {
+            bootstrap: context.target.bootstrap.clone(),
+            name: topic.name.clone(),
+        });
         context.target.facts.get_or_insert(facts);
         let ledger = context
             .target
             .keeps_records
-            .then(|| Arc::new(Ledger::new(topic.partitions.len(), acks)));
+            .then(|| Arc::new(Ledger::new(topic.partitions.len(), acks, created_ms.is_none())));
         Ok(Stage {
             topic,
             starts,
             ledger,
             created_ms,
+            own,
             next_lane: Cell::new(0),
         })
     }
 
     /// Removes the topic if it is ours; returns how long the broker took. A broker that is gone keeps it.
-    pub fn close(self, target: &Target) -> Option<f64> {
-        self.created_ms?;
-        let bootstrap = target.bootstrap.clone();
+    pub fn close(mut self) -> Option<f64> {
+        self.remove()
+    }
+
+    fn remove(&mut self) -> Option<f64> {
+        let own = self.own.take()?;
         let begun = Instant::now();
-        let removed = talk(async move {
-            let mut connection = admin::bootstrap(&bootstrap).await?;
-            admin::delete_topic(&mut connection, &self.topic.name).await
-        });
-        removed.ok().map(|()| begun.elapsed().as_secs_f64() * 1e3)
+        talk(own.remove())
+            .ok()
+            .map(|()| begun.elapsed().as_secs_f64() * 1e3)
     }
 
     /// One lane a producer and broker, none of them numbered as another one of this stage.
     pub fn lanes(&self, settings: &Settings) -> Vec<LaneSpec> {
-        let mut has_key = vec![settings.keys == 0; settings.partitions as usize];
-        for number in 0..settings.keys {
-            has_key[partition_of(&Settings::key(number), settings.partitions) as usize] = true;
-        }
+        let keys = keys_by_partition(settings);
+        let has_key = |partition: &i32| keys.get(*partition as usize).is_none_or(|keys| !keys.is_empty());
         let leaders = self.topic.by_leader();
         let mut lanes = Vec::new();
         for _ in 0..settings.producers {
             for (leader, partitions) in &leaders {
-                let partitions: Vec<i32> = partitions
-                    .iter()
-                    .copied()
-                    .filter(|at| has_key[*at as usize])
-                    .collect();
+                let partitions: Vec<i32> = partitions.iter().copied().filter(has_key).collect();
                 if !partitions.is_empty() {
                     lanes.push(LaneSpec {
                         id: self.next_lane.replace(self.next_lane.get() + 1),

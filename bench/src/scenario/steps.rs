@@ -55,7 +55,7 @@ fn step(
     let plural = if count == 1 { "" } else { "s" };
     let label = format!("{} {noun}{plural}", whole(count as f64));
     let step = produce(context, &stage, &settings, label, count as f64);
-    let removed_ms = stage.close(&context.target);
+    let removed_ms = stage.close();
     let mut step = step?;
     if let Some(removed_ms) = removed_ms {
         step.figures.insert("delete_topic_ms".into(), removed_ms);

@@ -32,7 +32,7 @@ pub fn run(context: &mut Context<'_>, steps: &mut Vec<Step>) -> Result<(), Error
         let stage = Stage::open(context, &mut settings, false)?;
         let label = format!("{}/s", whole(rate));
         let step = produce(context, &stage, &settings, label, rate);
-        stage.close(&context.target);
+        stage.close();
         let step = step?;
         let good = is_good(&step, rate, limit_us);
         steps.push(step);

@@ -92,8 +92,16 @@ impl Sink {
     /// [`Error::Usage`] for no threads, a fault that needs [`Keep::Everything`], or one that happens every 0th batch;
     /// [`Error::Failed`] when the kernel refuses a socket, a thread or a ring.
     pub fn start(config: SinkConfig) -> Result<Sink, Error> {
+        Sink::start_on(0, config)
+    }
+
+    /// Starts listening on `port` of 127.0.0.1; 0 for a free one.
+    ///
+    /// # Errors
+    /// As [`Sink::start`], and a port that is taken.
+    pub fn start_on(port: u16, config: SinkConfig) -> Result<Sink, Error> {
         check(&config)?;
-        let listeners = listeners(config.threads)?;
+        let listeners = listeners(port, config.threads)?;
         let address = listeners[0].local_addr().map_err(|e| failed("its address", &e))?;
         let clock = Clock::start().map_err(|e| failed("a thread", &e))?;
         let shared = Arc::new(Shared {
@@ -207,8 +215,8 @@ fn check(config: &SinkConfig) -> Result<(), Error> {
 }
 
 /// One listener a thread, all on the port that the first was given; the kernel spreads connections over them.
-fn listeners(threads: usize) -> Result<Vec<TcpListener>, Error> {
-    let mut address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+fn listeners(port: u16, threads: usize) -> Result<Vec<TcpListener>, Error> {
+    let mut address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut listeners = Vec::with_capacity(threads);
     for _ in 0..threads {
         let listener = listener(address).map_err(|e| failed("a listening socket", &e))?;
