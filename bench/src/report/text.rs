@@ -58,18 +58,20 @@ fn failures(page: &mut Page, report: &Report) {
             .iter()
             .flat_map(|run| run.steps.iter().map(move |step| (run, step)))
         {
+            // a sink has acknowledged nothing that could be read back
             let Some(ledger) = step
                 .ledger
                 .as_ref()
-                .filter(|ledger| ledger.checked && !ledger.passed)
+                .filter(|ledger| !ledger.passed && (ledger.checked || ledger.acknowledged > 0))
             else {
                 continue;
             };
             let place = format!("{}, round {}, {}", side.name, run.round, step.label);
-            page.line(
-                Style::Bad,
-                &format!("LEDGER FAILED  {place}: {}", ledger_counts(ledger)),
-            );
+            let verdict = match ledger.checked {
+                true => format!("LEDGER FAILED  {place}: {}", ledger_counts(ledger)),
+                false => format!("NOT READ BACK  {place}"),
+            };
+            page.line(Style::Bad, &verdict);
             ledger
                 .notes
                 .iter()
