@@ -129,7 +129,7 @@ impl Schedule {
     }
 
     /// All that was not taken and is due before `end_ns`: due times, each with how many records are meant. Records are told one by one up to
-    /// [`MAX_REST`]; of more, neighbours go together under the first one's due time, so that a rate nobody can reach costs no memory.
+    /// a quarter of a million; of more, neighbours go together under the first one's due time, so that a rate nobody can reach costs no memory.
     pub fn rest(mut self, end_ns: u64) -> Vec<(u64, u64)> {
         self.plan.end_ns = self.plan.end_ns.min(end_ns);
         self.pending.retain(|(due, _)| *due < end_ns);
