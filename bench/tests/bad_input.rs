@@ -212,8 +212,9 @@ fn an_interrupt_ends_a_run_early_with_its_report() {
             // a lane that sleeps for seconds until its next record is woken too
             let records = if line.contains("0.2 ") { 1 } else { 500 };
             let ended = disturb(broker(None), &line, records, interrupt);
-            let ledger = ended.passed().ledger();
-            assert_eq!(ledger.lost, 0, "{ended}");
+            assert_eq!(ended.code, Some(1), "{ended}");
+            let ledger = ended.ledger();
+            assert!(ledger.passed && ledger.lost == 0, "{ended}");
             let report = ended.report();
             assert!(
                 report

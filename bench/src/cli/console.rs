@@ -32,6 +32,8 @@ pub struct Terminal {
     begun: Instant,
     /// What runs now, before the step's own label: `round 1 of 2, kafka: `.
     pub heading: String,
+    /// What tells this side's and round's distributions from others' in the `.hlog`: `kafka.1.`.
+    pub tag_prefix: String,
     load: Load,
 }
 
@@ -60,6 +62,7 @@ impl Terminal {
             hlog: output.hlog.as_deref().map(open_hlog).transpose()?,
             begun: now,
             heading: String::new(),
+            tag_prefix: String::new(),
             load: Load {
                 begun: now,
                 begun_at_s: None,
@@ -175,7 +178,7 @@ impl Console for Terminal {
 
     fn seconds(&mut self, label: &str, tally: &Tally) -> Result<(), Error> {
         let Some(log) = &mut self.hlog else { return Ok(()) };
-        let prefix: String = label
+        let prefix: String = format!("{}{label}", self.tag_prefix)
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
             .collect();

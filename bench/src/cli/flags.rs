@@ -146,7 +146,8 @@ pub struct ScenarioFlags {
     /// restart: command that runs the broker in the foreground; {port} and {dir} are filled in [default: ringlog serve]
     #[arg(long, value_name = "CMD")]
     pub start: Option<String>,
-    /// Also run the load against a listener of our own that stores nothing: the client's and the network's ceiling
+    /// Run the load against a listener of our own that stores nothing: the client's and the network's ceiling. With --bootstrap the broker
+    /// too, after it, in one report
     #[arg(long)]
     pub sink: bool,
     /// Directory whose disk is measured, and where versus and restart keep their brokers' data [default: ./ringlog-bench-data]
@@ -359,6 +360,10 @@ impl Flags {
         )?;
         only(self.bootstrap.is_some(), "--bootstrap", &ALL_BUT_RESTART)?;
         only(self.topic.is_some(), "--topic", &[Produce, Tail, Small])?;
+        // these end with their work
+        let clocked = [Produce, Tail, Mixed, Sweep, Partitions, Connections, Small];
+        only(self.seconds.is_some(), "--seconds", &clocked)?;
+        only(self.warmup_seconds.is_some(), "--warmup-seconds", &clocked)?;
         let rated = [Produce, Tail, Mixed, Sweep, Partitions, Connections, Small];
         only(self.rate.is_some(), "--rate", &rated)?;
         if scenario == Sweep && self.rate == Some(Rate::Max) {

@@ -16,8 +16,8 @@ use flags::Flags;
 
 /// Load on any broker that speaks Kafka's wire protocol: open-loop, every acknowledged record read back, one picture.
 ///
-/// Exit code: 0 when all was measured and the ledger holds; 1 when a broker could not be reached, a record was lost or a rule of
-/// compare failed; 2 for options that make no sense.
+/// Exit code: 0 when all was measured and the ledger holds; 1 when a broker could not be reached, a record was lost, the run was
+/// interrupted, or a rule of compare failed; 2 for options that make no sense.
 #[derive(Parser, Debug)]
 #[command(name = "ringlog-bench", version, max_term_width = 120)]
 struct Cli {
@@ -47,6 +47,8 @@ enum Command {
     Restart(Box<Flags>),
     /// Two brokers in turn under the same load, A B A B, and their ratio with its spread
     Versus(Box<versus::VersusFlags>),
+    /// Show a report again: its summary, and its page with --html
+    Report(compare::ReportFlags),
     /// A listener that reads, answers and stores nothing: what --sink measures against
     Sink(sink::SinkFlags),
     /// Compare two reports, for CI
@@ -82,6 +84,7 @@ fn run(command: Command) -> Result<bool, Error> {
         Command::Small(flags) => (Scenario::Small, flags),
         Command::Restart(flags) => (Scenario::Restart, flags),
         Command::Versus(flags) => return versus::run(&flags),
+        Command::Report(flags) => return compare::show(&flags),
         Command::Sink(flags) => return sink::run(&flags),
         Command::Compare(flags) => return compare::run(&flags),
     };

@@ -6,12 +6,13 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::console::Terminal;
-use super::flags::{Flags, Output};
+use super::flags::{Flags, Output, Pid};
 use super::limits::raise_descriptors;
 use super::sink::{self, SINK};
 use crate::error::Error;
 use crate::launch::Running;
 use crate::load::settings::{Rate, Settings};
+use crate::measure::process::ProcessSampler;
 use crate::measure::{disk, machine};
 use crate::report::model::{FORMAT, Report, Run, Side};
 use crate::report::{ratios, text, write_html, write_json};
@@ -26,6 +27,9 @@ const SHORT_SECONDS: f64 = 5.0;
 pub fn run(scenario: Scenario, flags: &Flags) -> Result<bool, Error> {
     let settings = flags.settings(scenario)?;
     flags.output.check()?;
+    if let Pid::Of(pid) = flags.pid {
+        ProcessSampler::start(pid).map_err(|e| Error::usage(format!("--pid {pid}: {e}")))?;
+    }
     raise_descriptors();
     let mut terminal = Terminal::open(&flags.output)?;
     let made = !flags.dir().exists();
@@ -47,7 +51,12 @@ pub fn run(scenario: Scenario, flags: &Flags) -> Result<bool, Error> {
     let mut report = begin(scenario, &settings);
     measure_disk(&mut report, &flags.dir(), &mut terminal);
     let mut held = true;
+    let several = targets.len() > 1;
     for target in targets {
+        if several {
+            terminal.tag_prefix = format!("{}.", target.name);
+            terminal.heading = format!("{}: ", target.name);
+        }
         let (side, outcome) = side(scenario, &settings, flags, target, 1, &mut terminal);
         let measured = side.runs.iter().any(|run| !run.steps.is_empty());
         held &= absorb(&mut report, side, &settings);
@@ -61,6 +70,7 @@ pub fn run(scenario: Scenario, flags: &Flags) -> Result<bool, Error> {
             }
         }
         if terminal.interrupted() {
+            held = false;
             report
                 .warnings
                 .push("interrupted: the figures are of the time until then".into());
@@ -131,7 +141,14 @@ pub fn begin(scenario: Scenario, settings: &Settings) -> Report {
         machine: machine::machine(),
         ..Report::default()
     };
-    if settings.seconds < SHORT_SECONDS {
+    let clocked = !matches!(scenario, Scenario::Consume | Scenario::Restart);
+    if !clocked {
+        // they end with their work
+        for flag in ["rate", "arrivals", "seconds", "warmup-seconds"] {
+            report.load.remove(flag);
+        }
+    }
+    if clocked && settings.seconds < SHORT_SECONDS {
         let warning = format!(
             "{} s are short: the highest percentiles rest on few records",
             settings.seconds
@@ -171,6 +188,9 @@ pub fn finish(report: &mut Report, output: &Output, terminal: &mut Terminal) -> 
     }
     if let Some(path) = &output.html {
         write_html(path, report)?;
+    }
+    for path in [&output.json, &output.html, &output.hlog].into_iter().flatten() {
+        terminal.say(&format!("wrote {}", path.display()));
     }
     Ok(())
 }

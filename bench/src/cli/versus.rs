@@ -61,6 +61,7 @@ pub fn run(versus: &VersusFlags) -> Result<bool, Error> {
     let mut held = true;
     'rounds: for round in 1..=versus.rounds {
         for launch in &launches {
+            terminal.tag_prefix = format!("{}.{round}.", launch.name);
             terminal.heading = format!("round {round} of {}, {}: ", versus.rounds, launch.name);
             let outcome = one(versus, &settings, launch, round, &mut report, &mut terminal);
             match outcome {
@@ -74,6 +75,7 @@ pub fn run(versus: &VersusFlags) -> Result<bool, Error> {
                 }
             }
             if terminal.interrupted() {
+                held = false;
                 report
                     .warnings
                     .push("interrupted: later rounds are missing".into());

@@ -56,7 +56,7 @@ pub async fn bootstrap(list: &str) -> Result<Connection, Error> {
 pub fn resolve(host_port: &str) -> Result<SocketAddr, Error> {
     let addresses: Vec<SocketAddr> = host_port
         .to_socket_addrs()
-        .map_err(|e| Error::failed(format!("{host_port}: {e}")))?
+        .map_err(|e| Error::failed(format!("{host_port} is no HOST:PORT that can be resolved: {e}")))?
         .collect();
     addresses
         .iter()

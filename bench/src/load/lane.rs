@@ -107,6 +107,9 @@ pub async fn run(thread: Rc<Thread>, spec: LaneSpec, source: Source, session: Se
             break;
         }
         session = lane.reconnect().await;
+        if session.is_some() {
+            lane.count_unanswered();
+        }
     }
     lane.conclude();
 }
@@ -346,34 +349,40 @@ impl Lane {
         }
     }
 
-    /// Counts what was never sent or answered, with the time it had waited at the end.
-    fn conclude(self) {
-        self.thread.was_cut();
+    /// Counts what was sent and never answered, with the time it has waited: until now nobody could have sent it again.
+    fn count_unanswered(&mut self) {
         let now_ns = self.thread.clock.now_ns();
         let mut tally = self.thread.tally.borrow_mut();
         let window = tally.window();
-        let measured = |times: &[u64]| times.iter().filter(|at| window.contains(**at)).count() as u64;
-        if self.source.is_open() {
-            let end_to_end = self.thread.shared.end_to_end;
-            for (due_ns, records) in self.source.rest(window.end_ns) {
-                if window.contains(due_ns) {
-                    tally.schedule.intended += records;
-                    tally.schedule.unsent += records;
-                    match self.kept_by_broker {
-                        true => tally.schedule.late_by_broker += records,
-                        false => tally.schedule.late_by_client += records,
-                    }
-                    let waited_ns = now_ns.saturating_sub(due_ns);
-                    tally.record(Tag::Ack, now_ns, waited_ns, records);
-                    if end_to_end {
-                        tally.record(Tag::EndToEnd, now_ns, waited_ns, records);
-                    }
-                }
-            }
+        for times_ns in self.unanswered.drain(..) {
+            tally.schedule.unanswered += times_ns.iter().filter(|at| window.contains(**at)).count() as u64;
+            tally.record_since(Tag::Ack, now_ns, &times_ns);
         }
-        for times_ns in &self.unanswered {
-            tally.schedule.unanswered += measured(times_ns);
-            tally.record_since(Tag::Ack, now_ns, times_ns);
+    }
+
+    /// Counts what was never sent or answered, with the time it had waited at the end.
+    fn conclude(mut self) {
+        self.thread.was_cut();
+        self.count_unanswered();
+        let now_ns = self.thread.clock.now_ns();
+        let mut tally = self.thread.tally.borrow_mut();
+        let window = tally.window();
+        let rest = match self.source.is_open() {
+            true => self.source.rest(window.end_ns),
+            false => Vec::new(),
+        };
+        for (due_ns, records) in rest.into_iter().filter(|(due_ns, _)| window.contains(*due_ns)) {
+            tally.schedule.intended += records;
+            tally.schedule.unsent += records;
+            match self.kept_by_broker {
+                true => tally.schedule.late_by_broker += records,
+                false => tally.schedule.late_by_client += records,
+            }
+            let waited_ns = now_ns.saturating_sub(due_ns);
+            tally.record(Tag::Ack, now_ns, waited_ns, records);
+            if self.thread.shared.end_to_end {
+                tally.record(Tag::EndToEnd, now_ns, waited_ns, records);
+            }
         }
         self.thread.shared.live.busy_lanes.fetch_sub(1, Ordering::Relaxed);
     }

@@ -115,6 +115,9 @@ pub fn run(shared: Arc<Shared>, work: Work, watch: &mut dyn Watch) -> Result<Don
     // work that ends itself ends with its last record, not when its threads were seen to be gone
     let planned_ns = if timed { window.end_ns } else { tally.last_flow_ns };
     let end_ns = planned_ns.min(live.cut_at_ns().unwrap_or(u64::MAX));
+    if live.cut_at_ns().is_some_and(|cut_ns| cut_ns <= window.start_ns) {
+        return Err(Error::failed("interrupted before anything was measured"));
+    }
     // at least something, for rates divide by it
     let measured_ns = end_ns.saturating_sub(window.start_ns).max(1000);
     tally.events.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));

@@ -232,7 +232,7 @@ fn unknown_figure(rule: &Rule, base: &Report, new: &Report, rows: &[Row]) -> Res
             known.push(&row.key);
         }
     }
-    Ok(Error::failed(format!(
+    Ok(Error::usage(format!(
         "{who} the figure {key:?} of the rule {rule}; both have {}",
         known.join(", ")
     )))

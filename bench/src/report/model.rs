@@ -307,7 +307,7 @@ pub struct Ratio {
     pub a: Spread,
     /// Over B's rounds.
     pub b: Spread,
-    /// B over A, paired by round.
+    /// B over A: of the medians, and the range over the rounds, paired.
     pub ratio: Spread,
 }
 

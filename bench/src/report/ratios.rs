@@ -65,14 +65,20 @@ fn row(figure: &Figure, a: &Rounds, b: &Rounds, step: &str) -> Option<Ratio> {
     });
     let paired: Vec<f64> = paired.collect();
     let only = |values: &[(u32, f64)]| values.iter().map(|value| value.1).collect::<Vec<_>>();
+    let (a, b) = (spread(&only(&of_a))?, spread(&only(&of_b))?);
+    let mut ratio = spread(&paired)?;
+    // the columns beside it must give it: a mean of ratios may point the other way
+    ratio.median = b.median / a.median;
+    ratio.min = ratio.min.min(ratio.median);
+    ratio.max = ratio.max.max(ratio.median);
     Some(Ratio {
         figure: figure.name.clone(),
         step: step.to_owned(),
         unit: figure.unit.to_owned(),
         lower_is_better: figure.lower_is_better,
-        a: spread(&only(&of_a))?,
-        b: spread(&only(&of_b))?,
-        ratio: spread(&paired)?,
+        a,
+        b,
+        ratio,
     })
 }
 
@@ -135,7 +141,7 @@ mod tests {
         assert_eq!(
             row.ratio,
             Spread {
-                median: 1.75,
+                median: 2.0,
                 min: 0.5,
                 max: 3.0
             }

@@ -18,6 +18,9 @@ pub fn run(context: &mut Context<'_>, steps: &mut Vec<Step>) -> Result<(), Error
     fill(context, &stage, &settings, mib)?;
     let filled = stage.ends()?;
     for (label, x, cold) in [("alone", 0.0, false), ("with a cold reader", 1.0, true)] {
+        if context.console.interrupted() {
+            break;
+        }
         let now = stage.ends()?;
         let mut readers = stage.readers(settings.consumers, &now, None, Some(Stream::Consumed), true);
         if cold {

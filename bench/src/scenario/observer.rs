@@ -59,8 +59,10 @@ impl<'a> Observer<'a> {
         if let Some(sampler) = self.client.take() {
             self.client_use = Some(sampler.finish(None));
         }
-        if let Some(sampler) = self.broker.take() {
-            self.broker_use = Some(sampler.finish(None));
+        if let Some(mut sampler) = self.broker.take() {
+            sampler.sample();
+            // of a process that ended nothing is known but what it used until some moment before
+            self.broker_use = sampler.is_alive().then(|| sampler.finish(None));
         }
     }
 

@@ -113,15 +113,15 @@ function ratioCard(label) {
   const [a, b] = report.sides.map((side) => side.name);
   const reach = Math.max(1, ...rows.flatMap((row) => [row.ratio.min, row.ratio.max]).filter((n) => n > 0).map((n) => Math.abs(Math.log2(n))));
   const spread = (s, write) => [el("span", { class: "value" }, write(s.median)), write(s.min) !== write(s.max) && el("small", null, `${write(s.min)} – ${write(s.max)}`)];
+  const rounds = Math.max(...report.sides.map((side) => side.runs.length));
   const body = rows.map((row) => {
     const value = (n) => withUnit(n, row.unit), m = row.ratio.median;
-    const verdict = m > 0.99 && m < 1.01 ? "same" : (m < 1) === row.lower_is_better ? "better" : "worse";
+    const verdict = m > 0.99 && m < 1.01 ? "same" : rounds < 2 || (row.ratio.min < 1 && row.ratio.max > 1) ? "open" : (m < 1) === row.lower_is_better ? "better" : "worse";
     const factor = Math.max(m, 1 / m);
     const factored = Number.isFinite(factor) && factor >= 1.05 ? ` ${digits(factor)}×` : "";
-    const word = verdict === "same" ? "≈ same" : [verdict === "better" ? "▲" : "▼", el("span", null, ` B ${verdict}`), factored];
+    const word = verdict === "same" ? "≈ same" : verdict === "open" ? (rounds < 2 ? "one round" : "not told apart") : [verdict === "better" ? "▲" : "▼", el("span", null, ` B ${verdict}`), factored];
     return [row.figure, spread(row.a, value), spread(row.b, value), spread(row.ratio, (n) => `${digits(n)}×`), ratioBar(row.ratio, verdict, reach), el("span", { class: `verdict ${verdict}` }, word)];
   });
-  const rounds = Math.max(...report.sides.map((side) => side.runs.length));
-  return card(`${b} against ${a}`, `B over A, median and range of ${rounds} round${rounds > 1 ? "s" : ""}, paired by round. The bar's middle line is 1; each side of it is logarithmic.`,
+  return card(`${b} against ${a}`, `B over A: of the medians, and the range over ${rounds} round${rounds > 1 ? "s" : ""}, paired. The bar's middle line is 1; each side of it is logarithmic.`,
     table(["figure", sideName(0), sideName(1), "B / A", "", ""], body, "figures ratios"));
 }

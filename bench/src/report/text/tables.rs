@@ -123,8 +123,11 @@ pub(super) fn ratio_table(report: &Report) -> Table {
 }
 
 fn ratio_cells(row: &Ratio) -> Vec<String> {
+    let one_round = row.ratio.min == row.ratio.max;
     let word = match row.ratio.median {
         ratio if (0.99..=1.01).contains(&ratio) => "same",
+        _ if one_round => "one round",
+        _ if row.ratio.min < 1.0 && row.ratio.max > 1.0 => "not told apart",
         ratio if (ratio < 1.0) == row.lower_is_better => "B better",
         _ => "A better",
     };
