@@ -215,6 +215,7 @@ fn nothing_acknowledged_is_lost_when_the_power_goes() {
         disk.cut(loss);
         broker.restart();
         ledger.check(broker.bootstrap(), true);
+        // Those that nothing was acknowledged in are there as well.
         for topic in &topics {
             for partition in 0..PARTITIONS {
                 watermarks(broker.bootstrap(), topic, partition);
@@ -447,6 +448,29 @@ fn with_written_a_cut_loses_the_end_and_damages_nothing() {
         }
     }
     assert!(lost > 0, "a cut that loses nothing shows nothing");
+}
+
+/// A large commit carries RWF_DSYNC, which speaks for its own write alone: the journal's frames before it, only written, were
+/// lost, and with them whatever came behind.
+#[test]
+fn a_synced_record_behind_written_ones_is_not_lost() {
+    let Some(mut disk) = Disk::new() else { return };
+    let mut broker = start(&disk, &[]);
+    let fast = create(&broker, "written", PARTITIONS, &[WRITTEN]);
+    let safe = create(&broker, "synced", PARTITIONS, &[]);
+    let producer = Producer::new(broker.bootstrap(), &[]);
+    let mut ledger = Ledger::new();
+    for partition in 0..PARTITIONS {
+        for other in 0..PARTITIONS {
+            producer.send_all(&fast, other, &[Outgoing::value("may be lost")]);
+        }
+        let large = Outgoing::value(Random::new(partition as u64 + 1).bytes(200_000));
+        ledger.enter(producer.send_all(&safe, partition, &[large]));
+    }
+    broker.kill();
+    disk.cut(Loss::everything());
+    broker.restart();
+    ledger.check(broker.bootstrap(), true);
 }
 
 /// Checks that what is left of a partition is what was sent, at the offsets that were promised, without a hole; gives how many
