@@ -280,7 +280,7 @@ fn the_power_goes_again_during_recovery() {
         ledger.enter(acknowledged);
         disk.cut(loss(&mut random));
         for _ in 0..3 {
-            let changes = 1 + random.below(150) as u64;
+            let changes = 1 + random.below(400) as u64;
             disk.power_off_after(changes);
             let outcome = broker.try_restart();
             println!("  again after {changes} changes: started {}", outcome.is_ok());
