@@ -25,7 +25,7 @@ const SMALL_JOURNAL: (&str, &str) = ("ringlog.journal.bytes", "4194304");
 /// What a load may have on its way: a client whose broker is gone must not block for long.
 const ON_THE_WAY: usize = 500;
 /// How long a load goes on when the power does not go by itself.
-const LOAD_TIME: Duration = Duration::from_secs(4);
+const LOAD_TIME: Duration = Duration::from_secs(2);
 
 /// The seed of a test: `RINGLOG_SEED`, or the clock's. Printed, so that a failure can be run again.
 fn seed(test: &str) -> u64 {
@@ -200,9 +200,9 @@ fn nothing_acknowledged_is_lost_when_the_power_goes() {
         }
         let (settings, sizes) = WAYS[random.below(WAYS.len())];
         let end = if random.below(2) == 0 {
-            End::Kill(1 + random.below(3000))
+            End::Kill(1 + random.below(1500))
         } else {
-            End::Power(1 + random.below(2000) as u64)
+            End::Power(1 + random.below(1200) as u64)
         };
         let way = (settings, sizes, random.next_u64());
         let (acknowledged, _) = load_until(end, &mut broker, &disk, &topics, way);
@@ -400,7 +400,7 @@ fn with_written_a_killed_process_loses_nothing() {
     let mut ledger = Ledger::new();
     for _ in 0..3 {
         let (settings, sizes) = WAYS[random.below(WAYS.len())];
-        let end = End::Kill(1 + random.below(3000));
+        let end = End::Kill(1 + random.below(1500));
         let way = (settings, sizes, random.next_u64());
         let (acknowledged, _) = load_until(end, &mut broker, &disk, &topics, way);
         ledger.enter(acknowledged);
