@@ -435,7 +435,8 @@ fn create_partition(folder: &Path, metadata: &str, epochs: &str, sync: Sync) -> 
     ];
     for (name, text) in texts {
         let path = folder.join(name);
-        if !path.exists() {
+        // An empty one is what a power cut left of an earlier attempt.
+        if std::fs::metadata(&path).map_or(0, |found| found.len()) == 0 {
             files::replace_with(&path, text.as_bytes(), sync)?;
         }
     }

@@ -177,6 +177,11 @@ impl Producer {
             .count()
     }
 
+    /// How many records the client holds: in its queue, or sent and not answered.
+    pub fn on_the_way(&self) -> usize {
+        usize::try_from(self.inner.in_flight_count()).unwrap_or(0)
+    }
+
     /// Sends the records to one partition and waits; each must be acknowledged.
     ///
     /// # Panics

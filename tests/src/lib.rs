@@ -16,6 +16,7 @@ pub mod files;
 pub mod fixture;
 pub mod mounts;
 pub mod oracle;
+pub mod powercut;
 pub mod raw;
 
 pub use broker::Broker;

@@ -296,6 +296,28 @@ fn killed_while_topics_are_created() {
     }
 }
 
+/// A power cut can leave the name of a small file without its content.
+#[test]
+fn an_empty_partition_metadata_of_an_unfinished_creation_does_not_stop_the_start() {
+    let Some(mut broker) = Broker::own().start() else {
+        return;
+    };
+    let topic = create(&broker, "whole", 1, &[]);
+    let mut ledger = Ledger::new();
+    let producer = Producer::new(broker.bootstrap(), &[]);
+    ledger.enter(producer.send_all(&topic, 0, &[Outgoing::value("kept")]));
+    broker.kill();
+    let half = broker.partition_folder("half", 0);
+    std::fs::create_dir(&half).expect("a folder");
+    std::fs::write(half.join("partition.metadata"), b"").expect("written");
+    broker.restart();
+    ledger.check(broker.bootstrap(), true);
+    try_create(broker.bootstrap(), "half", 1, &[]).expect("the topic is created");
+    broker.kill();
+    broker.restart();
+    ledger.check(broker.bootstrap(), true);
+}
+
 /// Creates topic after topic, kills the broker meanwhile, and gives those whose creation was acknowledged.
 fn create_until_killed(broker: &mut Broker, round: usize) -> Vec<String> {
     use kafka_protocol::messages::CreateTopicsRequest;

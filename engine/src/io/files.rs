@@ -21,6 +21,8 @@ const SHRINK_STEP_BYTES: u64 = 16 << 20;
 const SHRINK_PAUSE: Duration = Duration::from_millis(20);
 /// Zeroes written at a time by [`prewrite`].
 const PREWRITE_BYTES: usize = 256 << 10;
+/// What the kernel calls FUSE filesystems in `statfs` (`FUSE_SUPER_MAGIC`).
+const FUSE_MAGIC: u64 = 0x6573_5546;
 /// Most bytes [`read_small`] reads.
 const SMALL_FILE_BYTES: u64 = 64 << 20;
 
@@ -103,7 +105,7 @@ impl Sync {
     }
 }
 
-/// Makes everything durable that was changed on the filesystem the path is on (syncfs).
+/// Makes everything durable that was changed in a folder and below, by one sync of its filesystem (syncfs) where that does it.
 ///
 /// # Errors
 /// The system's, also for a failed write of any file there since the last call.
@@ -111,7 +113,36 @@ pub fn sync_filesystem(path: &Path) -> Result<()> {
     let folder = File::open(path).at(path, "open")?;
     rustix::fs::syncfs(&folder)
         .map_err(io::Error::from)
-        .at(path, "sync the filesystem of")
+        .at(path, "sync the filesystem of")?;
+    let filesystem = rustix::fs::fstatfs(&folder)
+        .map_err(io::Error::from)
+        .at(path, "look at the filesystem of")?;
+    // The kernel answers for FUSE without asking the filesystem.
+    if u64::try_from(filesystem.f_type) == Ok(FUSE_MAGIC) {
+        sync_below(path)?;
+    }
+    Ok(())
+}
+
+/// Syncs every file and folder below, and the folder. What vanishes meanwhile needs no sync.
+fn sync_below(path: &Path) -> Result<()> {
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.at(path, "list")?,
+    };
+    for entry in entries {
+        let entry = entry.at(path, "list")?;
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => sync_below(&entry.path())?,
+            Ok(kind) if kind.is_file() => sync_one(&entry.path())?,
+            _ => {}
+        }
+    }
+    sync_one(path)
+}
+
+fn sync_one(path: &Path) -> Result<()> {
+    gone_is_fine(File::open(path).and_then(|file| file.sync_all())).at(path, "sync")
 }
 
 /// Cuts the file, or extends it with a hole, to exactly `bytes`.

@@ -106,10 +106,11 @@ impl Listing {
     }
 }
 
-/// The topic's id from `partition.metadata`, all zeroes where there is none.
+/// The topic's id from `partition.metadata`, all zeroes where there is none. An empty one is none: a power cut while partitions
+/// were created together can leave the name without the content, and nobody was told of them yet.
 pub(super) fn topic_id(folder: &Path) -> Result<[u8; 16], Error> {
     let path = folder.join(checkpoint::PARTITION_METADATA_FILE);
-    let Some(bytes) = files::read_small(&path)? else {
+    let Some(bytes) = files::read_small(&path)?.filter(|bytes| !bytes.is_empty()) else {
         return Ok([0; 16]);
     };
     let damaged = |detail: String| Error::Corrupt {
