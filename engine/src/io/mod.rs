@@ -54,8 +54,7 @@ pub enum Open {
 pub enum Durability {
     /// The device has taken the bytes; a power cut may lose them. A killed process does not.
     Written,
-    /// The bytes, the metadata needed to read them back, and the file's writes that had ended when this one was asked for are on
-    /// stable storage.
+    /// The bytes, and the metadata needed to read them back, are on stable storage.
     Synced,
 }
 

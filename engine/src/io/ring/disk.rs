@@ -30,8 +30,6 @@ struct File {
     /// Operations queued or under way. The slot is closed when there is none.
     pending: u32,
     closing: bool,
-    /// A write without a promise ended, and no sync of the file was begun since: a flagged write would not cover it.
-    unsynced: bool,
 }
 
 struct Operation {
@@ -58,8 +56,6 @@ enum Work {
         position: u64,
         slice: Slice,
         durability: Durability,
-        /// Carries RWF_DSYNC; a synced write that does not is followed by fdatasync.
-        flagged: bool,
         syncing: bool,
     },
     Sync {
@@ -160,15 +156,11 @@ impl Disk {
             aligned && position.is_multiple_of(ALIGN as u64),
             "an unaligned write at {position}"
         );
-        let flagged = durability == Durability::Synced
-            && self.sync_method.flags(slice.padded_len())
-            && !self.file(file.0).unsynced;
         let work = Work::Write {
             file: file.0,
             position,
             slice,
             durability,
-            flagged,
             syncing: false,
         };
         self.begin(queue, file, token, work);
@@ -230,22 +222,15 @@ impl Disk {
 
     /// Hands an operation, or what is left of it, to the ring.
     fn submit(&mut self, queue: &mut Queue, index: u32) {
+        let sync_method = self.sync_method;
         let Disk {
             operations, files, ..
         } = self;
         let Some(operation) = operations.get_mut(index) else {
             return;
         };
-        let done = operation.done;
-        if let Work::Sync { file }
-        | Work::Write {
-            file, syncing: true, ..
-        } = &operation.work
-            && let Some(file) = files.get_mut(*file)
-        {
-            file.unsynced = false;
-        }
         let mut slot = |file: u32| types::Fixed(files.get_mut(file).map_or(u32::MAX, |file| file.slot));
+        let done = operation.done;
         let entry = match &mut operation.work {
             Work::Open { path, how, direct } => open_entry(path, *how, *direct),
             Work::Read {
@@ -261,9 +246,12 @@ impl Disk {
                 file,
                 position,
                 slice,
-                flagged,
+                durability,
                 ..
-            } => write_entry(slot(*file), *position + done as u64, slice, done, *flagged),
+            } => {
+                let flagged = *durability == Durability::Synced && sync_method.flags(slice.padded_len());
+                write_entry(slot(*file), *position + done as u64, slice, done, flagged)
+            }
             Work::Sync { file } => datasync_entry(slot(*file)),
             Work::Allocate { file, position, len } => opcode::Fallocate::new(slot(*file), *len)
                 .offset(*position)
@@ -276,6 +264,7 @@ impl Disk {
     }
 
     pub(super) fn on_disk(&mut self, queue: &mut Queue, done: Completion, events: &mut Vec<Event>) {
+        let sync_method = self.sync_method;
         let Some(operation) = self.operations.get_mut(done.index) else {
             return;
         };
@@ -285,7 +274,7 @@ impl Disk {
             .is_some_and(|file| file.direct);
         let next = match done.outcome() {
             Err(error) if is_passing(&error) => Next::Again,
-            outcome => operation.advance(outcome, direct),
+            outcome => operation.advance(outcome, direct, sync_method),
         };
         match next {
             Next::Again => self.submit(queue, done.index),
@@ -326,13 +315,6 @@ impl Disk {
             return;
         };
         let file = work.file();
-        let is_unsynced = matches!(
-            work,
-            Work::Write {
-                durability: Durability::Written,
-                ..
-            }
-        );
         let plain = result.as_ref().map(drop).map_err(copy_of);
         if matches!(work, Work::Read { .. } | Work::Write { .. }) {
             self.in_flight -= 1;
@@ -346,7 +328,6 @@ impl Disk {
                     direct,
                     pending: 0,
                     closing: false,
-                    unsynced: false,
                 };
                 Event::Opened {
                     token,
@@ -366,9 +347,7 @@ impl Disk {
             },
         });
         if let Some(file) = file {
-            let entry = self.file(file);
-            entry.pending -= 1;
-            entry.unsynced |= is_unsynced;
+            self.file(file).pending -= 1;
             self.close_when_quiet(queue, file);
         }
     }
@@ -430,7 +409,7 @@ impl Work {
 }
 
 impl Operation {
-    fn advance(&mut self, outcome: io::Result<u32>, file_is_direct: bool) -> Next {
+    fn advance(&mut self, outcome: io::Result<u32>, file_is_direct: bool, sync_method: SyncMethod) -> Next {
         let count = match outcome {
             Ok(count) => count,
             Err(error) => return self.fail(error),
@@ -451,7 +430,6 @@ impl Operation {
             Work::Write {
                 slice,
                 durability,
-                flagged,
                 syncing,
                 ..
             } => {
@@ -467,7 +445,7 @@ impl Operation {
                         Next::Again
                     };
                 }
-                *syncing = *durability == Durability::Synced && !*flagged;
+                *syncing = *durability == Durability::Synced && !sync_method.flags(slice.padded_len());
                 if *syncing { Next::Again } else { Next::Done(Ok(0)) }
             }
             Work::Open { .. } | Work::Sync { .. } | Work::Allocate { .. } => Next::Done(Ok(count)),

@@ -37,8 +37,7 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 /// Since this kernel a socket closed in the ring's table is closed at once.
 const PROMPT_CLOSE_KERNEL: (u32, u32) = (6, 13);
 
-/// How [`Durability::Synced`] writes reach stable storage, as long as none that is only written went before them in the file: the
-/// flag speaks for its own write alone, fdatasync for all. Which is better depends on the device and on who else uses the core
+/// How [`Durability::Synced`] writes reach stable storage. Which is better depends on the device and on who else uses the core
 /// that serves its interrupts; `cargo bench -p ringlog-bench` measures both ways.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SyncMethod {
