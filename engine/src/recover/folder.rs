@@ -106,8 +106,9 @@ impl Listing {
     }
 }
 
-/// The topic's id from `partition.metadata`, all zeroes where there is none.
-pub(super) fn topic_id(folder: &Path) -> Result<[u8; 16], Error> {
+/// The topic's id from `partition.metadata`, all zeroes where there is none. A folder without a batch may have been left by a power cut
+/// before it was made to its end: an id that cannot be read there is none.
+pub(super) fn topic_id(folder: &Path, listing: &Listing) -> Result<[u8; 16], Error> {
     let path = folder.join(checkpoint::PARTITION_METADATA_FILE);
     let Some(bytes) = files::read_small(&path)? else {
         return Ok([0; 16]);
@@ -116,8 +117,14 @@ pub(super) fn topic_id(folder: &Path) -> Result<[u8; 16], Error> {
         path: path.clone(),
         detail,
     };
-    let text = String::from_utf8(bytes).map_err(|_| damaged("it is not UTF-8".into()))?;
-    checkpoint::parse_partition_metadata(&text).map_err(|e| damaged(e.to_string()))
+    let id = match String::from_utf8(bytes) {
+        Ok(text) => checkpoint::parse_partition_metadata(&text).map_err(|e| damaged(e.to_string())),
+        Err(_) => Err(damaged("it is not UTF-8".into())),
+    };
+    match id {
+        Err(_) if !listing.has_bytes() => Ok([0; 16]),
+        id => id,
+    }
 }
 
 /// A partition of a directory that was killed under us: what the checkpoint says of it, or nothing.
@@ -128,8 +135,8 @@ pub(super) fn resume(
     report: &mut Report,
 ) -> Result<Reviving, Error> {
     let folder = data_dir.join(name);
-    let topic_id = topic_id(&folder)?;
     let listing = Listing::read(&folder)?;
+    let topic_id = topic_id(&folder, &listing)?;
     let known = known.remove(&(name.to_owned(), topic_id));
     let is_known = known.is_some();
     let mut state = known.unwrap_or_else(|| LogState::empty(name.to_owned(), topic_id, INTERVAL_BYTES, 0));
@@ -235,9 +242,10 @@ pub(super) fn open(
     report: &mut Report,
 ) -> Result<LogState, Error> {
     let folder = data_dir.join(name);
+    let listing = Listing::read(&folder)?;
     let mut opening = Opening {
-        topic_id: topic_id(&folder)?,
-        listing: Listing::read(&folder)?,
+        topic_id: topic_id(&folder, &listing)?,
+        listing,
         epochs: read_epochs(&folder)?,
         folder,
         name,

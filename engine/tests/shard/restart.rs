@@ -155,3 +155,25 @@ fn a_segment_rolled_to_and_never_written_is_no_hindrance_to_a_stop() {
     assert_eq!(w.report.scanned_segments, 0);
     assert_eq!(w.read_all(0, 0, 1 << 20).len(), appended);
 }
+
+#[test]
+fn a_folder_that_a_power_cut_left_half_made_is_no_hindrance_to_a_start() {
+    let dir = dir();
+    let mut w = World::open(dir.path(), &Setup::default());
+    w.produce(0, &batch(1, 100));
+    drop(w);
+    // As a rename that was durable before the bytes it names.
+    fs::create_dir(dir.path().join("t-1")).unwrap();
+    fs::write(dir.path().join("t-1/partition.metadata"), b"").unwrap();
+    fs::write(dir.path().join("t-1/00000000000000000000.log"), b"").unwrap();
+    let recovered = ringlog_engine::recover::open(dir.path()).unwrap();
+    assert_eq!(recovered.logs["t-1"].topic_id, [0; 16]);
+    assert_eq!(recovered.logs["t-0"].end_offset, 1);
+    // Where there are batches it is another matter.
+    fs::write(dir.path().join("t-0/partition.metadata"), b"").unwrap();
+    let damaged = ringlog_engine::recover::open(dir.path()).err().unwrap();
+    assert!(
+        damaged.to_string().contains("partition.metadata is damaged"),
+        "{damaged}"
+    );
+}
