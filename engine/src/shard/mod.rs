@@ -191,15 +191,15 @@ impl Shard {
     pub fn on_event(&mut self, io: &mut dyn Io, event: Event, out: &mut Vec<ShardEvent>) {
         match event {
             Event::Wrote { token, result } => match self.ops.finish(token) {
-                Some(Op::JournalWrite) => self.journal_wrote(result),
+                Some(Op::JournalWrite) => self.journal_in_file(io, result),
                 Some(Op::Flush(slot, base, reached)) => self.flushed(io, slot, base, reached, result),
                 _ => {}
             },
-            Event::Synced { token, result } => {
-                if let Some(Op::Sync(slot, base)) = self.ops.finish(token) {
-                    self.synced(io, slot, base, result);
-                }
-            }
+            Event::Synced { token, result } => match self.ops.finish(token) {
+                Some(Op::JournalSync) => self.journal_wrote(result),
+                Some(Op::Sync(slot, base)) => self.synced(io, slot, base, result),
+                _ => {}
+            },
             Event::Allocated { token, result } => {
                 if let Some(Op::Allocate(slot, base, to)) = self.ops.finish(token) {
                     self.allocated(io, slot, base, to, result);
@@ -224,6 +224,14 @@ impl Shard {
     pub(crate) fn close_if_open(&mut self, io: &mut dyn Io, result: std::io::Result<FileId>) {
         if let Ok(file) = result {
             io.close(file);
+        }
+    }
+
+    fn journal_in_file(&mut self, io: &mut dyn Io, result: std::io::Result<()>) {
+        let token = self.ops.start(Op::JournalSync);
+        if result.is_err() || !self.journal.sync_after(io, token) {
+            self.ops.finish(token);
+            self.journal_wrote(result);
         }
     }
 

@@ -1,10 +1,14 @@
 //! Restarts at bad moments.
 
+use std::cell::Cell;
 use std::fs;
+use std::rc::Rc;
 
+use ringlog_engine::io::Durability;
 use ringlog_engine::recover::boot;
 use ringlog_engine::shard::*;
 
+use crate::faulty::Verb;
 use crate::world::*;
 use crate::{bases, dir, find, small_segments};
 
@@ -176,4 +180,33 @@ fn a_folder_that_a_power_cut_left_half_made_is_no_hindrance_to_a_start() {
         damaged.to_string().contains("partition.metadata is damaged"),
         "{damaged}"
     );
+}
+
+#[test]
+fn a_synced_frame_is_not_acknowledged_before_the_unsynced_ones_in_front_of_it_are_synced() {
+    let dir = dir();
+    let setup = Setup {
+        partitions: vec!["t-0".into(), "t-1".into()],
+        ..Setup::default()
+    };
+    let mut w = World::open(dir.path(), &setup);
+    let unsynced = LogOptions {
+        durability: Durability::Written,
+        ..LogOptions::default()
+    };
+    w.shard.set_options(Slot(0), unsynced);
+    let syncs = Rc::new(Cell::new(0));
+    let count = syncs.clone();
+    w.ring.set_fault(Some(Box::new(move |verb, path| {
+        let is_journal = path.to_string_lossy().contains("journal");
+        count.set(count.get() + u32::from(verb == Verb::Sync && is_journal));
+        None
+    })));
+    let mut syncs_after = |slot| {
+        w.produce(slot, &batch(1, 100));
+        syncs.get()
+    };
+    // A replay goes through the first two to get to the third, which is synced and alone would be lost with them.
+    let counts: Vec<u32> = [0, 0, 1, 1, 0, 1].into_iter().map(&mut syncs_after).collect();
+    assert_eq!(counts, [0, 0, 1, 1, 1, 2]);
 }
