@@ -48,6 +48,9 @@ impl Reviving {
                 Ok(())
             }
             EntryKind::Batch if entry.base_offset < self.state.end_offset => Ok(()),
+            // In no checkpoint, and its first batch in no frame behind it: the partition was removed meanwhile, and its folder stayed. A new
+            // one's frames are all there.
+            EntryKind::Batch if !self.is_known && self.restored == 0 && entry.base_offset > 0 => Ok(()),
             EntryKind::Batch => self.restore(entry, report),
         }
     }

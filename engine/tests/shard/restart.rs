@@ -5,6 +5,7 @@ use std::fs;
 use std::rc::Rc;
 
 use ringlog_engine::io::Durability;
+use ringlog_engine::journal::states;
 use ringlog_engine::recover::boot;
 use ringlog_engine::shard::*;
 
@@ -209,4 +210,32 @@ fn a_synced_frame_is_not_acknowledged_before_the_unsynced_ones_in_front_of_it_ar
     // A replay goes through the first two to get to the third, which is synced and alone would be lost with them.
     let counts: Vec<u32> = [0, 0, 1, 1, 0, 1].into_iter().map(&mut syncs_after).collect();
     assert_eq!(counts, [0, 0, 1, 1, 1, 2]);
+}
+
+#[test]
+fn a_removed_partition_whose_folder_stayed_is_no_hindrance_to_a_start() {
+    let dir = dir();
+    let setup = Setup {
+        partitions: vec!["t-0".into(), "t-1".into()],
+        checkpoint_idle_ms: 300,
+        ..Setup::default()
+    };
+    let mut w = World::open(dir.path(), &setup);
+    w.produce(0, &batch(1, 100));
+    w.produce(1, &batch(1, 100));
+    checkpointed(&mut w);
+    w.produce(0, &batch(1, 100));
+    w.produce(1, &batch(1, 100));
+    drop(w);
+    // As when it is removed while a checkpoint is under way, and the disk refuses to rename its folder.
+    let path = ringlog_engine::recover::checkpoint_path(dir.path(), 0);
+    let known = states::decode_file(&fs::read(&path).unwrap(), 4096).ok().unwrap();
+    let others = known.partitions.iter().filter(|p| p.name != "t-0");
+    let others: Vec<Vec<u8>> = others.map(states::encode).collect();
+    let others: Vec<&[u8]> = others.iter().map(Vec::as_slice).collect();
+    let content = states::encode_file(known.journal_id, known.first_frame, known.position, &others);
+    fs::write(&path, content).unwrap();
+    let recovered = ringlog_engine::recover::open(dir.path()).unwrap();
+    assert_eq!(recovered.logs["t-1"].end_offset, 2);
+    assert_eq!(recovered.logs["t-0"].end_offset, 1, "what its segments have");
 }
