@@ -100,9 +100,9 @@ impl Listing {
         }
     }
 
-    /// Whether there is any batch, as far as lengths tell.
+    /// Whether there is any batch, as far as lengths tell. A byte alone is what [`files::settle`] leaves when the power goes meanwhile.
     pub fn has_bytes(&self) -> bool {
-        self.logs.iter().any(|l| l.1 > 0)
+        self.logs.iter().any(|l| l.1 >= batch::HEADER_BYTES as u64)
     }
 }
 

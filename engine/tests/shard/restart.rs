@@ -170,9 +170,13 @@ fn a_folder_that_a_power_cut_left_half_made_is_no_hindrance_to_a_start() {
     // As a rename that was durable before the bytes it names.
     fs::create_dir(dir.path().join("t-1")).unwrap();
     fs::write(dir.path().join("t-1/partition.metadata"), b"").unwrap();
-    fs::write(dir.path().join("t-1/00000000000000000000.log"), b"").unwrap();
+    // Empty, or as an earlier start left it that was cut off too.
+    for bytes in [&b""[..], b"\0"] {
+        fs::write(dir.path().join("t-1/00000000000000000000.log"), bytes).unwrap();
+        let recovered = ringlog_engine::recover::open(dir.path()).unwrap();
+        assert_eq!(recovered.logs["t-1"].topic_id, [0; 16]);
+    }
     let recovered = ringlog_engine::recover::open(dir.path()).unwrap();
-    assert_eq!(recovered.logs["t-1"].topic_id, [0; 16]);
     assert_eq!(recovered.logs["t-0"].end_offset, 1);
     // Where there are batches it is another matter.
     fs::write(dir.path().join("t-0/partition.metadata"), b"").unwrap();

@@ -100,12 +100,12 @@ fn run_all(first: u64, count: u64, effort: Effort) {
 
 #[test]
 fn what_was_acknowledged_survives_a_power_cut_after_any_step() {
-    run_all(1, 2, POWER_CUTS);
+    run_all(1, 6, POWER_CUTS);
 }
 
 #[test]
 fn what_was_acknowledged_survives_a_disk_that_fails() {
-    run_all(1_000, 4, FAULTS);
+    run_all(1_000, 25, FAULTS);
 }
 
 /// The first of a few seeds that finds the bug.
