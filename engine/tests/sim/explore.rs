@@ -4,8 +4,10 @@
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use ringlog_engine::journal::format::FRAMES_START;
+
 use crate::cuts::{Cursor, Fate};
-use crate::disk::{Disk, Planted, SharedDisk};
+use crate::disk::{Disk, Planted, SharedDisk, Step};
 use crate::faults::{Fault, Faults, SharedFaults};
 use crate::history::{Found, History, Topic};
 use crate::life::{Life, Setup, shared};
@@ -39,6 +41,11 @@ pub struct Tally {
     pub faults: u64,
     pub failed_recoveries: u64,
     pub clean_stops: u64,
+    /// Folders made, segments sealed, checkpoints, and times a journal began at its front again, in steps that were cut between.
+    pub folders: u64,
+    pub rolls: u64,
+    pub checkpoints: u64,
+    pub wraps: u64,
 }
 
 impl Tally {
@@ -50,6 +57,31 @@ impl Tally {
             faults: self.faults + other.faults,
             failed_recoveries: self.failed_recoveries + other.failed_recoveries,
             clean_stops: self.clean_stops + other.clean_stops,
+            folders: self.folders + other.folders,
+            rolls: self.rolls + other.rolls,
+            checkpoints: self.checkpoints + other.checkpoints,
+            wraps: self.wraps + other.wraps,
+        }
+    }
+}
+
+impl Tally {
+    /// Counts what the steps of a life are.
+    fn count(&mut self, disk: &Disk) {
+        let mut has_frames = false;
+        for step in &disk.steps {
+            match step {
+                Step::Link { node, .. } => self.folders += u64::from(node.is_dir),
+                Step::Rename { to, .. } => {
+                    self.rolls += u64::from(to.ends_with(".snapshot"));
+                    self.checkpoints += u64::from(to == "ringlog-checkpoint-0");
+                }
+                Step::Write { at, bytes, .. } if bytes.starts_with(b"RLJF") => {
+                    self.wraps += u64::from(has_frames && *at == FRAMES_START);
+                    has_frames = true;
+                }
+                _ => {}
+            }
         }
     }
 }
@@ -165,6 +197,7 @@ impl Explorer {
     }
 
     fn cut_everywhere(&mut self, disk: &Disk, history: &Rc<History>, effort: Effort) -> Result<(), String> {
+        self.tally.count(disk);
         let mut cursor = Cursor::new(disk);
         let (mut nothing, mut everything) = (None, None);
         loop {

@@ -82,7 +82,7 @@ impl Drop for Named {
 }
 
 /// Runs the seeds from `first` on, `count` of them, or as many as the environment says.
-fn run_all(first: u64, count: u64, effort: Effort) {
+fn run_all(first: u64, count: u64, effort: Effort) -> Tally {
     let number = |name: &str| std::env::var(name).ok().and_then(|v| v.parse::<u64>().ok());
     let (mut seed, begun) = (first, Instant::now());
     let mut sum = Tally::default();
@@ -96,16 +96,23 @@ fn run_all(first: u64, count: u64, effort: Effort) {
         }
     }
     println!("{sum:?}");
+    sum
 }
 
 #[test]
 fn what_was_acknowledged_survives_a_power_cut_after_any_step() {
-    run_all(1, 6, POWER_CUTS);
+    let tried = run_all(1, 5, POWER_CUTS);
+    let is_all = tried.folders > 0 && tried.rolls > 0 && tried.checkpoints > 0 && tried.wraps > 0;
+    assert!(is_all || std::env::var("RINGLOG_SEED").is_ok(), "{tried:?}");
 }
 
 #[test]
 fn what_was_acknowledged_survives_a_disk_that_fails() {
-    run_all(1_000, 25, FAULTS);
+    let tried = run_all(1_000, 20, FAULTS);
+    assert!(
+        tried.faults > 0 || std::env::var("RINGLOG_SEED").is_ok(),
+        "{tried:?}"
+    );
 }
 
 /// The first of a few seeds that finds the bug.

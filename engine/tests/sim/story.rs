@@ -16,10 +16,10 @@ const TOPICS: usize = 7;
 
 /// Settings as the seed has them.
 pub fn setup(random: &mut Random) -> Setup {
-    let journal_bytes = random.pick(&[40, 64, 128, 256]) << 10;
+    let journal_bytes = random.pick(&[24, 24, 32, 48, 200]) << 10;
     Setup {
         journal_bytes,
-        journal_max_bytes: random.pick(&[journal_bytes, journal_bytes, 2 << 20]),
+        journal_max_bytes: random.pick(&[journal_bytes, journal_bytes, journal_bytes, 2 << 20]),
         checkpoint_idle_ms: random.pick(&[1, 5, 20, 100, 10_000]),
         memory_bytes: 16 << 20,
         most_cores: 1 + random.below(3),
@@ -40,7 +40,7 @@ fn options(random: &mut Random) -> LogOptions {
 }
 
 fn value(random: &mut Random, most_bytes: usize) -> Vec<u8> {
-    let most = random.pick(&[40, 400, 400, 3_000, 3_000, 10_000, 80_000]);
+    let most = random.pick(&[40, 400, 400, 3_000, 3_000, 6_000, 6_000, 80_000]);
     let bytes = (20 + random.below(most) as usize).min(most_bytes - 300);
     let records = random.pick(&[1, 1, 1, 3]);
     let value: Vec<u8> = std::iter::repeat_with(|| random.next().to_le_bytes())
