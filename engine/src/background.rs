@@ -7,12 +7,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use crossbeam_queue::SegQueue;
 
 use crate::error::Error;
 use crate::index::{OFFSET_ENTRY_BYTES, SparseIndex, TIME_ENTRY_BYTES};
+use crate::io::files::changes::{Changing, How};
 use crate::io::files::{self, Sync};
 use crate::io::{Token, Waker};
 
@@ -211,24 +212,39 @@ pub struct Background {
     orders: Sender<Order>,
 }
 
+/// What was submitted and waits to be done: by the threads of [`Background::start`], or, in a simulation, when its owner says so.
+pub struct Backlog {
+    arriving: Receiver<Order>,
+    removals: Sender<Order>,
+    to_remove: Receiver<Order>,
+}
+
+impl Backlog {
+    /// Works off what waits, at most so many jobs together, as the files thread would. False when nothing waits.
+    pub fn run_jobs(&self, most: usize) -> bool {
+        let orders: Vec<Order> = self.arriving.try_iter().take(most).collect();
+        let some = !orders.is_empty();
+        work_off(orders, &self.removals);
+        some
+    }
+
+    /// Does the next removal, as the other thread would. False when none waits.
+    pub fn run_removal(&self) -> bool {
+        self.to_remove.try_recv().map(remove).is_ok()
+    }
+}
+
 impl Background {
     /// Starts the thread.
     pub fn start() -> std::io::Result<Background> {
-        let (orders, arriving) = channel::<Order>();
-        let (removals, to_remove) = channel::<Order>();
+        let (background, backlog) = Background::by_hand();
+        let Backlog {
+            arriving,
+            removals,
+            to_remove,
+        } = backlog;
         let thread = |name: &str| std::thread::Builder::new().name(name.into());
-        thread("removals").spawn(move || {
-            for order in to_remove {
-                // The folder's name may belong to a new partition by now.
-                let result = match &order.job {
-                    FileJob::RemovePartition { renamed, .. } => {
-                        files::remove_dir(renamed).map(|()| JobOutput::Done)
-                    }
-                    job => run(job),
-                };
-                order.done(result);
-            }
-        })?;
+        thread("removals").spawn(move || to_remove.into_iter().for_each(remove))?;
         thread("files").spawn(move || {
             while let Ok(first) = arriving.recv() {
                 let waiting = arriving.try_iter().take(MAX_TOGETHER - 1);
@@ -236,7 +252,19 @@ impl Background {
                 work_off(orders, &removals);
             }
         })?;
-        Ok(Background { orders })
+        Ok(background)
+    }
+
+    /// Without a thread: jobs are done by whoever holds the backlog, and when they choose.
+    pub fn by_hand() -> (Background, Backlog) {
+        let (orders, arriving) = channel();
+        let (removals, to_remove) = channel();
+        let backlog = Backlog {
+            arriving,
+            removals,
+            to_remove,
+        };
+        (Background { orders }, backlog)
     }
 
     /// Gives the thread a job; what became of it goes to `inbox`, then `waker` is woken.
@@ -251,6 +279,15 @@ impl Background {
             lost.0.done(Err(ended()));
         }
     }
+}
+
+/// The folder's name may belong to a new partition by now: only what was renamed goes.
+fn remove(order: Order) {
+    let result = match &order.job {
+        FileJob::RemovePartition { renamed, .. } => files::remove_dir(renamed).map(|()| JobOutput::Done),
+        job => run(job),
+    };
+    order.done(result);
 }
 
 /// Jobs run one after the other. Where many of them end with a sync, one sync of the filesystem serves them all.
@@ -452,11 +489,7 @@ fn create_partition(folder: &Path, metadata: &str, epochs: &str, sync: Sync) -> 
 fn create_segment(folder: &Path, base_offset: i64) -> Result<(), Error> {
     for suffix in [".timeindex", ".index", ".log"] {
         let path = segment_file(folder, base_offset, suffix);
-        std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .map_err(Error::io("create", &path))?;
+        Changing::open(&path, How::Missing).map_err(Error::io("create", &path))?;
     }
     Ok(())
 }

@@ -188,6 +188,7 @@ impl Shard {
 
     pub(crate) fn index_extended(
         &mut self,
+        io: &dyn Io,
         slot: Slot,
         base: i64,
         number: u64,
@@ -208,7 +209,7 @@ impl Shard {
                     log.state.active_mut().index_written();
                 }
             }
-            Err(e) => self.abandon_checkpoint(&e),
+            Err(e) => self.abandon_checkpoint(io.now(), &e),
         }
     }
 
@@ -272,13 +273,13 @@ impl Shard {
                 self.remove_doomed(io, number);
                 self.note_progress();
             }
-            (_, Err(e)) => self.abandon_checkpoint(&e),
+            (_, Err(e)) => self.abandon_checkpoint(io.now(), &e),
             _ => {}
         }
     }
 
     /// Nothing is freed; all of it is tried again later.
-    fn abandon_checkpoint(&mut self, e: &Error) {
+    fn abandon_checkpoint(&mut self, now: Instant, e: &Error) {
         // A full disk is told once.
         if !std::mem::replace(&mut self.checkpointer.disk_full, e.is_disk_full()) {
             self.events
@@ -287,7 +288,6 @@ impl Shard {
         self.note_progress();
         self.checkpointer.stage = Stage::Idle;
         self.checkpointer.hurried = true;
-        let now = Instant::now();
         self.checkpointer.appended = Some(now);
         self.checkpointer.not_before = Some(now + RETRY);
         for log in self.logs.iter_mut().flatten() {

@@ -279,7 +279,14 @@ impl Shard {
         self.log(slot).is_some_and(|l| l.flush.starved)
     }
 
-    pub(crate) fn flushed(&mut self, slot: Slot, base: i64, reached: u64, result: std::io::Result<()>) {
+    pub(crate) fn flushed(
+        &mut self,
+        io: &dyn Io,
+        slot: Slot,
+        base: i64,
+        reached: u64,
+        result: std::io::Result<()>,
+    ) {
         match result {
             Ok(()) => {
                 if let Some(log) = self.log_mut(slot) {
@@ -291,7 +298,7 @@ impl Shard {
                     log.flush.unsynced = true;
                 }
             }
-            Err(e) => self.flush_failed(Instant::now(), slot, base, "written", &e),
+            Err(e) => self.flush_failed(io.now(), slot, base, "written", &e),
         }
         if self.log(slot).is_some_and(|l| l.flush.wanted.is_some()) {
             self.step_done_go_on(slot);

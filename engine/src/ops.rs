@@ -8,6 +8,8 @@ use crate::shard::Slot;
 pub enum Op {
     /// The journal's write in flight.
     JournalWrite,
+    /// The journal's file is being synced, behind a write.
+    JournalSync,
     /// The journal's file is being pre-written up to this many bytes.
     JournalGrow(u64),
     /// A segment's file is being opened, to be flushed to.

@@ -3,16 +3,16 @@
 //! Each returns once its effect is on stable storage, names included, unless it says otherwise.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::OFlags;
-
+use self::changes::{Changing, How};
 use super::ALIGN;
 use crate::error::Error;
+
+pub mod changes;
 
 /// What [`remove_large_file`] cuts off at a time. Freeing gigabytes at once stalls commits on filesystems mounted
 /// with `discard`.
@@ -55,7 +55,7 @@ pub fn create_dir(path: &Path) -> Result<()> {
 /// # Errors
 /// As [`create_dir`].
 pub fn create_dir_with(path: &Path, sync: Sync) -> Result<()> {
-    match fs::create_dir(path) {
+    match changes::create_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
         outcome => outcome.at(path, "create")?,
     }
@@ -70,12 +70,8 @@ pub fn create_dir_with(path: &Path, sync: Sync) -> Result<()> {
 /// # Errors
 /// `AlreadyExists` among others.
 pub fn create_file(path: &Path) -> Result<()> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(path)
-        .at(path, "create")?;
-    file.sync_all().at(path, "sync")?;
+    let file = Changing::open(path, How::New).at(path, "create")?;
+    file.sync().at(path, "sync")?;
     sync_parent(path)
 }
 
@@ -84,7 +80,7 @@ pub fn create_file(path: &Path) -> Result<()> {
 /// # Errors
 /// The system's.
 pub fn sync_dir(path: &Path) -> Result<()> {
-    File::open(path).and_then(|dir| dir.sync_all()).at(path, "sync")
+    changes::sync_dir(path).at(path, "sync")
 }
 
 /// When a change of files is durable.
@@ -97,9 +93,9 @@ pub enum Sync {
 }
 
 impl Sync {
-    fn file(self, file: &File, path: &Path) -> Result<()> {
+    fn file(self, file: &Changing, path: &Path) -> Result<()> {
         match self {
-            Sync::Now => file.sync_all().at(path, "sync"),
+            Sync::Now => file.sync().at(path, "sync"),
             Sync::Later => Ok(()),
         }
     }
@@ -110,11 +106,8 @@ impl Sync {
 /// # Errors
 /// The system's, also for a failed write of any file there since the last call.
 pub fn sync_filesystem(path: &Path) -> Result<()> {
-    let folder = File::open(path).at(path, "open")?;
-    rustix::fs::syncfs(&folder)
-        .map_err(io::Error::from)
-        .at(path, "sync the filesystem of")?;
-    let filesystem = rustix::fs::fstatfs(&folder)
+    changes::sync_filesystem(path).at(path, "sync the filesystem of")?;
+    let filesystem = rustix::fs::statfs(path)
         .map_err(io::Error::from)
         .at(path, "look at the filesystem of")?;
     // The kernel answers for FUSE without asking the filesystem.
@@ -142,7 +135,7 @@ fn sync_below(path: &Path) -> Result<()> {
 }
 
 fn sync_one(path: &Path) -> Result<()> {
-    gone_is_fine(File::open(path).and_then(|file| file.sync_all())).at(path, "sync")
+    gone_is_fine(fs::File::open(path).and_then(|file| file.sync_all())).at(path, "sync")
 }
 
 /// Cuts the file, or extends it with a hole, to exactly `bytes`.
@@ -150,7 +143,7 @@ fn sync_one(path: &Path) -> Result<()> {
 /// # Errors
 /// The system's.
 pub fn truncate(path: &Path, bytes: u64, sync: Sync) -> Result<()> {
-    let file = OpenOptions::new().write(true).open(path).at(path, "open")?;
+    let file = Changing::open(path, How::Existing).at(path, "open")?;
     file.set_len(bytes).at(path, "truncate")?;
     sync.file(&file, path)
 }
@@ -170,10 +163,10 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
 /// As [`replace`].
 pub fn replace_with(path: &Path, content: &[u8], sync: Sync) -> Result<()> {
     let beside = beside(path);
-    let mut file = File::create(&beside).at(&beside, "create")?;
-    file.write_all(content).at(&beside, "write")?;
+    let file = Changing::open(&beside, How::Empty).at(&beside, "create")?;
+    file.write(content, 0).at(&beside, "write")?;
     sync.file(&file, &beside)?;
-    fs::rename(&beside, path).at(path, "replace")?;
+    changes::rename(&beside, path).at(path, "replace")?;
     match sync {
         Sync::Now => sync_parent(path),
         Sync::Later => Ok(()),
@@ -187,11 +180,11 @@ pub fn replace_with(path: &Path, content: &[u8], sync: Sync) -> Result<()> {
 /// # Errors
 /// The system's.
 pub fn settle(path: &Path) -> Result<()> {
-    let file = match OpenOptions::new().write(true).open(path) {
+    let file = match Changing::open(path, How::Existing) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         outcome => outcome.at(path, "open")?,
     };
-    let bytes = file.metadata().at(path, "stat")?.len();
+    let bytes = file.size_bytes().at(path, "stat")?;
     file.set_len(bytes + 1).at(path, "extend")?;
     file.set_len(bytes).at(path, "truncate")
 }
@@ -201,13 +194,8 @@ pub fn settle(path: &Path) -> Result<()> {
 /// # Errors
 /// The system's.
 pub fn write_tail(path: &Path, at: u64, bytes: &[u8], sync: Sync) -> Result<()> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .at(path, "open")?;
-    file.write_all_at(bytes, at).at(path, "write")?;
+    let file = Changing::open(path, How::Missing).at(path, "open")?;
+    file.write(bytes, at).at(path, "write")?;
     file.set_len(at + bytes.len() as u64).at(path, "truncate")?;
     sync.file(&file, path)
 }
@@ -217,7 +205,7 @@ pub fn write_tail(path: &Path, at: u64, bytes: &[u8], sync: Sync) -> Result<()> 
 /// # Errors
 /// The system's.
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
-    fs::rename(from, to).at(from, "rename")?;
+    changes::rename(from, to).at(from, "rename")?;
     sync_parent(to)?;
     if from.parent() == to.parent() {
         Ok(())
@@ -231,7 +219,7 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
 /// # Errors
 /// The system's.
 pub fn remove_file(path: &Path) -> Result<()> {
-    gone_is_fine(fs::remove_file(path)).at(path, "remove")?;
+    gone_is_fine(changes::remove_file(path)).at(path, "remove")?;
     sync_parent(path)
 }
 
@@ -251,7 +239,7 @@ pub fn remove_large_file(path: &Path) -> Result<()> {
 /// The system's. Part of the content may then be gone.
 pub fn remove_dir(path: &Path) -> Result<()> {
     shrink_below(path)?;
-    gone_is_fine(fs::remove_dir_all(path)).at(path, "remove")?;
+    gone_is_fine(changes::remove_dir_all(path)).at(path, "remove")?;
     sync_parent(path)
 }
 
@@ -268,16 +256,15 @@ pub fn prewrite(path: &Path, from: u64, to: u64) -> Result<()> {
         from.is_multiple_of(ALIGN as u64) && to.is_multiple_of(ALIGN as u64),
         "prewrite of [{from}, {to})"
     );
-    let file = open_direct(path).at(path, "open")?;
+    let file = Changing::open(path, How::Direct).at(path, "open")?;
     let zeroes = Zeroes::new();
     let mut position = from;
     while position < to {
         let count = (to - position).min(PREWRITE_BYTES as u64) as usize;
-        file.write_all_at(&zeroes.bytes()[..count], position)
-            .at(path, "write")?;
+        file.write(&zeroes.bytes()[..count], position).at(path, "write")?;
         position += count as u64;
     }
-    file.sync_all().at(path, "sync")?;
+    file.sync().at(path, "sync")?;
     sync_parent(path)
 }
 
@@ -361,7 +348,7 @@ fn shrink(path: &Path) -> Result<()> {
     if bytes <= SHRINK_STEP_BYTES {
         return Ok(());
     }
-    let file = OpenOptions::new().write(true).open(path).at(path, "open")?;
+    let file = Changing::open(path, How::Existing).at(path, "open")?;
     let mut left = bytes;
     while left > SHRINK_STEP_BYTES {
         left -= SHRINK_STEP_BYTES;
@@ -384,22 +371,6 @@ fn shrink_below(path: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn open_direct(path: &Path) -> io::Result<File> {
-    let open = |flags: OFlags| {
-        let flags = i32::try_from(flags.bits()).unwrap_or(0);
-        OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .custom_flags(flags)
-            .open(path)
-    };
-    match open(OFlags::DIRECT) {
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => open(OFlags::empty()),
-        file => file,
-    }
 }
 
 /// Aligned zeroes to write directly.

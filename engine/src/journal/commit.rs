@@ -54,6 +54,8 @@ impl Gather {
 struct InFlight {
     sequence: Ticket,
     ends: Vec<CommittedEnd>,
+    /// The write is only part of it: a sync follows.
+    to_sync: bool,
 }
 
 /// Why an append did not get into a frame. Nothing was changed.
@@ -88,6 +90,8 @@ pub struct Journal {
     queued: VecDeque<Gather>,
     queued_bytes: usize,
     in_flight: Option<InFlight>,
+    /// Frames were written and not synced since the last sync of the file.
+    unsynced: bool,
     starved: bool,
     failed: Option<String>,
     counters: Counters,
@@ -105,6 +109,7 @@ impl Journal {
             queued: VecDeque::new(),
             queued_bytes: 0,
             in_flight: None,
+            unsynced: false,
             starved: false,
             failed: None,
             counters: Counters::default(),
@@ -259,11 +264,30 @@ impl Journal {
         self.counters.commits += 1;
         self.counters.bytes += frame_bytes as u64;
         self.counters.entries += u64::from(gather.entries);
-        io.write(self.file, position, slice, gather.durability, token);
+        // A synced write makes nothing durable but itself, and a replay gets to a frame only through those before it.
+        let to_sync = gather.durability == Durability::Synced && self.unsynced;
+        let durability = if to_sync {
+            Durability::Written
+        } else {
+            gather.durability
+        };
+        self.unsynced |= durability == Durability::Written;
+        io.write(self.file, position, slice, durability, token);
         self.in_flight = Some(InFlight {
             sequence: gather.sequence,
             ends: gather.ends,
+            to_sync,
         });
+    }
+
+    /// The write in flight ended well: whether a sync of the file must follow before it counts. Starts it; `token` comes back with the
+    /// disk's event, and then [`Journal::wrote`] is called.
+    pub fn sync_after(&mut self, io: &mut dyn Io, token: Token) -> bool {
+        let to_sync = self.in_flight.as_ref().is_some_and(|f| f.to_sync);
+        if to_sync {
+            io.sync(self.file, token);
+        }
+        to_sync
     }
 
     /// The write in flight ended. Gives the ticket that is now committed, and how far each partition is;
@@ -273,7 +297,11 @@ impl Journal {
             return Ok((0, Vec::new()));
         };
         match result {
-            Ok(()) => Ok((done.sequence, done.ends)),
+            Ok(()) => {
+                // Nothing else is written meanwhile.
+                self.unsynced &= !done.to_sync;
+                Ok((done.sequence, done.ends))
+            }
             Err(e) => {
                 let reason = format!("the journal cannot be written: {e}");
                 self.fail(reason.clone());

@@ -5,13 +5,12 @@
 //! set aside; all it had lies in segments that were synced before. Each core's first checkpoint has the partitions of all cores,
 //! so that it does not matter after how many of them the crash came.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::{checkpoint_path, journal_path};
 use crate::checkpoint::{self, OffsetEntry};
 use crate::error::Error;
+use crate::io::files::changes::{Changing, How};
 use crate::io::{ALIGN, FileId, Io, Open, files};
 use crate::journal::commit::Journal;
 use crate::journal::{format, states};
@@ -61,21 +60,15 @@ pub fn prepare(data_dir: &Path, ids: &[u64], logs: &[&LogState]) -> Result<Vec<J
 fn prepare_journal(data_dir: &Path, core: usize, id: u64) -> Result<JournalFile, Error> {
     let path = journal_path(data_dir, core);
     files::settle(&path)?;
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path);
-    let file = file.map_err(Error::io("open", &path))?;
-    let mut capacity = file.metadata().map_err(Error::io("stat", &path))?.len() / ALIGN as u64 * ALIGN as u64;
+    let file = Changing::open(&path, How::Missing).map_err(Error::io("open", &path))?;
+    let mut capacity = file.size_bytes().map_err(Error::io("stat", &path))? / ALIGN as u64 * ALIGN as u64;
     if capacity < FIRST_JOURNAL_BYTES {
         files::prewrite(&path, capacity, FIRST_JOURNAL_BYTES)?;
         capacity = FIRST_JOURNAL_BYTES;
     }
-    file.write_all_at(&format::file_header(id), 0)
+    file.write(&format::file_header(id), 0)
         .map_err(Error::io("write", &path))?;
-    file.sync_all().map_err(Error::io("sync", &path))?;
+    file.sync().map_err(Error::io("sync", &path))?;
     Ok(JournalFile { id, capacity })
 }
 

@@ -100,15 +100,16 @@ impl Listing {
         }
     }
 
-    /// Whether there is any batch, as far as lengths tell.
+    /// Whether there is any batch, as far as lengths tell. A byte alone is what [`files::settle`] leaves when the power goes meanwhile.
     pub fn has_bytes(&self) -> bool {
-        self.logs.iter().any(|l| l.1 > 0)
+        self.logs.iter().any(|l| l.1 >= batch::HEADER_BYTES as u64)
     }
 }
 
 /// The topic's id from `partition.metadata`, all zeroes where there is none. An empty one is none: a power cut while partitions
-/// were created together can leave the name without the content, and nobody was told of them yet.
-pub(super) fn topic_id(folder: &Path) -> Result<[u8; 16], Error> {
+/// were created together can leave the name without the content, and nobody was told of them yet. Nor is an id that cannot be
+/// read in a folder without a batch: a power cut may have left it before it was made to its end.
+pub(super) fn topic_id(folder: &Path, listing: &Listing) -> Result<[u8; 16], Error> {
     let path = folder.join(checkpoint::PARTITION_METADATA_FILE);
     let Some(bytes) = files::read_small(&path)?.filter(|bytes| !bytes.is_empty()) else {
         return Ok([0; 16]);
@@ -117,8 +118,14 @@ pub(super) fn topic_id(folder: &Path) -> Result<[u8; 16], Error> {
         path: path.clone(),
         detail,
     };
-    let text = String::from_utf8(bytes).map_err(|_| damaged("it is not UTF-8".into()))?;
-    checkpoint::parse_partition_metadata(&text).map_err(|e| damaged(e.to_string()))
+    let id = match String::from_utf8(bytes) {
+        Ok(text) => checkpoint::parse_partition_metadata(&text).map_err(|e| damaged(e.to_string())),
+        Err(_) => Err(damaged("it is not UTF-8".into())),
+    };
+    match id {
+        Err(_) if !listing.has_bytes() => Ok([0; 16]),
+        id => id,
+    }
 }
 
 /// A partition of a directory that was killed under us: what the checkpoint says of it, or nothing.
@@ -129,8 +136,8 @@ pub(super) fn resume(
     report: &mut Report,
 ) -> Result<Reviving, Error> {
     let folder = data_dir.join(name);
-    let topic_id = topic_id(&folder)?;
     let listing = Listing::read(&folder)?;
+    let topic_id = topic_id(&folder, &listing)?;
     let known = known.remove(&(name.to_owned(), topic_id));
     let is_known = known.is_some();
     let mut state = known.unwrap_or_else(|| LogState::empty(name.to_owned(), topic_id, INTERVAL_BYTES, 0));
@@ -236,9 +243,10 @@ pub(super) fn open(
     report: &mut Report,
 ) -> Result<LogState, Error> {
     let folder = data_dir.join(name);
+    let listing = Listing::read(&folder)?;
     let mut opening = Opening {
-        topic_id: topic_id(&folder)?,
-        listing: Listing::read(&folder)?,
+        topic_id: topic_id(&folder, &listing)?,
+        listing,
         epochs: read_epochs(&folder)?,
         folder,
         name,

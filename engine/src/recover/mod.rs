@@ -13,7 +13,7 @@
 //!
 //! Afterwards every batch lies in a synced segment file, and the cores start with fresh journals ([`boot`]).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use crate::checkpoint;
@@ -257,7 +257,8 @@ fn restore<'a>(
             known.insert(key, state);
         }
     }
-    let mut open = HashMap::new();
+    // In the order of names, so that the same directory is restored by the same steps.
+    let mut open = BTreeMap::new();
     for name in partitions {
         open.insert(
             (*name).to_owned(),

@@ -1,7 +1,5 @@
 //! Putting the journal's batches where they belong: into the segments of a partition that was killed under us.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use super::folder::{self, Listing, Points};
@@ -9,6 +7,7 @@ use super::{INTERVAL_BYTES, Report};
 use crate::background::segment_file;
 use crate::batch;
 use crate::error::Error;
+use crate::io::files::changes::{Changing, How};
 use crate::io::files::{self, Sync};
 use crate::journal::format::{Entry, EntryKind};
 use crate::log::LogState;
@@ -21,7 +20,7 @@ pub struct Reviving {
     /// The checkpoint knows it; else all it has is in the journal, or it is somebody else's.
     is_known: bool,
     listing: Listing,
-    active: Option<File>,
+    active: Option<Changing>,
     restored: u64,
 }
 
@@ -49,6 +48,9 @@ impl Reviving {
                 Ok(())
             }
             EntryKind::Batch if entry.base_offset < self.state.end_offset => Ok(()),
+            // In no checkpoint, and its first batch in no frame behind it: the partition was removed meanwhile, and its folder stayed. A new
+            // one's frames are all there.
+            EntryKind::Batch if !self.is_known && self.restored == 0 && entry.base_offset > 0 => Ok(()),
             EntryKind::Batch => self.restore(entry, report),
         }
     }
@@ -66,15 +68,11 @@ impl Reviving {
         let file = match &self.active {
             Some(file) => file,
             None => {
-                let file = OpenOptions::new()
-                    .write(true)
-                    .create(true)
-                    .truncate(false)
-                    .open(&path);
+                let file = Changing::open(&path, How::Missing);
                 self.active.insert(file.map_err(Error::io("open", &path))?)
             }
         };
-        file.write_all_at(entry.data, end.position)
+        file.write(entry.data, end.position)
             .map_err(Error::io("write", &path))?;
         self.state.note_batch(&header, header.max_timestamp_ms);
         self.restored += 1;

@@ -191,15 +191,15 @@ impl Shard {
     pub fn on_event(&mut self, io: &mut dyn Io, event: Event, out: &mut Vec<ShardEvent>) {
         match event {
             Event::Wrote { token, result } => match self.ops.finish(token) {
-                Some(Op::JournalWrite) => self.journal_wrote(result),
-                Some(Op::Flush(slot, base, reached)) => self.flushed(slot, base, reached, result),
+                Some(Op::JournalWrite) => self.journal_in_file(io, result),
+                Some(Op::Flush(slot, base, reached)) => self.flushed(io, slot, base, reached, result),
                 _ => {}
             },
-            Event::Synced { token, result } => {
-                if let Some(Op::Sync(slot, base)) = self.ops.finish(token) {
-                    self.synced(io, slot, base, result);
-                }
-            }
+            Event::Synced { token, result } => match self.ops.finish(token) {
+                Some(Op::JournalSync) => self.journal_wrote(result),
+                Some(Op::Sync(slot, base)) => self.synced(io, slot, base, result),
+                _ => {}
+            },
             Event::Allocated { token, result } => {
                 if let Some(Op::Allocate(slot, base, to)) = self.ops.finish(token) {
                     self.allocated(io, slot, base, to, result);
@@ -224,6 +224,14 @@ impl Shard {
     pub(crate) fn close_if_open(&mut self, io: &mut dyn Io, result: std::io::Result<FileId>) {
         if let Ok(file) = result {
             io.close(file);
+        }
+    }
+
+    fn journal_in_file(&mut self, io: &mut dyn Io, result: std::io::Result<()>) {
+        let token = self.ops.start(Op::JournalSync);
+        if result.is_err() || !self.journal.sync_after(io, token) {
+            self.ops.finish(token);
+            self.journal_wrote(result);
         }
     }
 
@@ -354,9 +362,9 @@ impl Shard {
             return;
         };
         match op {
-            Op::JournalGrow(to) => self.journal_grown(to, done.result),
+            Op::JournalGrow(to) => self.journal_grown(io.now(), to, done.result),
             Op::Seal(slot, base) => self.sealed(io, slot, base, done.result),
-            Op::ExtendIndex(slot, base, number) => self.index_extended(slot, base, number, done.result),
+            Op::ExtendIndex(slot, base, number) => self.index_extended(io, slot, base, number, done.result),
             Op::Checkpoint(number) => self.checkpoint_written(io, number, done.result),
             Op::RemoveSegments => self.note_error("old segments stay", done.result),
             Op::FindTime(search) => self.time_found(io, search, done.result),
@@ -365,7 +373,7 @@ impl Shard {
         }
     }
 
-    fn journal_grown(&mut self, to: u64, result: Result<JobOutput, Error>) {
+    fn journal_grown(&mut self, now: Instant, to: u64, result: Result<JobOutput, Error>) {
         match result {
             Ok(_) => {
                 self.journal.space_mut().set_capacity(to);
@@ -373,7 +381,7 @@ impl Shard {
                 self.note_progress();
             }
             Err(e) => {
-                self.journal_grow_after = Some(Instant::now() + GROW_RETRY);
+                self.journal_grow_after = Some(now + GROW_RETRY);
                 self.journal_growing = false;
                 self.events.push(ShardEvent::Notice(format!(
                     "the journal stays at its size for now: {e}"

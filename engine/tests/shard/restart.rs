@@ -1,10 +1,15 @@
 //! Restarts at bad moments.
 
+use std::cell::Cell;
 use std::fs;
+use std::rc::Rc;
 
+use ringlog_engine::io::Durability;
+use ringlog_engine::journal::states;
 use ringlog_engine::recover::boot;
 use ringlog_engine::shard::*;
 
+use crate::faulty::Verb;
 use crate::world::*;
 use crate::{bases, dir, find, small_segments};
 
@@ -154,4 +159,87 @@ fn a_segment_rolled_to_and_never_written_is_no_hindrance_to_a_stop() {
     let mut w = World::open(dir.path(), &setup);
     assert_eq!(w.report.scanned_segments, 0);
     assert_eq!(w.read_all(0, 0, 1 << 20).len(), appended);
+}
+
+#[test]
+fn a_folder_that_a_power_cut_left_half_made_is_no_hindrance_to_a_start() {
+    let dir = dir();
+    let mut w = World::open(dir.path(), &Setup::default());
+    w.produce(0, &batch(1, 100));
+    drop(w);
+    // As a rename that was durable before the bytes it names.
+    fs::create_dir(dir.path().join("t-1")).unwrap();
+    fs::write(dir.path().join("t-1/partition.metadata"), b"").unwrap();
+    // Empty, or as an earlier start left it that was cut off too.
+    for bytes in [&b""[..], b"\0"] {
+        fs::write(dir.path().join("t-1/00000000000000000000.log"), bytes).unwrap();
+        let recovered = ringlog_engine::recover::open(dir.path()).unwrap();
+        assert_eq!(recovered.logs["t-1"].topic_id, [0; 16]);
+    }
+    let recovered = ringlog_engine::recover::open(dir.path()).unwrap();
+    assert_eq!(recovered.logs["t-0"].end_offset, 1);
+    // Where there are batches it is another matter.
+    fs::write(dir.path().join("t-0/partition.metadata"), b"").unwrap();
+    let damaged = ringlog_engine::recover::open(dir.path()).err().unwrap();
+    assert!(
+        damaged.to_string().contains("partition.metadata is damaged"),
+        "{damaged}"
+    );
+}
+
+#[test]
+fn a_synced_frame_is_not_acknowledged_before_the_unsynced_ones_in_front_of_it_are_synced() {
+    let dir = dir();
+    let setup = Setup {
+        partitions: vec!["t-0".into(), "t-1".into()],
+        ..Setup::default()
+    };
+    let mut w = World::open(dir.path(), &setup);
+    let unsynced = LogOptions {
+        durability: Durability::Written,
+        ..LogOptions::default()
+    };
+    w.shard.set_options(Slot(0), unsynced);
+    let syncs = Rc::new(Cell::new(0));
+    let count = syncs.clone();
+    w.ring.set_fault(Some(Box::new(move |verb, path| {
+        let is_journal = path.to_string_lossy().contains("journal");
+        count.set(count.get() + u32::from(verb == Verb::Sync && is_journal));
+        None
+    })));
+    let mut syncs_after = |slot| {
+        w.produce(slot, &batch(1, 100));
+        syncs.get()
+    };
+    // A replay goes through the first two to get to the third, which is synced and alone would be lost with them.
+    let counts: Vec<u32> = [0, 0, 1, 1, 0, 1].into_iter().map(&mut syncs_after).collect();
+    assert_eq!(counts, [0, 0, 1, 1, 1, 2]);
+}
+
+#[test]
+fn a_removed_partition_whose_folder_stayed_is_no_hindrance_to_a_start() {
+    let dir = dir();
+    let setup = Setup {
+        partitions: vec!["t-0".into(), "t-1".into()],
+        checkpoint_idle_ms: 300,
+        ..Setup::default()
+    };
+    let mut w = World::open(dir.path(), &setup);
+    w.produce(0, &batch(1, 100));
+    w.produce(1, &batch(1, 100));
+    checkpointed(&mut w);
+    w.produce(0, &batch(1, 100));
+    w.produce(1, &batch(1, 100));
+    drop(w);
+    // As when it is removed while a checkpoint is under way, and the disk refuses to rename its folder.
+    let path = ringlog_engine::recover::checkpoint_path(dir.path(), 0);
+    let known = states::decode_file(&fs::read(&path).unwrap(), 4096).ok().unwrap();
+    let others = known.partitions.iter().filter(|p| p.name != "t-0");
+    let others: Vec<Vec<u8>> = others.map(states::encode).collect();
+    let others: Vec<&[u8]> = others.iter().map(Vec::as_slice).collect();
+    let content = states::encode_file(known.journal_id, known.first_frame, known.position, &others);
+    fs::write(&path, content).unwrap();
+    let recovered = ringlog_engine::recover::open(dir.path()).unwrap();
+    assert_eq!(recovered.logs["t-1"].end_offset, 2);
+    assert_eq!(recovered.logs["t-0"].end_offset, 1, "what its segments have");
 }

@@ -1,0 +1,385 @@
+//! One life of a core's storage on the simulated machine: opened as the broker opens it, driven as its core drives it.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringlog_engine::background::{self, Background, Backlog, FileJob, Inbox};
+use ringlog_engine::io::Io;
+use ringlog_engine::io::files::{self, changes};
+use ringlog_engine::log::LogState;
+use ringlog_engine::recover::boot::JournalFile;
+use ringlog_engine::recover::{self, boot};
+use ringlog_engine::shard::*;
+use ringlog_engine::{batch, checkpoint};
+
+use crate::disk::SharedDisk;
+use crate::faults::{SharedFaults, Verb, path_of};
+use crate::history::{Found, History, Topic};
+use crate::machine::Machine;
+use crate::random::Random;
+
+/// Turns after which nobody should wait any more.
+const PATIENCE: usize = 100_000;
+
+/// Settings of a life.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// What of the journal's file is used at first: small, so that it is soon gone round.
+    pub journal_bytes: u64,
+    pub journal_max_bytes: u64,
+    pub checkpoint_idle_ms: u64,
+    pub memory_bytes: usize,
+    /// Cores that have a journal, at most; only the first one has partitions.
+    pub most_cores: u64,
+}
+
+/// What a ticket stands for: the topic, and its log's new end or start.
+#[derive(Clone, Copy)]
+pub enum Promise {
+    End(usize, i64),
+    Start(usize, i64),
+}
+
+/// Blocking changes of this thread are seen by the disk as long as this lives.
+struct Watch;
+
+impl Watch {
+    fn start(disk: SharedDisk, faults: SharedFaults) -> Watch {
+        changes::watch(Some(Box::new(move |change| {
+            let fault = faults.borrow_mut().ask(Verb::of(change), path_of(change));
+            match fault {
+                Some(error) => {
+                    disk.borrow_mut().failed(change);
+                    Err(error)
+                }
+                None => {
+                    disk.borrow_mut().change(change);
+                    Ok(())
+                }
+            }
+        })));
+        Watch
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        changes::watch(None);
+    }
+}
+
+/// See the module's text.
+pub struct Life {
+    pub machine: Machine,
+    pub shard: Shard,
+    pub history: History,
+    pub random: Random,
+    /// The slot of each topic that is open.
+    pub slots: Vec<Option<Slot>>,
+    /// Why nothing is acknowledged any more.
+    pub failed: Option<String>,
+    pub dir: PathBuf,
+    pub background: Background,
+    pub inbox: Inbox,
+    backlog: Backlog,
+    promises: VecDeque<(Ticket, Promise)>,
+    reads: HashMap<u64, Result<ReadData, ReadError>>,
+    next_read: u64,
+    _watch: Option<Watch>,
+}
+
+impl Life {
+    /// Opens the directory, which should have the topics that `history` has at this step. The disk, if there is one, sees all of it.
+    pub fn open(
+        dir: &Path,
+        setup: &Setup,
+        history: &Rc<History>,
+        at: usize,
+        machine: (Option<SharedDisk>, SharedFaults, Random),
+    ) -> Result<(Life, Vec<Option<Found>>), String> {
+        let (disk, faults, mut random) = machine;
+        let watch = disk.clone().map(|disk| Watch::start(disk, faults.clone()));
+        let topics = history.topics_at(at);
+        let (states, prepared) = prepare(dir, setup, &topics, &mut random).map_err(|e| e.to_string())?;
+        let mut machine = Machine::new(setup.memory_bytes, disk, faults, random.split());
+        let journal = boot::open_journal(&mut machine, dir, 0, prepared).map_err(|e| e.to_string())?;
+        let config = ShardConfig {
+            data_dir: dir.to_path_buf(),
+            core: 0,
+            journal_max_bytes: setup.journal_max_bytes,
+            checkpoint_idle_ms: setup.checkpoint_idle_ms,
+        };
+        let (background, backlog) = Background::by_hand();
+        let mut life = Life {
+            shard: Shard::new(config, journal, background.clone()),
+            machine,
+            history: History::default(),
+            random,
+            slots: Vec::new(),
+            failed: None,
+            dir: dir.to_path_buf(),
+            background,
+            inbox: Inbox::default(),
+            backlog,
+            promises: VecDeque::new(),
+            reads: HashMap::new(),
+            next_read: 0,
+            _watch: watch,
+        };
+        let mut found = Vec::new();
+        for (topic, state) in topics.iter().zip(states) {
+            let is_there = state.is_some();
+            let slot = life.add(topic, state);
+            life.slots.push(Some(slot));
+            let read = is_there.then(|| life.read_all(slot)).transpose()?;
+            found.push(read);
+        }
+        history.judge(&found, at)?;
+        life.history = history.resumed(at, &found, life.position());
+        Ok((life, found))
+    }
+
+    pub fn add(&mut self, topic: &Topic, state: Option<LogState>) -> Slot {
+        let spec = PartitionSpec {
+            topic_id: topic.id,
+            name: topic.name.clone(),
+            leader_epoch: 0,
+            options: topic.options,
+        };
+        self.shard.add_partition(&self.machine, spec, state)
+    }
+
+    /// Steps of the disk so far.
+    pub fn position(&self) -> usize {
+        self.machine.disk.as_ref().map_or(0, |d| d.borrow().position())
+    }
+
+    /// One turn of the core's loop. The other threads do some of their work, or do not get to it.
+    pub fn turn(&mut self) {
+        let mut out = Vec::new();
+        self.shard.tick(&mut self.machine, &mut out);
+        if self.random.percent(40) {
+            self.backlog.run_jobs(1 + self.random.below(12) as usize);
+        }
+        if self.random.percent(20) {
+            self.backlog.run_removal();
+        }
+        let soon = self.machine.now() + Duration::from_millis(2);
+        let deadline = self.shard.next_deadline().map_or(soon, |at| at.min(soon));
+        let mut events = Vec::new();
+        let shard = &self.shard;
+        self.machine
+            .turn(Some(deadline), &mut || shard.has_mail(), &mut events);
+        for event in events {
+            self.shard.on_event(&mut self.machine, event, &mut out);
+        }
+        for event in out {
+            self.on_event(event);
+        }
+        while let Some(done) = self.inbox.pop() {
+            self.made(done.token as usize, done.result.is_ok());
+        }
+    }
+
+    fn on_event(&mut self, event: ShardEvent) {
+        match event {
+            ShardEvent::Committed(ticket) => self.committed(ticket),
+            ShardEvent::ReadDone { token, result } => drop(self.reads.insert(token, result)),
+            ShardEvent::Failed(why) => self.failed = Some(why),
+            _ => {}
+        }
+    }
+
+    fn committed(&mut self, ticket: Ticket) {
+        let at = self.position();
+        while let Some((_, promise)) = self.promises.pop_front_if(|p| p.0 <= ticket) {
+            match promise {
+                Promise::End(topic, end) => self.history.topics[topic].acknowledged.push((at, end)),
+                Promise::Start(topic, start) => self.history.topics[topic].starts.push((at, start)),
+            }
+        }
+    }
+
+    /// Notes what a ticket will mean once it is committed.
+    pub fn promise(&mut self, ticket: Ticket, promise: Promise) {
+        self.promises.push_back((ticket, promise));
+    }
+
+    /// Whether everything promised was committed.
+    pub fn is_quiet(&self) -> bool {
+        self.promises.is_empty()
+    }
+
+    fn made(&mut self, topic: usize, is_made: bool) {
+        let at = self.position();
+        let topics = &mut self.history.topics;
+        if is_made && topics[topic].removed_at.is_none() {
+            topics[topic].made_at = Some(at);
+            let topic_there = self.history.topics[topic].clone();
+            self.slots[topic] = Some(self.add(&topic_there, None));
+        }
+    }
+
+    /// Turns until something is so.
+    pub fn until<T>(&mut self, mut so: impl FnMut(&mut Life) -> Option<T>) -> Result<T, String> {
+        for _ in 0..PATIENCE {
+            if let Some(found) = so(self) {
+                return Ok(found);
+            }
+            self.turn();
+        }
+        Err("waited for ever".into())
+    }
+
+    /// Reads as a client does.
+    pub fn read(&mut self, slot: Slot, offset: i64, max_bytes: usize) -> Result<Vec<u8>, ReadError> {
+        self.next_read += 1;
+        let request = ReadRequest {
+            offset,
+            max_bytes,
+            at_least_one: true,
+            token: self.next_read,
+        };
+        let data = match self.shard.read(&mut self.machine, slot, request) {
+            ReadOutcome::Now(data) => data,
+            ReadOutcome::Error(error) => return Err(error),
+            ReadOutcome::Later => self
+                .until(|life| life.reads.remove(&request.token))
+                .map_err(ReadError::Io)??,
+        };
+        Ok(data.slices.iter().flat_map(|s| s.to_vec()).collect())
+    }
+
+    /// Everything that is served, in order and without a gap.
+    pub fn read_all(&mut self, slot: Slot) -> Result<Found, String> {
+        let offsets = self.shard.offsets(slot).ok_or("not open")?;
+        let (start, end) = (offsets.log_start, offsets.high_watermark);
+        let mut batches = Vec::new();
+        let mut offset = start;
+        while offset < end {
+            let max_bytes = 1 << self.random.below(18);
+            let bytes = match self.read(slot, offset, max_bytes) {
+                Ok(bytes) => bytes,
+                Err(ReadError::Busy) => {
+                    self.turn();
+                    continue;
+                }
+                Err(error) => return Err(format!("reading at {offset} of [{start}, {end}): {error:?}")),
+            };
+            let before = offset;
+            for (header, bytes) in whole_batches(&bytes)? {
+                if offset >= end {
+                    // Appended meanwhile.
+                    break;
+                }
+                if header.base_offset > offset {
+                    return Err(format!("a gap before {}, {offset} wanted", header.base_offset));
+                }
+                if header.last_offset() >= offset {
+                    offset = header.last_offset() + 1;
+                    batches.push((header.base_offset, bytes));
+                }
+            }
+            if offset == before {
+                return Err(format!("nothing at {offset} of [{start}, {end})"));
+            }
+        }
+        Ok(Found { start, end, batches })
+    }
+
+    /// Stops as the broker does. False when that cannot be.
+    pub fn stop(&mut self) -> Result<bool, String> {
+        self.shard.begin_stop(&mut self.machine);
+        let is_stopped = self.until(|life| {
+            (life.failed.is_some() || life.shard.is_stopped()).then(|| life.shard.is_stopped())
+        });
+        match is_stopped {
+            Ok(true) => {}
+            // A broker ends all the same, and the journal says the rest.
+            Err(_) if self.machine.faults.borrow().injected > 0 => return Ok(false),
+            is_stopped => return is_stopped,
+        }
+        while self.backlog.run_jobs(1) {}
+        while let Some(done) = self.inbox.pop() {
+            self.made(done.token as usize, done.result.is_ok());
+        }
+        if boot::finish_stop(&self.dir, &self.shard.stopped(), 1).is_err() {
+            return Ok(false);
+        }
+        let at = self.position();
+        for topic in self.history.topics.iter_mut().filter(|t| t.made_at.is_some()) {
+            let end = topic.end();
+            topic.acknowledged.push((at, end));
+        }
+        Ok(true)
+    }
+}
+
+/// The whole batches at the start of what was read; each must be intact.
+pub fn whole_batches(bytes: &[u8]) -> Result<Vec<(batch::BatchHeader, Vec<u8>)>, String> {
+    let mut rest = bytes;
+    let mut batches = Vec::new();
+    while let Some(Ok(size)) = batch::peek_size(rest)
+        && size <= rest.len()
+    {
+        let header = batch::check_stored(&rest[..size]).map_err(|e| format!("served though damaged: {e}"))?;
+        batches.push((header, rest[..size].to_vec()));
+        rest = &rest[size..];
+    }
+    Ok(batches)
+}
+
+/// What the broker does before its cores start: recovery, folders of other topics put aside, those that are missing made, journals.
+fn prepare(
+    dir: &Path,
+    setup: &Setup,
+    topics: &[Topic],
+    random: &mut Random,
+) -> Result<(Vec<Option<LogState>>, JournalFile), ringlog_engine::Error> {
+    let mut recovered = recover::open(dir)?;
+    let states: Vec<Option<LogState>> = topics
+        .iter()
+        .map(|topic| match recovered.logs.get(&topic.name) {
+            Some(state) if state.topic_id == topic.id => recovered.logs.remove(&topic.name),
+            _ => None,
+        })
+        .collect();
+    let mut strays: Vec<&String> = recovered.logs.keys().collect();
+    strays.sort();
+    for name in strays {
+        let aside = format!("{name}.{:016x}-stray", random.next());
+        files::rename(&dir.join(name), &dir.join(aside))?;
+    }
+    for (topic, _) in topics.iter().zip(&states).filter(|(_, state)| state.is_none()) {
+        background::run(&create_job(dir, topic))?;
+    }
+    for folder in recovered.leftovers {
+        let renamed = folder.clone();
+        background::run(&FileJob::RemovePartition { folder, renamed })?;
+    }
+    let cores = 1 + random.below(setup.most_cores);
+    let ids: Vec<u64> = (0..cores).map(|_| random.next()).collect();
+    let there: Vec<&LogState> = states.iter().flatten().collect();
+    let journal = JournalFile {
+        capacity: setup.journal_bytes,
+        ..boot::prepare(dir, &ids, &there)?[0]
+    };
+    Ok((states, journal))
+}
+
+/// The job that makes a topic's folder.
+pub fn create_job(dir: &Path, topic: &Topic) -> FileJob {
+    FileJob::CreatePartition {
+        folder: dir.join(&topic.name),
+        metadata: checkpoint::encode_partition_metadata(topic.id),
+        epochs: "0\n0\n".into(),
+    }
+}
+
+/// A disk that can be seen by a machine and by blocking code.
+pub fn shared<T>(value: T) -> Rc<RefCell<T>> {
+    Rc::new(RefCell::new(value))
+}

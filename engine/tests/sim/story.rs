@@ -1,0 +1,203 @@
+//! What happens in a life: topics made, deleted and made again, batches of all sizes, log starts moved, reads, a clean stop.
+
+use std::rc::Rc;
+
+use ringlog_engine::background::FileJob;
+use ringlog_engine::batch::BatchBuilder;
+use ringlog_engine::io::Durability;
+use ringlog_engine::shard::*;
+
+use crate::history::{Topic, Value};
+use crate::life::{Life, Promise, Setup, create_job, whole_batches};
+use crate::random::Random;
+
+/// Most topics at a time.
+const TOPICS: usize = 7;
+
+/// Settings as the seed has them.
+pub fn setup(random: &mut Random) -> Setup {
+    let journal_bytes = random.pick(&[24, 24, 32, 48, 200]) << 10;
+    Setup {
+        journal_bytes,
+        journal_max_bytes: random.pick(&[journal_bytes, journal_bytes, journal_bytes, 2 << 20]),
+        checkpoint_idle_ms: random.pick(&[1, 5, 20, 100, 10_000]),
+        memory_bytes: 16 << 20,
+        most_cores: 1 + random.below(3),
+    }
+}
+
+fn options(random: &mut Random) -> LogOptions {
+    LogOptions {
+        segment_bytes: random.pick(&[12_000, 30_000, 90_000]),
+        index_interval_bytes: random.pick(&[256, 2_000, 8_000]),
+        durability: if random.percent(15) {
+            Durability::Written
+        } else {
+            Durability::Synced
+        },
+        ..LogOptions::default()
+    }
+}
+
+fn value(random: &mut Random, most_bytes: usize) -> Vec<u8> {
+    let most = random.pick(&[40, 400, 400, 3_000, 3_000, 6_000, 6_000, 80_000]);
+    let bytes = (20 + random.below(most) as usize).min(most_bytes - 300);
+    let records = random.pick(&[1, 1, 1, 3]);
+    let value: Vec<u8> = std::iter::repeat_with(|| random.next().to_le_bytes())
+        .take(bytes.div_ceil(8 * records))
+        .flatten()
+        .collect();
+    let new = BatchBuilder::new().timestamp(1_000_000);
+    (0..records)
+        .fold(new, |batch, _| batch.record(0, None, Some(&value)))
+        .finish()
+}
+
+impl Life {
+    /// So many things happen, until something has failed for good.
+    pub fn live(&mut self, steps: u64) -> Result<(), String> {
+        for _ in 0..steps {
+            match self.random.below(100) {
+                0..=4 => self.create(),
+                5 => self.delete(),
+                6..=8 => self.move_start(),
+                9..=18 => self.check_a_read()?,
+                19..=23 => {
+                    // As one request may bring them.
+                    for _ in 0..4 {
+                        self.append();
+                    }
+                }
+                24..=63 => self.append(),
+                _ => (0..self.random.below(8)).for_each(|_| self.turn()),
+            }
+        }
+        Ok(())
+    }
+
+    fn any_open(&mut self) -> Option<(usize, Slot)> {
+        let open = self.slots.iter().enumerate();
+        let open: Vec<_> = open.filter_map(|(i, slot)| Some((i, (*slot)?))).collect();
+        (!open.is_empty()).then(|| self.random.pick(&open))
+    }
+
+    /// One topic, or several at once.
+    pub fn create(&mut self) {
+        let count = self.random.pick(&[1, 1, 6]);
+        for _ in 0..count {
+            let is_there = |t: &Topic, name: &str| t.name == name && t.removed_at.is_none();
+            let free = (0..TOPICS)
+                .map(|i| format!("t-{i}"))
+                .find(|name| !self.history.topics.iter().any(|t| is_there(t, name)));
+            let Some(name) = free else { return };
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&self.random.next().to_le_bytes());
+            let topic = Topic::new(name, id, options(&mut self.random), self.position());
+            let job = create_job(&self.dir, &topic);
+            let token = self.history.topics.len() as u64;
+            self.history.topics.push(topic);
+            self.slots.push(None);
+            self.background.submit(token, job, &self.inbox, None);
+        }
+    }
+
+    fn delete(&mut self) {
+        let Some((topic, slot)) = self.any_open() else {
+            return;
+        };
+        self.shard.remove_partition(&mut self.machine, slot);
+        self.slots[topic] = None;
+        let at = self.position();
+        let unique = self.random.next();
+        let deleted = &mut self.history.topics[topic];
+        deleted.removed_at = Some(at);
+        let job = FileJob::RemovePartition {
+            folder: self.dir.join(&deleted.name),
+            renamed: self.dir.join(format!("{}.{unique:016x}-delete", deleted.name)),
+        };
+        self.background.submit(topic as u64, job, &self.inbox, None);
+    }
+
+    pub fn append(&mut self) {
+        let Some((topic, slot)) = self.any_open() else {
+            return;
+        };
+        let most = self.history.topics[topic].options.segment_bytes as usize;
+        let bytes = value(&mut self.random, most);
+        // Who is refused tries again some time.
+        for _ in 0..40 {
+            match self.shard.append(&mut self.machine, slot, &bytes) {
+                Ok(appended) => return self.appended(topic, &appended, bytes),
+                Err(AppendError::Busy) => self.turn(),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn appended(&mut self, topic: usize, appended: &Appended, bytes: Vec<u8>) {
+        let at = self.position();
+        let end_offset = appended.last_offset + 1;
+        let there = &mut self.history.topics[topic];
+        assert_eq!(
+            appended.base_offset,
+            there.end(),
+            "{}: an offset twice, or none",
+            there.name
+        );
+        there.values.push(Value {
+            at,
+            base_offset: appended.base_offset,
+            end_offset,
+            bytes: Rc::from(bytes),
+        });
+        if there.options.durability == Durability::Synced {
+            self.promise(appended.ticket, Promise::End(topic, end_offset));
+        }
+    }
+
+    fn move_start(&mut self) {
+        let Some((topic, slot)) = self.any_open() else {
+            return;
+        };
+        let Some(offsets) = self.shard.offsets(slot) else {
+            return;
+        };
+        let room = (offsets.high_watermark - offsets.log_start) as u64;
+        let to = offsets.log_start + self.random.below(room + 1) as i64;
+        let at = self.position();
+        if let Ok((start, ticket)) = self.shard.delete_records(&mut self.machine, slot, to) {
+            let there = &mut self.history.topics[topic];
+            there.starts_asked.push((at, start));
+            if there.options.durability == Durability::Synced {
+                self.promise(ticket, Promise::Start(topic, start));
+            }
+        }
+    }
+
+    fn check_a_read(&mut self) -> Result<(), String> {
+        let Some((topic, slot)) = self.any_open() else {
+            return Ok(());
+        };
+        let Some(offsets) = self.shard.offsets(slot) else {
+            return Ok(());
+        };
+        let served = (offsets.high_watermark - offsets.log_start) as u64;
+        if served == 0 {
+            return Ok(());
+        }
+        let offset = offsets.log_start + self.random.below(served) as i64;
+        let max_bytes = 1 << self.random.below(17);
+        // A disk with faults may not give it; it gives nothing wrong.
+        let Ok(bytes) = self.read(slot, offset, max_bytes) else {
+            return Ok(());
+        };
+        for (header, bytes) in whole_batches(&bytes)? {
+            let values = &self.history.topics[topic].values;
+            let value = values.iter().find(|v| v.base_offset == header.base_offset);
+            if value.is_none_or(|v| v.bytes[16..] != bytes[16..]) {
+                return Err(format!("another record is read at {}", header.base_offset));
+            }
+        }
+        Ok(())
+    }
+}
