@@ -106,12 +106,11 @@ impl Listing {
     }
 }
 
-/// The topic's id from `partition.metadata`, all zeroes where there is none. An empty one is none: a power cut while partitions
-/// were created together can leave the name without the content, and nobody was told of them yet. Nor is an id that cannot be
-/// read in a folder without a batch: a power cut may have left it before it was made to its end.
+/// The topic's id from `partition.metadata`, all zeroes where there is none. A folder without a batch may have been left by a power cut
+/// before it was made to its end, and nobody was told of it: an id that cannot be read there is none.
 pub(super) fn topic_id(folder: &Path, listing: &Listing) -> Result<[u8; 16], Error> {
     let path = folder.join(checkpoint::PARTITION_METADATA_FILE);
-    let Some(bytes) = files::read_small(&path)?.filter(|bytes| !bytes.is_empty()) else {
+    let Some(bytes) = files::read_small(&path)? else {
         return Ok([0; 16]);
     };
     let damaged = |detail: String| Error::Corrupt {
