@@ -78,7 +78,7 @@ fn reports_that_are_none() {
     }
     one_sentence(
         &compare(&good, &good, "--fail p99.x>5%"),
-        1,
+        2,
         "neither report has the figure \"p99.x\"",
     );
     for rule in ["p99>0%", "records_per_s<0%", "ack.p99.9>100%"] {
