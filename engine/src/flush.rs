@@ -357,6 +357,15 @@ impl Shard {
                     finish_seal(log, base);
                 }
             }
+            Err(Error::Io {
+                operation: "sync",
+                source,
+                ..
+            }) => {
+                // Also when the disk was full: it may have dropped what it had no room for, and says so only once.
+                let e = std::io::Error::other(source);
+                self.flush_failed(io.now(), slot, base, "synced", &e);
+            }
             Err(Error::Io { source, .. }) => self.flush_failed(io.now(), slot, base, "sealed", &source),
             Err(other) => {
                 let e = std::io::Error::other(other.to_string());

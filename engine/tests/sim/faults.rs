@@ -72,6 +72,17 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// The disk is full the first time that this is asked at such a path.
+    pub fn full_once(verb: Verb, place: &'static str) -> Fault {
+        Fault {
+            verb,
+            place,
+            skip: 0,
+            times: 1,
+            errno: ENOSPC,
+        }
+    }
+
     /// Any fault a disk can have.
     pub fn any(random: &mut Random) -> Fault {
         let (verb, errnos): (Verb, &[i32]) = random.pick(&[

@@ -28,11 +28,16 @@ mod state;
 mod story;
 
 use std::path::Path;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use disk::Planted;
+use disk::{Disk, Planted};
 use explore::{Effort, Explorer, Tally};
+use faults::{Fault, Faults, Verb};
+use history::History;
+use life::{Life, shared};
 use random::Random;
+use state::State;
 
 /// One life, cut after every step; some are lived on in, twice.
 const POWER_CUTS: Effort = Effort {
@@ -139,6 +144,28 @@ fn syncs_of_files_that_do_nothing_are_caught() {
 #[test]
 fn syncs_of_folders_that_do_nothing_are_caught() {
     assert!(find(Planted::DirSyncs).is_some());
+}
+
+#[test]
+fn a_seal_whose_sync_finds_the_disk_full_is_final() {
+    let mut random = Random::new(1);
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let setup = story::setup(&mut random);
+    let disk = shared(Disk::new(dir.path(), State::default()));
+    let faults = shared(Faults::default());
+    let machine = (Some(disk), faults.clone(), random);
+    let new = Rc::new(History::default());
+    let (mut life, _) = Life::open(dir.path(), &setup, &new, 0, machine).unwrap();
+    faults
+        .borrow_mut()
+        .set(vec![Fault::full_once(Verb::JobSync, ".log")]);
+    life.create();
+    for _ in 0..300 {
+        life.append();
+        life.turn();
+    }
+    let why = life.failed.clone().unwrap_or_default();
+    assert!(why.contains("cannot be synced"), "{why:?}");
 }
 
 #[test]
