@@ -11,6 +11,7 @@ use super::flags::{Flags, Pid};
 use super::limits::raise_descriptors;
 use super::scenario::{absorb, begin, finish, measure_disk, side};
 use crate::error::Error;
+use crate::launch::command::file_name;
 use crate::launch::{Launch, Running, free_port, kafka_command, ringlog_command, start};
 use crate::load::settings::Settings;
 use crate::report::model::Report;
@@ -86,7 +87,7 @@ pub fn run(versus: &VersusFlags) -> Result<bool, Error> {
     if held {
         // what the brokers printed matters only when something went wrong
         for launch in &launches {
-            let _ = fs::remove_file(directory.join(format!("{}.log", launch.name)));
+            let _ = fs::remove_file(directory.join(format!("{}.log", file_name(&launch.name))));
         }
         let _ = fs::remove_dir(&directory);
     }
@@ -106,7 +107,7 @@ fn one(
     let parent = versus.flags.dir();
     fs::create_dir_all(&parent).map_err(|e| Error::failed(format!("{}: {e}", parent.display())))?;
     condition(&parent, versus.condition_mib)?;
-    let directory = parent.join(format!("{}-{round}", launch.name.replace('/', "_")));
+    let directory = parent.join(format!("{}-{round}", file_name(&launch.name)));
     clear(&directory)?;
     let mut flags = versus.flags.clone();
     // restart starts and kills its brokers itself
