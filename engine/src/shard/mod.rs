@@ -196,7 +196,7 @@ impl Shard {
                 _ => {}
             },
             Event::Synced { token, result } => match self.ops.finish(token) {
-                Some(Op::JournalSync) => self.journal_wrote(result),
+                Some(Op::JournalSync) => self.journal_wrote(io.now(), result),
                 Some(Op::Sync(slot, base)) => self.synced(io, slot, base, result),
                 _ => {}
             },
@@ -231,12 +231,12 @@ impl Shard {
         let token = self.ops.start(Op::JournalSync);
         if result.is_err() || !self.journal.sync_after(io, token) {
             self.ops.finish(token);
-            self.journal_wrote(result);
+            self.journal_wrote(io.now(), result);
         }
     }
 
-    fn journal_wrote(&mut self, result: std::io::Result<()>) {
-        match self.journal.wrote(result) {
+    fn journal_wrote(&mut self, now: Instant, result: std::io::Result<()>) {
+        match self.journal.wrote(now, result) {
             Ok((ticket, ends)) => {
                 for end in ends {
                     if let Some(log) = self.log_mut(end.slot)
@@ -306,14 +306,14 @@ impl Shard {
         // A shard that stops begins none of its own accord.
         let checkpoint = checkpoint.filter(|_| !self.stopping);
         let grow = self.journal_grow_after.filter(|_| self.journal.is_starved());
-        [retry, checkpoint, grow, self.busy_until]
+        [retry, checkpoint, grow, self.busy_until, self.journal.deadline()]
             .into_iter()
             .flatten()
             .min()
     }
 
     fn commit(&mut self, io: &mut dyn Io) {
-        if self.journal.wants_write() {
+        if self.journal.wants_write(io.now()) {
             let token = self.ops.start(Op::JournalWrite);
             if !self.journal.start_write(io, token) {
                 self.ops.finish(token);
