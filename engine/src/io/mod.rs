@@ -9,6 +9,7 @@
 //! All `unsafe` of the project is below this folder, and nothing here knows what a batch, log or client is.
 
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -135,6 +136,12 @@ pub enum Event {
     },
     /// The socket is closed and its id free. Nothing arrives for it any more.
     Closed { conn: ConnId },
+    /// [`Io::detach`] finished. With the socket the id is free and nothing arrives for it any more; with an error (out of
+    /// descriptors, an old kernel) the connection is as before, not receiving.
+    Detached {
+        conn: ConnId,
+        result: std::io::Result<OwnedFd>,
+    },
 }
 
 /// One core's hold on the machine.
@@ -189,6 +196,13 @@ pub trait Io {
     /// Breaks the socket off, whatever is under way, and closes it; [`Event::Closed`] follows. An unfinished
     /// send gives no further event but that.
     fn close_connection(&mut self, conn: ConnId);
+
+    /// Takes the socket away from this core, for another core to [`adopt`](Io::adopt). Receiving stops; nothing may be on its way out.
+    /// Chunks that were on their way in arrive before [`Event::Detached`].
+    fn detach(&mut self, conn: ConnId);
+
+    /// Takes over a socket that another core gave up. Not receiving yet.
+    fn adopt(&mut self, socket: OwnedFd) -> ConnId;
 
     /// Monotonic time, read once per turn.
     fn now(&self) -> Instant;

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -214,10 +214,11 @@ impl Ring {
             Kind::Message => self.on_message(done),
             Kind::Accept => self.net.on_accept(queue, done, self.now, events),
             Kind::Receive => self.net.on_receive(queue, done, events),
-            Kind::ReceiveCancel => self.net.on_receive_cancel(queue, done),
+            Kind::ReceiveCancel => self.net.on_receive_cancel(queue, done, events),
             Kind::Send => self.net.on_send(queue, done, events),
             Kind::SocketCancel => self.net.on_socket_cancel(queue, done),
             Kind::SocketClose => self.net.on_socket_close(done, events),
+            Kind::SocketInstall => self.net.on_socket_install(queue, done, events),
             Kind::Disk => self.disk.on_disk(queue, done, events),
             Kind::FileClose => self.disk.on_close(done),
         }
@@ -319,6 +320,14 @@ impl Io for Ring {
             .retain(|event| !matches!(event, Event::Sent { conn: sent, .. } if *sent == conn));
     }
 
+    fn detach(&mut self, conn: ConnId) {
+        self.net.detach(&mut self.queue, conn, &mut self.ready);
+    }
+
+    fn adopt(&mut self, socket: OwnedFd) -> ConnId {
+        self.net.adopt(socket)
+    }
+
     fn now(&self) -> Instant {
         self.now
     }
@@ -349,6 +358,7 @@ impl Io for Ring {
         events: &mut Vec<Event>,
     ) {
         self.pool.collect(&mut self.table.with(&self.queue));
+        self.net.forget_detached();
         self.net.resume(&mut self.queue, Instant::now());
         let may_sleep = self.ready.is_empty() && !self.queue.has_completions();
         events.append(&mut self.ready);

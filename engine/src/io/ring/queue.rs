@@ -39,6 +39,8 @@ pub(super) enum Kind {
     SocketCancel,
     /// Index: connection.
     SocketClose,
+    /// Gives a socket of the table a number in the process. Index: connection.
+    SocketInstall,
     /// Index: disk operation.
     Disk,
     /// Index: file.
@@ -46,7 +48,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 12] = [
+    const ALL: [Kind; 13] = [
         Kind::Ignore,
         Kind::Wake,
         Kind::Bell,
@@ -57,6 +59,7 @@ impl Kind {
         Kind::Send,
         Kind::SocketCancel,
         Kind::SocketClose,
+        Kind::SocketInstall,
         Kind::Disk,
         Kind::FileClose,
     ];
