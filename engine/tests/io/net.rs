@@ -486,7 +486,9 @@ fn move_between(mut from: Ring, mut to: Ring) {
     // The ring it came from has nothing of it left: the client sees the end when the other one closes.
     drop(from);
     to.close_connection(moved);
-    wait_for(&mut to, |event| matches!(event, Event::Closed { .. }).then_some(()));
+    wait_for(&mut to, |event| {
+        matches!(event, Event::Closed { .. }).then_some(())
+    });
     assert_eq!(client.read(&mut answer).expect("the end"), 0);
 }
 

@@ -104,6 +104,18 @@ impl Conn {
         }
     }
 
+    /// The connection is on another core now, with nothing running, under this serial.
+    pub fn settle_in(&mut self, serial: u64) {
+        self.serial = serial;
+        self.receiving = false;
+        self.dirty = false;
+    }
+
+    /// Whether everything that was started is answered and sent.
+    pub fn is_drained(&self) -> bool {
+        self.answers.open_requests() == 0 && self.unsent_bytes() == 0 && !self.closing
+    }
+
     /// Tells this connection from earlier ones with the same socket id.
     pub fn serial(&self) -> u64 {
         self.serial

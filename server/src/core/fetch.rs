@@ -63,6 +63,7 @@ impl FetchCall {
 impl Core {
     /// Starts a fetch of one of this core's connections.
     pub(super) fn start_fetch(&mut self, reply: ReplyTo, request: &FetchRequest) {
+        self.keep_here(reply);
         let now = self.io.now();
         let (changed, forgotten) = fetch::wanted(request, reply.version);
         let fields = SessionFields {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use ringlog_engine::io::Slice;
+use ringlog_engine::io::{ConnId, Slice};
 
 use super::ask::{Question, Told};
 use super::calls::{CallId, ReplyTo};
 use super::control::{ControlRequest, Update};
+use super::moving::Moving;
 use crate::conn::Answer;
 use crate::handlers::produce::AppendResult;
 use crate::wire::Uuid;
@@ -76,6 +77,26 @@ pub enum Mail {
         /// The fetch.
         call: CallId,
     },
+    /// To an owner: this connection of `from` writes partitions of yours only. Answered with [`Mail::MoveTo`].
+    MayMove {
+        /// The connection's core.
+        from: usize,
+        /// The connection's socket.
+        conn: ConnId,
+        /// Tells the connection from others with the same socket id.
+        serial: u64,
+    },
+    /// To the connection's core: where it shall go, if the owner has time for it.
+    MoveTo {
+        /// The connection's socket.
+        conn: ConnId,
+        /// Tells the connection from others with the same socket id.
+        serial: u64,
+        /// The owner.
+        to: Option<usize>,
+    },
+    /// To an owner: a connection that is yours from now on.
+    Adopt(Box<Moving>),
     /// To an owner: questions about single partitions.
     Ask(AskOrder),
     /// To the connection's core: the answers.

@@ -15,6 +15,7 @@ pub mod control;
 mod dispatch;
 pub mod fetch;
 pub mod mail;
+pub mod moving;
 pub mod net;
 pub mod partitions;
 pub mod produce;
@@ -103,6 +104,7 @@ pub struct Core {
     control: Option<control::Control>,
     reports: Sender<Report>,
     stop: stop::Stop,
+    business: moving::Business,
 }
 
 impl Core {
@@ -152,6 +154,7 @@ impl Core {
             control,
             reports,
             stop: stop::Stop::default(),
+            business: moving::Business::new(Instant::now()),
         }
     }
 
@@ -191,6 +194,7 @@ impl Core {
         let (port, shard, jobs) = (&self.port, &self.shard, &self.partitions.inbox);
         let mut has_mail = || port.has_mail() || shard.has_mail() || !jobs.is_empty();
         self.io.turn(deadline, &mut has_mail, events);
+        self.business.look(self.io.now(), moving::processor_time);
     }
 
     /// Does everything that can be done without waiting.
@@ -220,6 +224,7 @@ impl Core {
             | Event::Received { .. }
             | Event::Disconnected { .. }
             | Event::Sent { .. }
+            | Event::Detached { .. }
             | Event::Closed { .. } => self.on_network(event),
             disk => {
                 self.shard.on_event(&mut *self.io, disk, from_shard);
@@ -281,6 +286,9 @@ impl Core {
                 self.reads.stop_watching((origin, call));
                 self.watches.remove((origin, call));
             }
+            Mail::MayMove { from, conn, serial } => self.on_may_move(from, conn, serial),
+            Mail::MoveTo { conn, serial, to } => self.on_move_to(conn, serial, to),
+            Mail::Adopt(moving) => self.adopt(*moving),
             Mail::Ask(order) => self.take_ask(order),
             Mail::Told { call, answers } => self.on_told(call, answers),
             Mail::Control(order) => self.take_control(*order),

@@ -112,6 +112,7 @@ impl Core {
             });
             order.items.push(AppendItem { place, key, records });
         }
+        self.note_owners(reply, (0..self.cores).filter(|owner| orders[*owner].is_some()));
         for (owner, order) in orders.into_iter().enumerate() {
             if let Some(order) = order {
                 self.post(owner, Mail::Append(order));

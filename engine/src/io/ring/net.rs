@@ -394,12 +394,7 @@ impl Net {
         }
     }
 
-    pub(super) fn on_socket_install(
-        &mut self,
-        queue: &mut Queue,
-        done: Completion,
-        events: &mut Vec<Event>,
-    ) {
+    pub(super) fn on_socket_install(&mut self, queue: &mut Queue, done: Completion, events: &mut Vec<Event>) {
         // SAFETY: the kernel has just made the descriptor, for nobody else.
         let result = done
             .outcome()
