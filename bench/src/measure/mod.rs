@@ -6,6 +6,7 @@ pub mod machine;
 pub mod mounts;
 pub mod proc;
 pub mod process;
+pub mod stages;
 
 pub use listener::listener_pid;
 pub use machine::machine;

@@ -14,6 +14,7 @@ pub mod compare;
 pub mod figures;
 pub mod hlog;
 pub mod html;
+pub mod inside;
 pub mod latency;
 pub mod merged;
 pub mod model;

@@ -16,11 +16,13 @@ use std::time::Instant;
 use bytes::Bytes;
 
 pub mod buffers;
+pub mod counters;
 pub mod files;
 pub mod probe;
 pub mod ring;
 
 pub use buffers::{Block, Class, Slice};
+pub use counters::IoCounters;
 
 /// Direct I/O is done in multiples of this many bytes, at file positions that are multiples of it.
 ///
@@ -206,6 +208,16 @@ pub trait Io {
 
     /// Monotonic time, read once per turn.
     fn now(&self) -> Instant;
+
+    /// Monotonic time at this moment. It costs as much as a small copy: what is done for every request takes [`Io::now`].
+    fn clock(&self) -> Instant {
+        self.now()
+    }
+
+    /// What was done since start. A simulated machine counts nothing.
+    fn counters(&self) -> IoCounters {
+        IoCounters::default()
+    }
 
     /// Wall-clock milliseconds since 1970, read once per turn.
     fn wall_ms(&self) -> i64;

@@ -14,6 +14,7 @@ use super::moving::Moving;
 use crate::conn::Answer;
 use crate::handlers::produce::AppendResult;
 use crate::wire::Uuid;
+use crate::wire::describe_cores::CoreDescription;
 
 /// Names a partition everywhere: topics are known by id, never by a name that may be given again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,6 +50,8 @@ pub enum Mail {
         call: CallId,
         /// One for each batch.
         results: Vec<(Place, AppendResult)>,
+        /// Who appended, and when this was posted.
+        posted: (usize, Instant),
     },
     /// To an owner: read these partitions.
     Read(ReadOrder),
@@ -106,6 +109,22 @@ pub enum Mail {
         /// One for each question.
         answers: Vec<(Place, Told)>,
     },
+    /// To every core: tell what you have done since you started.
+    Describe {
+        /// The connection's core.
+        origin: usize,
+        /// The request.
+        call: CallId,
+        /// How many partitions to name at most.
+        max_partitions: usize,
+    },
+    /// To the connection's core: that.
+    Described {
+        /// The request.
+        call: CallId,
+        /// What the core has done.
+        description: Box<CoreDescription>,
+    },
     /// To core 0: something only the controller can do.
     Control(Box<ControlOrder>),
     /// To the connection's core: the answer to a request another core has dealt with.
@@ -154,6 +173,8 @@ pub struct AppendOrder {
     pub wait: bool,
     /// When the client stops waiting.
     pub deadline: Instant,
+    /// When it was posted; once its owner has it, when that took it up.
+    pub since: Instant,
     /// What to append, in order.
     pub items: Vec<AppendItem>,
 }

@@ -12,6 +12,7 @@ pub mod ask;
 pub mod calls;
 pub mod cluster;
 pub mod control;
+pub mod describe;
 mod dispatch;
 pub mod fetch;
 pub mod mail;
@@ -21,6 +22,7 @@ pub mod partitions;
 pub mod produce;
 mod producer_ids;
 pub mod read;
+pub mod stages;
 pub mod stop;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -101,6 +103,7 @@ pub struct Core {
     produce_sweep: Option<Instant>,
     producer_ids: producer_ids::ProducerIds,
     committed: Ticket,
+    stages: stages::Stages,
     control: Option<control::Control>,
     reports: Sender<Report>,
     stop: stop::Stop,
@@ -124,6 +127,7 @@ impl Core {
             reports,
         } = seed;
         let cores = wakers.len();
+        let stages = stages::Stages::new(io.now());
         let slots = shared.config.fetch_session_slots;
         let frame_limit_bytes = shared.config.memory_bytes as usize / cores / FRAME_SHARE;
         Core {
@@ -151,6 +155,7 @@ impl Core {
             produce_sweep: None,
             producer_ids: producer_ids::ProducerIds::default(),
             committed: 0,
+            stages,
             control,
             reports,
             stop: stop::Stop::default(),
@@ -195,6 +200,7 @@ impl Core {
         let mut has_mail = || port.has_mail() || shard.has_mail() || !jobs.is_empty();
         self.io.turn(deadline, &mut has_mail, events);
         self.business.look(self.io.now(), moving::processor_time);
+        self.stages.turn(self.io.now());
     }
 
     /// Does everything that can be done without waiting.
@@ -203,6 +209,7 @@ impl Core {
             self.take_job_results();
             self.retry_folders();
             self.pump_all();
+            self.note_decoded();
             self.read_mail();
             self.shard.tick(&mut *self.io, from_shard);
             // What follows from these, an append that had no room, say, is the next tick's to bring to disk.
@@ -273,12 +280,17 @@ impl Core {
         while let Some(mail) = self.inbox.pop_front() {
             self.on_mail(mail);
         }
+        self.note_appended();
     }
 
     fn on_mail(&mut self, mail: Mail) {
         match mail {
             Mail::Append(order) => self.take_append(order),
-            Mail::Appended { call, results } => self.on_appended(call, results),
+            Mail::Appended {
+                call,
+                results,
+                posted,
+            } => self.on_appended(call, results, posted),
             Mail::Read(order) => self.take_read(order),
             Mail::ReadDone { call, round, parts } => self.on_read_done(call, round, parts),
             Mail::Moved { owner, call, round } => self.on_moved(owner, call, round),
@@ -291,6 +303,12 @@ impl Core {
             Mail::Adopt(moving) => self.adopt(*moving),
             Mail::Ask(order) => self.take_ask(order),
             Mail::Told { call, answers } => self.on_told(call, answers),
+            Mail::Describe {
+                origin,
+                call,
+                max_partitions,
+            } => self.take_describe(origin, call, max_partitions),
+            Mail::Described { call, description } => self.on_described(call, *description),
             Mail::Control(order) => self.take_control(*order),
             Mail::Answer { to, answer } => self.deliver(to, answer),
             Mail::Prepare(update) => self.prepare(&update),

@@ -7,14 +7,13 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use ringlog_engine::io::{ConnId, Event};
 
 use super::Core;
 use super::calls::{CallId, ReplyTo};
 use super::moving::Homing;
 use crate::broker::Shared;
-use crate::conn::{Answer, Conn, Expiry, SEND_STALL};
+use crate::conn::{Answer, Conn, Expiry, SEND_STALL, Started};
 
 /// How long the connection that alone may go on can be silent.
 pub const FAVOUR_FOR: Duration = Duration::from_secs(10);
@@ -159,6 +158,11 @@ impl Conns {
         self.sweep
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
     /// Whether connections wait to be looked at.
     pub fn has_dirty(&self) -> bool {
         !self.dirty.is_empty()
@@ -242,7 +246,8 @@ impl Core {
             crate::debug!("connection {} broke while sending: {error}", id.0);
             return self.close(id);
         }
-        open.conn.sent(now);
+        let stages = &mut self.stages;
+        open.conn.sent(now, |timed| stages.sent(timed, now));
         self.conns.mark(id);
     }
 
@@ -284,8 +289,12 @@ impl Core {
     }
 
     fn pump(&mut self, id: ConnId) {
-        while let Some((to, frame)) = self.next_request(id) {
-            self.start_request(to.0, to.1, to.2, frame);
+        while let Some((serial, request)) = self.next_request(id) {
+            let full = self.stages.note_request(request.kind, request.began);
+            self.start_request(id, serial, request.number, request.frame);
+            if full {
+                self.note_decoded();
+            }
         }
         let now = self.io.now();
         let Some(open) = self.conns.get(id) else { return };
@@ -301,13 +310,12 @@ impl Core {
         self.steer(id);
     }
 
-    fn next_request(&mut self, id: ConnId) -> Option<((ConnId, u64, u64), Bytes)> {
+    fn next_request(&mut self, id: ConnId) -> Option<(u64, Started)> {
         if self.stop.is_stopping() {
             return None;
         }
         let open = self.conns.get(id).filter(|open| open.homing.may_start())?;
-        let (number, frame) = open.conn.next_request()?;
-        Some(((id, open.conn.serial(), number), frame))
+        Some((open.conn.serial(), open.conn.next_request()?))
     }
 
     /// Receives or pauses, as the connection and the core's memory want.

@@ -17,7 +17,9 @@ use self::queue::{Completion, Kind, Queue};
 use self::slab::Slab;
 use self::table::BufferTable;
 use super::buffers::{ChunkPool, Pool};
-use super::{Block, Class, ConnId, Durability, Event, FileId, Io, Open, Piece, Slice, Token, probe};
+use super::{
+    Block, Class, ConnId, Durability, Event, FileId, Io, IoCounters, Open, Piece, Slice, Token, probe,
+};
 
 mod disk;
 mod net;
@@ -183,10 +185,16 @@ impl Ring {
         }
     }
 
-    /// Enters the kernel, asleep if `may_sleep` and no mail is there.
-    fn enter(&mut self, may_sleep: bool, deadline: Option<Instant>, has_mail: &mut dyn FnMut() -> bool) {
+    /// Enters the kernel, asleep if `may_sleep` and no mail is there. Whether the call was allowed to sleep.
+    fn enter(
+        &mut self,
+        may_sleep: bool,
+        deadline: Option<Instant>,
+        has_mail: &mut dyn FnMut() -> bool,
+    ) -> bool {
         if !may_sleep {
-            return self.queue.enter(None);
+            self.queue.enter(None);
+            return false;
         }
         self.waker.announce_sleep();
         let wait = if has_mail() {
@@ -196,6 +204,7 @@ impl Ring {
         };
         self.queue.enter(wait);
         self.waker.announce_awake();
+        wait.is_some()
     }
 
     /// Turns completions into events until none is left.
@@ -332,6 +341,17 @@ impl Io for Ring {
         self.now
     }
 
+    fn clock(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn counters(&self) -> IoCounters {
+        IoCounters {
+            registrations: self.table.calls,
+            ..self.queue.counters
+        }
+    }
+
     fn wall_ms(&self) -> i64 {
         self.wall_ms
     }
@@ -359,11 +379,16 @@ impl Io for Ring {
     ) {
         self.pool.collect(&mut self.table.with(&self.queue));
         self.net.forget_detached();
-        self.net.resume(&mut self.queue, Instant::now());
+        let begun = Instant::now();
+        self.net.resume(&mut self.queue, begun);
         let may_sleep = self.ready.is_empty() && !self.queue.has_completions();
         events.append(&mut self.ready);
-        self.enter(may_sleep, deadline, has_mail);
+        let slept = self.enter(may_sleep, deadline, has_mail);
         self.read_clock();
+        if slept {
+            let asleep = self.now.saturating_duration_since(begun).as_nanos() as u64;
+            self.queue.counters.asleep_ns += asleep;
+        }
         self.reap(events);
     }
 }
