@@ -17,6 +17,7 @@ use crate::batch::{self, BatchHeader};
 use crate::epochs::LeaderEpochs;
 use crate::io::{Block, Class, Durability};
 use crate::producers::{ProducerStates, Verdict};
+use crate::read::Cursors;
 use crate::segment::{Phase, RollRules, Segment};
 use crate::shard::{AppendError, LogOptions, Ticket};
 use crate::tail::{Place, Tail};
@@ -195,8 +196,8 @@ pub struct PartitionLog {
     pub largest_batch_bytes: u64,
     /// When something was appended last.
     pub last_append: Instant,
-    /// Sequential cold readers: next offset and where it lies. Newest last, few.
-    pub cursors: VecDeque<(i64, Place)>,
+    /// Where its sequential readers are.
+    pub cursors: Cursors,
     /// The first stored batch found damaged, and where: told once.
     pub damaged: Option<(i64, Place)>,
 }
@@ -265,7 +266,7 @@ impl PartitionLog {
             checkpointed: None,
             largest_batch_bytes: 0,
             last_append: now,
-            cursors: VecDeque::new(),
+            cursors: Cursors::default(),
             damaged: None,
             state,
         }
