@@ -28,7 +28,7 @@ const BESIDE_APPENDS: Duration = Duration::from_millis(100);
 /// What is read ahead of a reader at first; doubled each time it goes on.
 const FIRST_WINDOW_BYTES: usize = 1 << 20;
 /// What is read ahead of a reader at most.
-const MOST_WINDOW_BYTES: usize = 4 << 20;
+const MOST_WINDOW_BYTES: usize = 2 << 20;
 /// Reads that wait for chunks or for their turn at most.
 const MAX_WAITING: usize = 4096;
 /// How often a read waits for chunks before it reads for itself.

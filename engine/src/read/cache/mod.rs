@@ -30,7 +30,7 @@ const MIN_CHUNK_BYTES: usize = 256 << 10;
 /// The largest chunk: of the largest class of blocks.
 const MAX_CHUNK_BYTES: usize = 1 << 20;
 /// A cache has at least this many chunks, unless they would be smaller than the smallest.
-const MIN_CHUNKS: usize = 128;
+const MIN_CHUNKS: usize = 64;
 /// Most reads that wait for one chunk.
 const MAX_WAITERS: usize = 1024;
 
