@@ -1,12 +1,13 @@
 //! Reads through the cache: what is there is answered at once, what is missing is read in whole chunks, once for all who wait for it,
 //! and what a sequential reader comes to next is read ahead.
 //!
-//! Few reads of log files are under way at a time, fewer beside producers, and what a reader waits for goes before what is read ahead.
+//! Few reads of log files are under way at a time, one beside producers (see [`super::pace`]), and what a reader waits for goes before what is read ahead.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::cache::{Cache, Key, Wish};
+use super::pace::Pace;
 use super::span::{Part, Span};
 use super::walk::*;
 use super::{ColdRead, ReadId, Stage};
@@ -21,10 +22,6 @@ use crate::tail::Place;
 pub(super) const ANSWER_BYTES: usize = 1 << 20;
 /// Bytes of log files being read at once.
 const IN_FLIGHT_BYTES: usize = 4 << 20;
-/// The same while something is being appended: reads in the disk's queue delay the journal's writes behind them.
-const IN_FLIGHT_BYTES_BESIDE_APPENDS: usize = 1 << 20;
-/// How long after a commit appends count as going on.
-const BESIDE_APPENDS: Duration = Duration::from_millis(100);
 /// What is read ahead of a reader at first; doubled each time it goes on.
 const FIRST_WINDOW_BYTES: usize = 1 << 20;
 /// What is read ahead of a reader at most.
@@ -55,8 +52,7 @@ pub(super) struct Queue {
     in_flight_bytes: usize,
     /// When those who wait for memory look again.
     pub retry_at: Option<Instant>,
-    /// When something was committed last.
-    committed_at: Option<Instant>,
+    pub pace: Pace,
     /// Time of the core's turn.
     now: Option<Instant>,
 }
@@ -87,33 +83,34 @@ impl Queue {
         self.now
     }
 
-    pub fn note_commit(&mut self) {
-        self.committed_at = self.now;
+    /// When somebody who waits may go on though nothing happens.
+    pub fn deadline(&self) -> Option<Instant> {
+        let waits = !self.demand.is_empty() || !self.ahead.is_empty();
+        let resume_at = self
+            .pace
+            .resume_at()
+            .filter(|_| waits && self.in_flight_bytes == 0);
+        self.retry_at.into_iter().chain(resume_at).min()
     }
 
     /// A read of this many bytes' memory has ended.
     pub fn ended(&mut self, bytes: usize) {
         self.in_flight_bytes -= bytes;
-    }
-
-    fn limit(&self) -> usize {
-        let quiet = |at: Instant| {
-            self.now
-                .is_none_or(|now| now.saturating_duration_since(at) >= BESIDE_APPENDS)
-        };
-        match self.committed_at.is_none_or(quiet) {
-            true => IN_FLIGHT_BYTES,
-            false => IN_FLIGHT_BYTES_BESIDE_APPENDS,
+        if let Some(now) = self.now {
+            self.pace.read_ended(now);
         }
     }
 
     fn has_room(&self) -> bool {
-        self.in_flight_bytes < self.limit()
+        match self.now.is_some_and(|now| self.pace.is_beside_appends(now)) {
+            true => self.in_flight_bytes == 0 && self.now.is_some_and(|now| self.pace.may_read(now)),
+            false => self.in_flight_bytes < IN_FLIGHT_BYTES,
+        }
     }
 
     /// What is read ahead leaves half of the room to those who wait.
     fn has_room_ahead(&self) -> bool {
-        self.demand.is_empty() && self.in_flight_bytes < self.limit() / 2
+        self.demand.is_empty() && self.in_flight_bytes < IN_FLIGHT_BYTES / 2 && self.has_room()
     }
 }
 

@@ -27,6 +27,7 @@ mod alone;
 mod cache;
 mod chunks;
 mod cursors;
+mod pace;
 mod span;
 mod walk;
 
@@ -119,14 +120,19 @@ impl ColdReads {
         self.reads.len()
     }
 
-    /// When those who wait for memory look again.
+    /// When somebody who waits may go on though nothing happens.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.queue.retry_at
+        self.queue.deadline()
     }
 
-    /// Something was committed: reads make way.
-    pub(crate) fn note_commit(&mut self) {
-        self.queue.note_commit();
+    /// A commit begins: reads of log files make way for it.
+    pub(crate) fn commit_begun(&mut self, now: Instant) {
+        self.queue.pace.commit_begun(now);
+    }
+
+    /// The commit under way is done.
+    pub(crate) fn commit_done(&mut self, now: Instant) {
+        self.queue.pace.commit_done(now);
     }
 
     pub(crate) fn counters(&self) -> ReadCounters {

@@ -197,7 +197,7 @@ impl Shard {
                 _ => {}
             },
             Event::Synced { token, result } => match self.ops.finish(token) {
-                Some(Op::JournalSync) => self.journal_wrote(result),
+                Some(Op::JournalSync) => self.journal_wrote(io.now(), result),
                 Some(Op::Sync(slot, base)) => self.synced(io, slot, base, result),
                 _ => {}
             },
@@ -233,14 +233,14 @@ impl Shard {
         let token = self.ops.start(Op::JournalSync);
         if result.is_err() || !self.journal.sync_after(io, token) {
             self.ops.finish(token);
-            self.journal_wrote(result);
+            self.journal_wrote(io.now(), result);
         }
     }
 
-    fn journal_wrote(&mut self, result: std::io::Result<()>) {
+    fn journal_wrote(&mut self, now: Instant, result: std::io::Result<()>) {
+        self.reads.commit_done(now);
         match self.journal.wrote(result) {
             Ok((ticket, ends)) => {
-                self.reads.note_commit();
                 for end in ends {
                     if let Some(log) = self.log_mut(end.slot)
                         && end.end_offset > log.committed_offset
@@ -324,7 +324,9 @@ impl Shard {
     fn commit(&mut self, io: &mut dyn Io) {
         if self.journal.wants_write() {
             let token = self.ops.start(Op::JournalWrite);
-            if !self.journal.start_write(io, token) {
+            if self.journal.start_write(io, token) {
+                self.reads.commit_begun(io.now());
+            } else {
                 self.ops.finish(token);
                 self.checkpointer.hurry();
             }
