@@ -191,8 +191,14 @@ impl Shard {
             .map_err(AppendError::from)
     }
 
-    /// Gives back memory that is on disk already; true if some went.
+    /// Gives back memory that is on disk already; true if some went. What was read from disk and nobody is coming to goes first, then
+    /// what the tails have written, then whatever else the cache of reads has.
     pub(crate) fn relieve(&mut self) -> bool {
+        self.evict_idle_chunk() || self.relieve_tails() || self.evict_chunk()
+    }
+
+    /// Gives back the oldest part of a tail that is on disk already; true if some went.
+    pub(crate) fn relieve_tails(&mut self) -> bool {
         let mut tries = self.evictable.len();
         while tries > 0
             && let Some(slot) = self.evictable.pop_front()
