@@ -89,6 +89,21 @@ impl Sending {
         &self.message
     }
 
+    /// Bytes of the last [`Sending::message`].
+    pub(super) fn at_once_bytes(&self) -> usize {
+        self.vector.iter().map(|part| part.iov_len).sum()
+    }
+
+    /// What the last [`Sending::message`] points into, to be kept for longer than this send.
+    pub(super) fn pieces_at_once(&self) -> Vec<Piece> {
+        let pieces = self.pieces[self.piece..].iter();
+        pieces
+            .filter(|piece| !piece.is_empty())
+            .take(self.vector.len())
+            .cloned()
+            .collect()
+    }
+
     /// Takes in how many bytes the kernel took.
     pub(super) fn advance(&mut self, outcome: io::Result<u32>) -> Progress {
         let result = match outcome {
