@@ -182,7 +182,10 @@ fn the_broker_s_own_account_of_the_measurement_is_in_the_step() {
     let (commit, total) = (stage("commit"), stage("total"));
     assert!(commit.count > 0 && total.count > 0 && total.mean_us >= stage("frame").mean_us);
     let appends = inside.counters["appends"];
-    assert!(commit.count <= appends && appends <= 2 * RATE as u64 * seconds.ceil() as u64);
+    // What was on its way at the first look is committed after it.
+    let on_the_way = settings().producers as u64 * settings().in_flight as u64;
+    assert!(commit.count <= appends + on_the_way, "{} {appends}", commit.count);
+    assert!(appends <= 2 * RATE as u64 * seconds.ceil() as u64, "{appends}");
     assert!(inside.counters["enters"] > 0 && inside.counters["requests"] > 0);
     assert!(
         inside
