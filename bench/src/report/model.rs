@@ -308,7 +308,7 @@ pub struct CoreUse {
     pub seconds: f64,
     /// Processor seconds of its thread.
     pub cpu_s: f64,
-    /// Connections at the end.
+    /// Connections, the more of the two looks.
     pub connections: u32,
     /// Partitions at the end.
     pub partitions: u32,
