@@ -265,11 +265,11 @@ impl Reader {
             return;
         };
         let partition = self.spec.spans[at].partition;
-        if let Finding::First(Some(times_ns)) = ledger.found(partition, fetched, intact(batch)) {
+        if let Finding::First(Some(times)) = ledger.found(partition, fetched, intact(batch)) {
             self.thread
                 .tally
                 .borrow_mut()
-                .record_since(Tag::EndToEnd, at_ns, &times_ns);
+                .record_since(Tag::EndToEnd, at_ns, &times);
         }
     }
 

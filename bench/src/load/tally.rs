@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
+use super::times::Times;
 use crate::report::latency::{HEAT_BUCKETS, heat_bucket, heat_edges_us, latency, new_histogram};
 use crate::report::model::{Event, Flow, Heat, Latency, Schedule};
 
@@ -192,14 +193,16 @@ impl Tally {
         recorder.record(second, value_ns, count);
     }
 
-    /// One value for each of `times_ns` that is in the window: from then to `at_ns`.
-    pub fn record_since(&mut self, tag: Tag, at_ns: u64, times_ns: &[u64]) {
+    /// One value for each of `times` that is in the window: from then to `at_ns`.
+    pub fn record_since(&mut self, tag: Tag, at_ns: u64, times: &Times) {
         let (window, keep) = (self.window, self.keep_seconds);
         let second = window.second(at_ns);
         let recorder = self.recorders.entry(tag).or_insert_with(|| Recorder::new(keep));
-        for due_ns in times_ns.iter().filter(|due| window.contains(**due)) {
-            recorder.record(second, at_ns.saturating_sub(*due_ns), 1);
-        }
+        times.each(|due_ns, records| {
+            if window.contains(due_ns) {
+                recorder.record(second, at_ns.saturating_sub(due_ns), records);
+            }
+        });
     }
 
     /// Records that got through at `at_ns`, if that is in the window.
@@ -334,7 +337,7 @@ mod tests {
         tally.record_since(
             Tag::Ack,
             3_600_000_000,
-            &[900_000_000, 1_600_000_000, 3_100_000_000],
+            &Times::Each([900_000_000, 1_600_000_000, 3_100_000_000].into()),
         );
         let ack = &tally.latencies()["ack"];
         assert_eq!(ack.count, 1);

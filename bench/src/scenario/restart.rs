@@ -134,15 +134,14 @@ async fn try_to_write(stage: &Stage, acks: i16, attempt: u64) -> Result<(), Erro
         template.write(out, at.partition, 1, stamp)
     });
     frame.finish();
-    if let Some(ledger) = &stage.ledger {
-        let sent = Sent {
-            lane: AFTERWARDS,
-            batch: attempt,
-            records: 1,
-            times_ns: None,
-        };
-        ledger.sent(at.partition, identity, sent);
-    }
+    let sent = Sent {
+        lane: AFTERWARDS,
+        batch: attempt,
+        records: 1,
+        times: None,
+    };
+    let ledger = stage.ledger.as_ref();
+    let entry = ledger.and_then(|ledger| ledger.sent(at.partition, identity, sent));
     let broken = |error: std::io::Error| Error::failed(format!("{}: {error}", at.leader));
     connection.stream.write_all(out).await.0.map_err(broken)?;
     let answer = connection.reader.next().await.map_err(broken)?;
@@ -154,8 +153,8 @@ async fn try_to_write(stage: &Stage, acks: i16, attempt: u64) -> Result<(), Erro
         .flat_map(|topic| &topic.partition_responses)
     {
         check("the first record after the restart", told.error_code, None)?;
-        if let Some(ledger) = &stage.ledger {
-            ledger.outcome(at.partition, identity, Outcome::Acknowledged(told.base_offset));
+        if let (Some(ledger), Some(entry)) = (ledger, entry) {
+            ledger.outcome(at.partition, entry, Outcome::Acknowledged(told.base_offset));
         }
     }
     Ok(())
