@@ -35,6 +35,10 @@ enum Command {
     Tail(Box<Flags>),
     /// Tail, then tail while another consumer reads old data
     Mixed(Box<Flags>),
+    /// One load for minutes on a log that keeps its size, with a cold reader: is every second alike?
+    Steady(Box<Flags>),
+    /// Single fetches at random offsets of a log of several sizes, the page cache dropped before
+    Lookup(Box<Flags>),
     /// Raise the rate until p99.9 passes a limit: the latency-throughput curve and its knee
     Sweep(Box<Flags>),
     /// One load over 1 to 10,000 partitions
@@ -78,6 +82,8 @@ fn run(command: Command) -> Result<bool, Error> {
         Command::Consume(flags) => (Scenario::Consume, flags),
         Command::Tail(flags) => (Scenario::Tail, flags),
         Command::Mixed(flags) => (Scenario::Mixed, flags),
+        Command::Steady(flags) => (Scenario::Steady, flags),
+        Command::Lookup(flags) => (Scenario::Lookup, flags),
         Command::Sweep(flags) => (Scenario::Sweep, flags),
         Command::Partitions(flags) => (Scenario::Partitions, flags),
         Command::Connections(flags) => (Scenario::Connections, flags),

@@ -61,6 +61,11 @@ impl Ledger {
         })
     }
 
+    /// Whether a batch that was read is one of ours, whole, and at the offset it was acknowledged at. Nothing is noted.
+    pub fn is_as_sent(&self, partition: i32, batch: &Fetched, intact: bool) -> bool {
+        intact && self.with(partition, false, |ledger| ledger.is_as_told(batch))
+    }
+
     /// Acknowledged records (at acks=0: sent ones) that were not found yet.
     pub fn missing(&self) -> u64 {
         (0..self.partitions.len() as i32)

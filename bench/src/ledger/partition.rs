@@ -166,6 +166,12 @@ impl PartitionLedger {
         }
     }
 
+    pub fn is_as_told(&self, fetched: &Fetched) -> bool {
+        let at = self.index.get(fetched.identity);
+        let batch = at.and_then(|at| self.batches.get(at));
+        batch.is_some_and(|batch| batch.records == fetched.records && batch.told == fetched.base_offset)
+    }
+
     fn note(&mut self, what: String) {
         if self.notes.len() < super::MAX_NOTES {
             self.notes.push(what);

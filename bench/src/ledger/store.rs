@@ -139,7 +139,8 @@ mod tests {
         assert_eq!(index.parts.len(), PARTS);
         for n in 0..many {
             let at = index.get(identity(n)).expect("a place");
-            assert_eq!((list.get(at), list.get_mut(at)), (Some(&n), Some(&mut n.clone())));
+            assert_eq!(list.get(at), Some(&n));
+            assert_eq!(list.get_mut(at).copied(), Some(n));
         }
         assert!(list.iter().copied().eq(0..many));
         assert_eq!(list.get(many as u32), None);

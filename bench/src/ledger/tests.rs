@@ -188,3 +188,13 @@ fn what_is_missing_is_counted_whichever_comes_first() {
     unpromised.found(0, &fetched(FIRST, 0), true);
     assert_eq!(unpromised.missing(), 0);
 }
+
+#[test]
+fn a_batch_looked_up_is_ours_whole_and_where_it_was_acknowledged() {
+    let ledger = two();
+    assert!(ledger.is_as_sent(0, &fetched(SECOND, 10), true));
+    assert!(!ledger.is_as_sent(0, &fetched(SECOND, 10), false));
+    assert!(!ledger.is_as_sent(0, &fetched(SECOND, 0), true));
+    assert!(!ledger.is_as_sent(0, &fetched(Identity(99), 10), true));
+    assert_eq!(ledger.missing(), 20);
+}

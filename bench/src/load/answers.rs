@@ -116,7 +116,9 @@ impl Answers {
         if self.thread.shared.settings.acks != 0 {
             return;
         }
-        self.waiting.borrow_mut().clear();
+        for _ in self.waiting.borrow_mut().drain(..) {
+            self.thread.tally.borrow_mut().request(Stream::Produced, now_ns);
+        }
         for batch in self.batches.borrow_mut().drain(..) {
             count(&self.thread, &batch, now_ns);
         }
@@ -237,6 +239,9 @@ impl Answers {
                     self.failed("partition missing in the answer".into(), &batch);
                 }
             }
+        }
+        if !refused {
+            self.thread.tally.borrow_mut().request(Stream::Produced, now_ns);
         }
         if refused && self.thread.shared.settings.idempotent {
             // later sequences would be out of order: go on with a fresh connection and producer id

@@ -366,7 +366,11 @@ impl Seat {
                 end_ns: window.end_ns,
                 linger_ns: settings.linger_ns,
                 batch_records,
-                request_records: (batch_records * (REQUEST_BYTES / settings.batch_bytes).max(1)),
+                request_records: match settings.batch_records {
+                    // what goes beyond a batch waits for the next request
+                    1 => 1,
+                    _ => batch_records * (REQUEST_BYTES / settings.batch_bytes).max(1),
+                },
                 slots,
                 key_slots,
                 seed: u64::from(lane.id) + 1,

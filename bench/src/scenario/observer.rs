@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use super::Console;
 use crate::load::run::Watch;
 use crate::load::thread::Shared;
+use crate::measure::busy::MachineSampler;
 use crate::measure::process::{ProcessSampler, own};
 use crate::report::model::ProcessUse;
 
@@ -18,6 +19,8 @@ pub struct Observer<'a> {
     broker: Option<ProcessSampler>,
     client_use: Option<ProcessUse>,
     broker_use: Option<ProcessUse>,
+    machine: Option<MachineSampler>,
+    machine_busy_s: Option<f64>,
     /// Length of the measurement where the clock ends it.
     seconds: Option<f64>,
     interruptible: bool,
@@ -25,6 +28,18 @@ pub struct Observer<'a> {
     next_sample_s: f64,
     moved: (u64, f64),
     stuck: bool,
+}
+
+/// What went on beside a load.
+pub struct Observed {
+    /// What the client used.
+    pub client: ProcessUse,
+    /// What the broker's process used, if it is known.
+    pub broker: Option<ProcessUse>,
+    /// Processor seconds of the whole machine less the client's.
+    pub less_client_s: Option<f64>,
+    /// Whether the load was given up.
+    pub stuck: bool,
 }
 
 impl<'a> Observer<'a> {
@@ -42,6 +57,8 @@ impl<'a> Observer<'a> {
             broker: pid.and_then(|pid| ProcessSampler::start(pid).ok()),
             client_use: None,
             broker_use: None,
+            machine: MachineSampler::start(),
+            machine_busy_s: None,
             seconds,
             interruptible,
             marked: false,
@@ -58,6 +75,7 @@ impl<'a> Observer<'a> {
     fn close(&mut self) {
         if let Some(sampler) = self.client.take() {
             self.client_use = Some(sampler.finish(None));
+            self.machine_busy_s = self.machine.as_ref().and_then(MachineSampler::busy_s);
         }
         if let Some(mut sampler) = self.broker.take() {
             sampler.sample();
@@ -66,10 +84,17 @@ impl<'a> Observer<'a> {
         }
     }
 
-    /// What the client and the broker used, and whether the load was given up.
-    pub fn finish(mut self) -> (ProcessUse, Option<ProcessUse>, bool) {
+    /// What was seen.
+    pub fn finish(mut self) -> Observed {
         self.close();
-        (self.client_use.unwrap_or_default(), self.broker_use, self.stuck)
+        let client = self.client_use.unwrap_or_default();
+        let client_s = client.user_s + client.system_s;
+        Observed {
+            less_client_s: self.machine_busy_s.map(|busy_s| (busy_s - client_s).max(0.0)),
+            client,
+            broker: self.broker_use,
+            stuck: self.stuck,
+        }
     }
 }
 
@@ -80,6 +105,7 @@ impl Watch for Observer<'_> {
             // work without a clock may be half done when it is first looked at: it counts from before it began
             if self.seconds.is_some() {
                 self.samplers().for_each(ProcessSampler::mark);
+                self.machine = MachineSampler::start();
             }
         }
         if self.marked && at_s >= self.next_sample_s {

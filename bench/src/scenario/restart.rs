@@ -117,7 +117,7 @@ async fn try_to_write(stage: &Stage, acks: i16, attempt: u64) -> Result<(), Erro
         .ok_or_else(|| Error::failed("a topic without partitions"))?;
     let mut connection = Connection::open(at.leader).await?;
     let version = connection.versions.choose(0, "Produce", PRODUCE_VERSIONS)?;
-    let mut template = Template::new(Codec::None, 1 << 10, 100, &[], &mut Text::new(attempt));
+    let mut template = Template::new(Codec::None, 1 << 10, 1, 100, &[], &mut Text::new(attempt));
     let stamp = Stamp {
         producer_id: -1,
         producer_epoch: -1,
