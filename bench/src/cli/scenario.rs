@@ -15,8 +15,8 @@ use crate::load::settings::{Rate, Settings};
 use crate::measure::process::ProcessSampler;
 use crate::measure::{disk, machine};
 use crate::report::model::{FORMAT, Report, Run, Side};
-use crate::report::{ratios, text, write_html, write_json};
-use crate::scenario::{self, Console, Context, Scenario, Target, warnings};
+use crate::report::{floor, ratios, text, write_html, write_json};
+use crate::scenario::{self, Console, Context, Scenario, Target, once, warnings};
 
 /// How long each size of the disk's floor is measured.
 const FLOOR_SECONDS: f64 = 1.0;
@@ -113,13 +113,15 @@ pub fn side(
 pub fn absorb(report: &mut Report, side: Side, settings: &Settings) -> bool {
     let mut held = true;
     let is_sink = side.name == SINK;
+    let mut said = Vec::new();
     for step in side.runs.iter().flat_map(|run| &run.steps) {
         held &= is_sink || step.ledger.as_ref().is_none_or(|ledger| ledger.passed);
-        for warning in warnings(step, settings, is_sink) {
-            let warning = format!("{}: {warning}", side.name);
-            if !report.warnings.contains(&warning) {
-                report.warnings.push(warning);
-            }
+        let found = warnings(step, settings, is_sink).into_iter();
+        said.extend(found.map(|warning| format!("{}: {warning}", side.name)));
+    }
+    for warning in once(said) {
+        if !report.warnings.contains(&warning) {
+            report.warnings.push(warning);
         }
     }
     match report.sides.iter_mut().find(|known| known.name == side.name) {
@@ -186,6 +188,7 @@ pub fn measure_disk(report: &mut Report, directory: &Path, terminal: &mut Termin
 /// Ratios, summary, files.
 pub fn finish(report: &mut Report, output: &Output, terminal: &mut Terminal) -> Result<(), Error> {
     ratios::fill(report);
+    floor::fill(report);
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     println!("{}", text::summary(report, colour).trim_end());
     terminal.finish()?;

@@ -18,7 +18,7 @@ mod warnings;
 
 pub use measure::Console;
 pub use target::Target;
-pub use warnings::warnings;
+pub use warnings::{once, warnings};
 
 use std::path::PathBuf;
 

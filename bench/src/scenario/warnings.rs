@@ -29,6 +29,29 @@ pub fn warnings(step: &Step, settings: &Settings, is_sink: bool) -> Vec<String> 
     all
 }
 
+/// The word by which a warning about the client is known.
+const CLIENT_BOUND: &str = "client-bound: ";
+
+/// Of warnings that only say again, for another step, that the client was what limited, the first, with how many more there are.
+pub fn once(all: Vec<String>) -> Vec<String> {
+    let is_bound = |warning: &&String| warning.contains(CLIENT_BOUND);
+    let more = all.iter().filter(is_bound).count().saturating_sub(1);
+    let mut said = false;
+    let mut kept = Vec::new();
+    for mut warning in all {
+        if is_bound(&&warning) {
+            if std::mem::replace(&mut said, true) {
+                continue;
+            }
+            if more > 0 {
+                warning += &format!("; and so in {more} more");
+            }
+        }
+        kept.push(warning);
+    }
+    kept
+}
+
 fn client_bound(step: &Step, settings: &Settings, all: &mut Vec<String>) {
     let label = &step.label;
     if let Some(schedule) = step.schedule.as_ref().filter(|schedule| schedule.intended > 0) {
@@ -83,5 +106,23 @@ fn ledger(step: &Step, all: &mut Vec<String>) {
     if !ledger.checked {
         let why = ledger.notes.first().cloned().unwrap_or_default();
         all.push(format!("{}: nothing was verified: {why}", step.label));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_the_client_limits_is_said_once_with_how_often() {
+        let all = [
+            "a: client-bound: x",
+            "b: lost",
+            "c: client-bound: y",
+            "d: client-bound: z",
+        ];
+        let said = once(all.map(str::to_owned).to_vec());
+        assert_eq!(said, ["a: client-bound: x; and so in 2 more", "b: lost"]);
+        assert_eq!(once(vec!["a: client-bound: x".into()]), ["a: client-bound: x"]);
     }
 }
