@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::relevance::is_of_use;
 use crate::error::Error;
 use crate::load::codec::Codec;
 use crate::load::schedule::Arrivals;
@@ -374,39 +375,31 @@ impl Flags {
     /// Flags that the scenario has no use for are refused rather than ignored.
     fn check_relevance(&self, scenario: Scenario) -> Result<(), Error> {
         use Scenario::*;
-        let only =
-            |given: bool, flag: &str, scenarios: &[Scenario]| match given && !scenarios.contains(&scenario) {
-                true => Err(Error::usage(format!(
-                    "{flag} has no meaning for {}",
-                    scenario.name()
-                ))),
-                false => Ok(()),
-            };
         let flags = &self.scenario;
-        only(flags.fill_mib.is_some(), "--fill-mib", &[Consume, Mixed, Steady])?;
-        only(flags.keep_mib.is_some(), "--keep-mib", &[Steady])?;
-        only(
-            flags.cold_mib_per_s.is_some(),
-            "--cold-mib-per-s",
-            &[Mixed, Steady],
-        )?;
-        only(flags.neighbours.is_some(), "--neighbours", &[Steady])?;
-        only(flags.lookups.is_some(), "--lookups", &[Lookup])?;
-        only(flags.limit_ms.is_some(), "--limit-ms", &[Sweep])?;
-        only(flags.growth.is_some(), "--growth", &[Sweep])?;
-        only(
-            flags.steps.is_some(),
-            "--steps",
-            &[Partitions, Connections, Restart, Lookup],
-        )?;
-        only(flags.start.is_some(), "--start", &[Restart])?;
-        only(
-            flags.sink,
-            "--sink",
-            &[Produce, Consume, Small, Sweep, Partitions, Connections],
-        )?;
-        only(self.bootstrap.is_some(), "--bootstrap", &ALL_BUT_RESTART)?;
-        only(self.topic.is_some(), "--topic", &[Produce, Tail, Small])?;
+        let given = [
+            (flags.fill_mib.is_some(), "fill-mib"),
+            (flags.keep_mib.is_some(), "keep-mib"),
+            (flags.cold_mib_per_s.is_some(), "cold-mib-per-s"),
+            (flags.neighbours.is_some(), "neighbours"),
+            (flags.lookups.is_some(), "lookups"),
+            (flags.limit_ms.is_some(), "limit-ms"),
+            (flags.growth.is_some(), "growth"),
+            (flags.steps.is_some(), "steps"),
+            (flags.start.is_some(), "start"),
+            (flags.sink, "sink"),
+            (self.bootstrap.is_some(), "bootstrap"),
+            (self.topic.is_some(), "topic"),
+            (self.seconds.is_some(), "seconds"),
+            (self.warmup_seconds.is_some(), "warmup-seconds"),
+            (self.rate.is_some(), "rate"),
+        ];
+        let useless = given
+            .iter()
+            .find(|(given, flag)| *given && !is_of_use(flag, scenario));
+        if let Some((_, flag)) = useless {
+            let name = scenario.name();
+            return Err(Error::usage(format!("--{flag} has no meaning for {name}")));
+        }
         let many = 1 << 26;
         if flags.keep_mib.or(flags.fill_mib).is_some_and(|mib| mib > many) {
             return Err(Error::usage("--keep-mib and --fill-mib are at most 67108864"));
@@ -426,30 +419,6 @@ impl Flags {
         {
             return Err(Error::usage("--cold-mib-per-s is from 0.001 to 1000000"));
         }
-        // these end with their work
-        let clocked = [
-            Produce,
-            Tail,
-            Mixed,
-            Steady,
-            Sweep,
-            Partitions,
-            Connections,
-            Small,
-        ];
-        only(self.seconds.is_some(), "--seconds", &clocked)?;
-        only(self.warmup_seconds.is_some(), "--warmup-seconds", &clocked)?;
-        let rated = [
-            Produce,
-            Tail,
-            Mixed,
-            Steady,
-            Sweep,
-            Partitions,
-            Connections,
-            Small,
-        ];
-        only(self.rate.is_some(), "--rate", &rated)?;
         if scenario == Sweep && self.rate == Some(Rate::Max) {
             return Err(Error::usage(
                 "sweep raises the rate itself: --rate is where it starts, not max",
@@ -494,19 +463,6 @@ impl Flags {
         Ok(())
     }
 }
-
-const ALL_BUT_RESTART: [Scenario; 10] = [
-    Scenario::Produce,
-    Scenario::Consume,
-    Scenario::Tail,
-    Scenario::Mixed,
-    Scenario::Steady,
-    Scenario::Lookup,
-    Scenario::Sweep,
-    Scenario::Partitions,
-    Scenario::Connections,
-    Scenario::Small,
-];
 
 fn default_rate(scenario: Scenario) -> Rate {
     match scenario {

@@ -4,15 +4,17 @@ mod compare;
 mod console;
 pub mod flags;
 mod limits;
+mod relevance;
 mod scenario;
 mod sink;
 mod versus;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::Error;
 use crate::scenario::Scenario;
 use flags::Flags;
+use relevance::with_own_help;
 
 /// Load on any broker that speaks Kafka's wire protocol: open-loop, every acknowledged record read back, one picture.
 ///
@@ -61,7 +63,8 @@ enum Command {
 
 /// Parses the arguments, does what they say, and returns the exit code.
 pub fn main() -> i32 {
-    let cli = Cli::parse();
+    let matches = with_own_help(Cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match run(cli.command) {
         Ok(true) => 0,
         Ok(false) => 1,
@@ -95,4 +98,29 @@ fn run(command: Command) -> Result<bool, Error> {
         Command::Compare(flags) => return compare::run(&flags),
     };
     scenario::run(scenario, &flags)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_of_a_scenario_shows_what_it_has_a_use_for() {
+        let mut command = with_own_help(Cli::command());
+        let mut help = |name| {
+            let own = command.find_subcommand_mut(name).expect("a scenario");
+            own.render_long_help().to_string()
+        };
+        for (name, shown, hidden) in [
+            ("produce", "--topic <", "--fill-mib"),
+            ("steady", "--keep-mib", "--limit-ms"),
+            ("restart", "--start", "--bootstrap"),
+            ("lookup", "--lookups", "--rate <"),
+        ] {
+            let help = help(name);
+            assert!(help.contains(shown) && !help.contains(hidden), "{help}");
+        }
+        let all = help("versus");
+        assert!(all.contains("--keep-mib") && all.contains("--start"), "{all}");
+    }
 }
