@@ -146,10 +146,13 @@ impl Lane {
             sequences: vec![0; self.spec.partitions.len()],
         };
         let end = loop {
-            let Some(ready_ns) = self.source.ready_at(self.thread.clock.now_ns()) else {
+            let begun_ns = self.thread.clock.now_ns();
+            let Some(ready_ns) = self.source.ready_at(begun_ns) else {
                 break self.drain(&answers).await;
             };
-            self.sleep_until(ready_ns).await;
+            if ready_ns > begun_ns {
+                self.sleep_until(ready_ns).await;
+            }
             if self.thread.was_cut() {
                 break self.drain(&answers).await;
             }

@@ -123,7 +123,7 @@ fn one_step(page: &mut Page, report: &Report, step: &Step) {
             page.field("broker", &process(broker));
         }
         if let Some(machine) = &step.machine {
-            page.field("less client", &machine_use(machine));
+            page.field("rest", &machine_use(machine));
         }
         page.field("client", &process(&step.client));
     }
