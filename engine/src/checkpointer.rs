@@ -146,6 +146,7 @@ impl Shard {
         self.checkpointer.hurried = false;
         self.checkpointer.wanted = false;
         self.checkpointer.number += 1;
+        self.stats.counters.checkpoints += 1;
         let number = self.checkpointer.number;
         let mut waiting = HashMap::new();
         let mut indexes = HashSet::new();

@@ -95,6 +95,7 @@ impl Shard {
                 io.allocate(file, from, to - from, token);
             }
             Step::Write(file, slice, from, reached) => {
+                self.stats.flushed(slice.padded_len());
                 let token = self
                     .ops
                     .start(Op::Flush(slot, reached.segment_base, reached.position));

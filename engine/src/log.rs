@@ -19,6 +19,7 @@ use crate::io::{Block, Class, Durability};
 use crate::producers::{ProducerStates, Verdict};
 use crate::segment::{Phase, RollRules, Segment};
 use crate::shard::{AppendError, LogOptions, Ticket};
+use crate::stats::Load;
 use crate::tail::{Place, Tail};
 
 /// What recovery found out about a partition, and what an open one keeps in memory besides its bytes.
@@ -195,6 +196,8 @@ pub struct PartitionLog {
     pub largest_batch_bytes: u64,
     /// When something was appended last.
     pub last_append: Instant,
+    /// What it was asked to carry since it was opened.
+    pub load: Load,
     /// Sequential cold readers: next offset and where it lies. Newest last, few.
     pub cursors: VecDeque<(i64, Place)>,
     /// The first stored batch found damaged, and where: told once.
@@ -265,6 +268,7 @@ impl PartitionLog {
             checkpointed: None,
             largest_batch_bytes: 0,
             last_append: now,
+            load: Load::default(),
             cursors: VecDeque::new(),
             damaged: None,
             state,

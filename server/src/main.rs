@@ -14,5 +14,6 @@ fn main() -> ExitCode {
         Command::Topic(command) => cli::finish(cli::topic::run(&command)),
         Command::Produce(args) => cli::finish(cli::produce::run(&args)),
         Command::Consume(args) => cli::finish(cli::consume::run(&args)),
+        Command::Cores(args) => cli::finish(cli::cores::run(&args)),
     }
 }

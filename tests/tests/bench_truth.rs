@@ -169,3 +169,32 @@ fn a_stopped_broker_is_in_the_latency_of_every_record_due_meanwhile() {
         "{closed} in a closed loop"
     );
 }
+
+#[test]
+fn the_broker_s_own_account_of_the_measurement_is_in_the_step() {
+    let Some(broker) = Broker::own().start() else {
+        return;
+    };
+    let step = tail(&broker, &mut Stopper::new(None));
+    let inside = step.inside.as_ref().expect("a Ringlog tells");
+    let stage = |name: &str| inside.stages.iter().find(|stage| stage.name == name).expect(name);
+    // Only what lies between two looks: the looks are up to 50 ms off, the warm-up is four times that.
+    let seconds = inside.seconds;
+    assert!((SECONDS - 0.2..SECONDS + 10.0).contains(&seconds), "{seconds}");
+    let (commit, total) = (stage("commit"), stage("total"));
+    assert!(commit.count > 0 && total.count > 0 && total.mean_us >= stage("frame").mean_us);
+    let appends = inside.counters["appends"];
+    assert!(commit.count <= appends && appends <= 2 * RATE as u64 * seconds.ceil() as u64);
+    assert!(inside.counters["enters"] > 0 && inside.counters["requests"] > 0);
+    assert!(
+        inside
+            .cores
+            .iter()
+            .all(|core| core.cpu_s > 0.0 && core.cpu_s <= core.seconds)
+    );
+    let read = inside.counters["read_bytes"];
+    assert!(
+        read > step.produced.as_ref().expect("records").bytes / 2,
+        "{read}"
+    );
+}

@@ -87,6 +87,10 @@ impl Codecs {
 
 impl Visitor for Codecs {
     fn request<R: Request>(&mut self) {
+        // Kafka knows nothing of our own.
+        if R::KEY.is_private() {
+            return;
+        }
         self.add::<R>(Some((R::KEY, true)));
         self.add::<R::Response>(Some((R::KEY, false)));
     }

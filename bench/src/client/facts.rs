@@ -25,6 +25,8 @@ pub struct Facts {
     pub reason: String,
     /// Why batches would not come back as they were sent, where the topic's settings say that they would not.
     pub rewrites: Option<String>,
+    /// Whether it has a setting that only Ringlog has, so that it can be asked about its inside.
+    pub is_ringlog: bool,
 }
 
 /// Asks for the configuration of the broker and of `topic`. What a broker does not tell is missing, not an error: a
@@ -42,6 +44,7 @@ pub async fn ask(connection: &mut Connection, topic: &str, acks: i16) -> Facts {
         durability: durability.into(),
         reason,
         rewrites: rewrites(&all),
+        is_ringlog: all.contains_key("ringlog.durability"),
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod connection;
+pub mod cores;
 pub mod facts;
 pub mod topic;
 

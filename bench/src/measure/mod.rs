@@ -8,6 +8,7 @@ pub mod mounts;
 pub mod page_cache;
 pub mod proc;
 pub mod process;
+pub mod stages;
 
 pub use listener::listener_pid;
 pub use machine::machine;

@@ -11,7 +11,7 @@ use super::text::summary;
 const PAGE: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/style.css");
 /// Put together in this order inside one function.
-const SCRIPTS: [&str; 9] = [
+const SCRIPTS: [&str; 10] = [
     include_str!("page/format.js"),
     include_str!("page/dom.js"),
     include_str!("page/chart.js"),
@@ -20,6 +20,7 @@ const SCRIPTS: [&str; 9] = [
     include_str!("page/time.js"),
     include_str!("page/steps.js"),
     include_str!("page/facts.js"),
+    include_str!("page/stages.js"),
     include_str!("page/main.js"),
 ];
 
@@ -71,15 +72,21 @@ fn embed(report: &Report) -> String {
         .iter_mut()
         .flat_map(|side| &mut side.runs)
         .flat_map(|run| &mut run.steps);
-    for latency in rounds.flat_map(|step| step.latencies.values_mut()) {
-        latency.histogram.clear();
-        latency.curve.clear();
-        latency.heat = Default::default();
+    for step in rounds {
+        step.inside = None;
+        for latency in step.latencies.values_mut() {
+            latency.histogram.clear();
+            latency.curve.clear();
+            latency.heat = Default::default();
+        }
     }
-    let steps = merged.iter_mut().flatten();
-    steps
-        .flat_map(|step| step.latencies.values_mut())
-        .for_each(|latency| latency.histogram.clear());
+    for step in merged.iter_mut().flatten() {
+        step.latencies
+            .values_mut()
+            .for_each(|latency| latency.histogram.clear());
+        let stages = step.inside.iter_mut().flat_map(|inside| &mut inside.stages);
+        stages.for_each(|stage| stage.buckets.clear());
+    }
     let json = serde_json::to_string(&Embedded {
         report: &small,
         merged,
@@ -140,6 +147,7 @@ mod tests {
             let value: serde_json::Value = serde_json::from_str(&data).expect("JSON");
             assert_eq!(value["report"]["scenario"], report.scenario.as_str());
             assert_eq!(value["merged"].as_array().map(Vec::len), Some(report.sides.len()));
+            assert!(!data.contains("\"buckets\":[["), "{name}");
             let first = &report.sides[0].runs[0].steps[0].latencies;
             assert!(
                 first.values().all(|latency| !data.contains(&latency.histogram)),

@@ -88,6 +88,10 @@ fn merge_steps(rounds: &[(u32, &Step)]) -> Result<Step, Error> {
         ..Step::default()
     };
     let bytes = main_flow(&step).map_or(0, |flow| flow.bytes);
+    let inside: Vec<_> = steps.iter().filter_map(|step| step.inside.as_ref()).collect();
+    if inside.len() == steps.len() {
+        step.inside = super::inside::merge(&inside);
+    }
     let brokers: Vec<_> = steps.iter().filter_map(|step| step.broker.as_ref()).collect();
     step.broker = (brokers.len() == steps.len()).then(|| merge_processes(&brokers, bytes));
     step.machine = merge_machines(&steps, main_flow(&step));

@@ -15,6 +15,7 @@ pub mod figures;
 pub mod floor;
 pub mod hlog;
 pub mod html;
+pub mod inside;
 pub mod latency;
 pub mod merged;
 pub mod model;

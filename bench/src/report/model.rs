@@ -142,6 +142,8 @@ pub struct Step {
     pub ledger: Option<LedgerResult>,
     /// What the broker used during the measurement; null when its process is not known.
     pub broker: Option<ProcessUse>,
+    /// What the broker told of its inside; null where it does not.
+    pub inside: Option<Inside>,
     /// What the client used meanwhile.
     pub client: ProcessUse,
     /// What the whole machine used less the client: the broker and the kernel's work for it; null where others of ours were busy too.
@@ -314,6 +316,59 @@ pub struct MachineUse {
     pub cpu_s_per_gib: Option<f64>,
     /// The same per request, in microseconds; null without requests.
     pub us_per_request: Option<f64>,
+}
+
+/// The broker's own account of the measurement, all its cores together unless said otherwise. The two looks it is the difference
+/// of are up to 50 ms apart from the measurement's start and end.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Inside {
+    /// Time between the two looks.
+    pub seconds: f64,
+    /// By how much each counter grew: `requests`, `enters` (system calls), `submissions` (operations of the ring), ...
+    pub counters: BTreeMap<String, u64>,
+    /// One a core.
+    pub cores: Vec<CoreUse>,
+    /// Where the time of requests went, in the order of a request's way: `frame`, `validate`, `write`, `commit`, `respond`, ...
+    pub stages: Vec<StageTime>,
+}
+
+/// One core of the broker.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CoreUse {
+    /// Its number.
+    pub core: i32,
+    /// Time between the two looks.
+    pub seconds: f64,
+    /// Processor seconds of its thread.
+    pub cpu_s: f64,
+    /// Connections at the end.
+    pub connections: u32,
+    /// Partitions at the end.
+    pub partitions: u32,
+}
+
+/// How long one stage took.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StageTime {
+    /// What the broker calls it.
+    pub name: String,
+    /// Durations counted.
+    pub count: u64,
+    /// Arithmetic mean.
+    pub mean_us: f64,
+    /// Median; like all quantiles the largest duration of its bucket, which is at most 3.3 % too large.
+    pub p50_us: f64,
+    /// 99th percentile.
+    pub p99_us: f64,
+    /// 99.9th percentile.
+    pub p999_us: f64,
+    /// Largest.
+    pub max_us: f64,
+    /// `[largest duration of the bucket in nanoseconds, count]`, ascending.
+    pub buckets: Vec<[u64; 2]>,
 }
 
 /// Something that happened during a step.

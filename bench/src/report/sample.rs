@@ -44,14 +44,44 @@ pub(super) fn all() -> Vec<(&'static str, Report)> {
 
 /// One broker, one load.
 pub(super) fn produce() -> Report {
+    let mut step = RINGLOG.step("50,000/s", &["ack"]);
+    step.inside = Some(inside());
     report(
         "produce",
-        vec![side(
-            "ringlog",
-            "stable storage",
-            vec![vec![RINGLOG.step("50,000/s", &["ack"])]],
-        )],
+        vec![side("ringlog", "stable storage", vec![vec![step]])],
     )
+}
+
+/// What a broker of two cores tells of its inside.
+fn inside() -> Inside {
+    let stage = |(name, typical_us, rare_us): (&str, u64, u64)| {
+        let buckets = BTreeMap::from([(typical_us * 1_000, 93_000), (rare_us * 1_000, 830)]);
+        super::inside::stage_time(name, typical_us * 93_830_000, buckets)
+    };
+    let core = |core| CoreUse {
+        core,
+        seconds: 30.0,
+        cpu_s: 9.0 + f64::from(core),
+        connections: 2,
+        partitions: 6,
+    };
+    let counters = [("requests", 93_830), ("enters", 61_200), ("submissions", 140_400)];
+    Inside {
+        seconds: 30.0,
+        counters: counters.map(|(name, value)| (name.to_owned(), value)).into(),
+        cores: vec![core(0), core(1)],
+        stages: [
+            ("frame", 9, 40),
+            ("hand_over", 21, 160),
+            ("validate", 4, 22),
+            ("write", 31, 240),
+            ("commit", 140, 690),
+            ("respond", 18, 75),
+            ("total", 240, 1_100),
+        ]
+        .map(stage)
+        .into(),
+    }
 }
 
 /// Two brokers, `tail`, two rounds.

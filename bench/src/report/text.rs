@@ -1,6 +1,7 @@
 //! The report as the terminal shows it at the end: one screen, aligned, a failed ledger first.
 
 use super::figures::figures;
+use super::inside::per_request;
 use super::merged::merged;
 use super::model::{LedgerResult, MachineUse, ProcessUse, Report, Side, Step};
 use super::units::{bytes, digits3, plain, time_us, whole, with_unit};
@@ -9,7 +10,7 @@ mod page;
 mod tables;
 
 use page::{Page, Style};
-use tables::{latency_table, ratio_step_table, ratio_table, step_table};
+use tables::{latency_table, ratio_step_table, ratio_table, stage_table, step_table};
 
 /// The whole summary, lines ended; with ANSI colours if `colour`.
 pub fn summary(report: &Report, colour: bool) -> String {
@@ -127,6 +128,7 @@ fn one_step(page: &mut Page, report: &Report, step: &Step) {
         }
         page.field("client", &process(&step.client));
     }
+    inside(page, step);
     schedule(page, step);
     events(page, std::slice::from_ref(step));
 }
@@ -225,6 +227,31 @@ fn ledger_verdict(steps: &[Step]) -> String {
         );
     }
     format!("passed: all {acknowledged} acknowledged records read back, once, in order, as sent{extra}")
+}
+
+/// What a broker told of its inside.
+fn inside(page: &mut Page, step: &Step) {
+    let Some(inside) = &step.inside else { return };
+    for (name, request, record) in per_request(step) {
+        let record = record.map_or(String::new(), |record| format!(", {} a record", digits3(record)));
+        page.field(
+            "inside",
+            &format!("{} {name} a request{record}", digits3(request)),
+        );
+    }
+    let busy = inside.cores.iter().filter(|core| core.seconds > 0.0);
+    let busy: Vec<String> = busy
+        .map(|core| {
+            format!(
+                "core {} {:.0} % busy",
+                core.core,
+                core.cpu_s / core.seconds * 100.0
+            )
+        })
+        .collect();
+    page.field("inside", &busy.join(", "));
+    page.line(Style::Plain, "  stages of the broker:");
+    page.table(&stage_table(&inside.stages));
 }
 
 fn process(used: &ProcessUse) -> String {

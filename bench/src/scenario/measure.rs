@@ -130,19 +130,20 @@ pub fn measure(
     let mut observer = Observer::new(
         &mut *context.console,
         context.target.pid,
+        context.target.probe(),
         part.timed.then_some(settings.seconds),
         part.interruptible,
     );
     let done = run(Arc::clone(&shared), work, &mut observer);
-    let observed = observer.finish();
+    let seen = observer.finish();
     context.console.end();
     let Done { tally, seconds } = done?;
     context.console.seconds(&part.label, &tally)?;
     let mut step = step(&tally, settings, seconds, writes);
     (step.label, step.x) = (part.label, part.x);
-    (step.client, step.broker) = (observed.client, observed.broker);
-    price(&mut step, observed.less_client_s);
-    if observed.stuck {
+    (step.client, step.broker, step.inside) = (seen.client, seen.broker, seen.inside);
+    price(&mut step, seen.less_client_s);
+    if seen.stuck {
         let what = format!("{GIVEN_UP}: nothing moved for {STUCK_S} s");
         step.events.push(Event { at_s: seconds, what });
     }

@@ -3,11 +3,13 @@
 use std::sync::atomic::Ordering;
 
 use super::Console;
+use crate::client::cores::CoreCounts;
 use crate::load::run::Watch;
 use crate::load::thread::Shared;
 use crate::measure::busy::MachineSampler;
 use crate::measure::process::{ProcessSampler, own};
-use crate::report::model::ProcessUse;
+use crate::measure::stages::{StageProbe, between};
+use crate::report::model::{Inside, ProcessUse};
 
 /// A run whose end is its work's is given up when nothing moves for this long.
 pub const STUCK_S: f64 = 30.0;
@@ -17,6 +19,11 @@ pub struct Observer<'a> {
     console: &'a mut dyn Console,
     client: Option<ProcessSampler>,
     broker: Option<ProcessSampler>,
+    /// Asks the broker of its inside, where it tells.
+    probe: Option<StageProbe>,
+    /// What it told at the start.
+    counts: Option<Vec<CoreCounts>>,
+    inside: Option<Inside>,
     client_use: Option<ProcessUse>,
     broker_use: Option<ProcessUse>,
     machine: Option<MachineSampler>,
@@ -31,11 +38,13 @@ pub struct Observer<'a> {
 }
 
 /// What went on beside a load.
-pub struct Observed {
-    /// What the client used.
+pub struct Seen {
+    /// What this process used.
     pub client: ProcessUse,
-    /// What the broker's process used, if it is known.
+    /// What the broker's process used, where it is known.
     pub broker: Option<ProcessUse>,
+    /// What the broker told of its inside, where it does.
+    pub inside: Option<Inside>,
     /// Processor seconds of the whole machine less the client's.
     pub less_client_s: Option<f64>,
     /// Whether the load was given up.
@@ -44,15 +53,20 @@ pub struct Observed {
 
 impl<'a> Observer<'a> {
     /// Watches this process and `pid`; `seconds` is the measurement's length where the clock ends it;
-    /// only what is `interruptible` ends when the console says so.
+    /// only what is `interruptible` ends when the console says so. `probe` is asked at the start and at the end.
     pub fn new(
         console: &'a mut dyn Console,
         pid: Option<u32>,
+        mut probe: Option<StageProbe>,
         seconds: Option<f64>,
         interruptible: bool,
     ) -> Observer<'a> {
+        let counts = probe.as_mut().and_then(StageProbe::ask);
         Observer {
             console,
+            probe,
+            counts,
+            inside: None,
             client: own().ok(),
             broker: pid.and_then(|pid| ProcessSampler::start(pid).ok()),
             client_use: None,
@@ -73,6 +87,10 @@ impl<'a> Observer<'a> {
     }
 
     fn close(&mut self) {
+        // what answers once has ended the account: a second call finds nothing to subtract from
+        if let (Some(before), Some(probe)) = (self.counts.take(), &mut self.probe) {
+            self.inside = probe.ask().and_then(|after| between(&before, &after));
+        }
         if let Some(sampler) = self.client.take() {
             self.client_use = Some(sampler.finish(None));
             self.machine_busy_s = self.machine.as_ref().and_then(MachineSampler::busy_s);
@@ -85,14 +103,15 @@ impl<'a> Observer<'a> {
     }
 
     /// What was seen.
-    pub fn finish(mut self) -> Observed {
+    pub fn finish(mut self) -> Seen {
         self.close();
         let client = self.client_use.unwrap_or_default();
         let client_s = client.user_s + client.system_s;
-        Observed {
+        Seen {
             less_client_s: self.machine_busy_s.map(|busy_s| (busy_s - client_s).max(0.0)),
             client,
             broker: self.broker_use,
+            inside: self.inside,
             stuck: self.stuck,
         }
     }
@@ -106,6 +125,7 @@ impl Watch for Observer<'_> {
             if self.seconds.is_some() {
                 self.samplers().for_each(ProcessSampler::mark);
                 self.machine = MachineSampler::start();
+                self.counts = self.probe.as_mut().and_then(StageProbe::ask);
             }
         }
         if self.marked && at_s >= self.next_sample_s {

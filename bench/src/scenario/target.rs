@@ -8,6 +8,7 @@ use crate::client::admin;
 use crate::client::facts::Facts;
 use crate::error::Error;
 use crate::measure::listener::listener_pid;
+use crate::measure::stages::StageProbe;
 use crate::report::model::Side;
 
 /// Where the load goes.
@@ -53,6 +54,16 @@ impl Target {
     /// What each address of the bootstrap list said.
     pub fn reach(&self) -> Result<(), Error> {
         talk(admin::bootstrap(&self.bootstrap)).map(|_| ())
+    }
+
+    /// Somebody to ask a Ringlog broker of its inside; others have none.
+    pub fn probe(&self) -> Option<StageProbe> {
+        self.facts.as_ref().filter(|facts| facts.is_ringlog)?;
+        let addresses = self
+            .bootstrap
+            .split(',')
+            .filter_map(|one| admin::resolve(one.trim()).ok());
+        addresses.into_iter().find_map(StageProbe::open)
     }
 
     /// Its side of the report, without runs.

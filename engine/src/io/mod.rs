@@ -9,17 +9,20 @@
 //! All `unsafe` of the project is below this folder, and nothing here knows what a batch, log or client is.
 
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use bytes::Bytes;
 
 pub mod buffers;
+pub mod counters;
 pub mod files;
 pub mod probe;
 pub mod ring;
 
 pub use buffers::{Block, Class, Slice};
+pub use counters::IoCounters;
 
 /// Direct I/O is done in multiples of this many bytes, at file positions that are multiples of it.
 ///
@@ -135,6 +138,12 @@ pub enum Event {
     },
     /// The socket is closed and its id free. Nothing arrives for it any more.
     Closed { conn: ConnId },
+    /// [`Io::detach`] finished. With the socket the id is free and nothing arrives for it any more; with an error (out of
+    /// descriptors, an old kernel) the connection is as before, not receiving.
+    Detached {
+        conn: ConnId,
+        result: std::io::Result<OwnedFd>,
+    },
 }
 
 /// One core's hold on the machine.
@@ -190,8 +199,25 @@ pub trait Io {
     /// send gives no further event but that.
     fn close_connection(&mut self, conn: ConnId);
 
+    /// Takes the socket away from this core, for another core to [`adopt`](Io::adopt). Receiving stops; nothing may be on its way out.
+    /// Chunks that were on their way in arrive before [`Event::Detached`].
+    fn detach(&mut self, conn: ConnId);
+
+    /// Takes over a socket that another core gave up. Not receiving yet.
+    fn adopt(&mut self, socket: OwnedFd) -> ConnId;
+
     /// Monotonic time, read once per turn.
     fn now(&self) -> Instant;
+
+    /// Monotonic time at this moment. It costs as much as a small copy: what is done for every request takes [`Io::now`].
+    fn clock(&self) -> Instant {
+        self.now()
+    }
+
+    /// What was done since start. A simulated machine counts nothing.
+    fn counters(&self) -> IoCounters {
+        IoCounters::default()
+    }
 
     /// Wall-clock milliseconds since 1970, read once per turn.
     fn wall_ms(&self) -> i64;

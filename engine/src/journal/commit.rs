@@ -1,5 +1,6 @@
 //! Group commit: appends of all partitions of a core gather in one frame while the frame before it is written; one write makes
-//! a whole frame durable and releases everybody in it. Under load no timer is needed: the disk sets the pace.
+//! a whole frame durable and releases everybody in it. Under load the disk sets the pace; a group of small appends is waited for
+//! a little ([`super::gather`]).
 //!
 //! ```text
 //!   append ─▶ open frame ─▶ queued frames ─▶ one write in flight ─▶ Committed(ticket), high watermarks
@@ -9,8 +10,10 @@
 //! acknowledged is refused, and nothing is acknowledged after it, because nobody knows what the disk holds.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use super::format::{self, FRAME_HEADER_BYTES, FrameHeader};
+use super::gather::{Gathering, Start};
 use super::space::Space;
 use crate::io::{Block, Class, Durability, FileId, Io, Token};
 use crate::shard::{Slot, Ticket};
@@ -53,6 +56,8 @@ impl Gather {
 
 struct InFlight {
     sequence: Ticket,
+    entries: u32,
+    since: Instant,
     ends: Vec<CommittedEnd>,
     /// The write is only part of it: a sync follows.
     to_sync: bool,
@@ -90,6 +95,7 @@ pub struct Journal {
     queued: VecDeque<Gather>,
     queued_bytes: usize,
     in_flight: Option<InFlight>,
+    gathering: Gathering,
     /// Frames were written and not synced since the last sync of the file.
     unsynced: bool,
     starved: bool,
@@ -109,6 +115,7 @@ impl Journal {
             queued: VecDeque::new(),
             queued_bytes: 0,
             in_flight: None,
+            gathering: Gathering::default(),
             unsynced: false,
             starved: false,
             failed: None,
@@ -155,10 +162,16 @@ impl Journal {
         }
     }
 
-    /// Whether a frame waits and none is in flight.
-    pub fn wants_write(&self) -> bool {
+    /// Whether a frame is to be written now: none is in flight, and nobody else is waited for.
+    pub fn wants_write(&self, now: Instant) -> bool {
+        let open = self.open.as_ref().map_or(0, |g| g.entries);
+        let complete = !self.queued.is_empty() || self.gathering.start(now, open) == Start::Now;
+        self.in_flight.is_none() && self.has_waiting() && complete
+    }
+
+    fn has_waiting(&self) -> bool {
         let open = self.open.as_ref().is_some_and(|g| g.entries > 0);
-        self.in_flight.is_none() && self.failed.is_none() && (open || !self.queued.is_empty())
+        self.failed.is_none() && (open || !self.queued.is_empty())
     }
 
     /// The open frame if the entry fits in it, else a new one.
@@ -273,8 +286,11 @@ impl Journal {
         };
         self.unsynced |= durability == Durability::Written;
         io.write(self.file, position, slice, durability, token);
+        self.gathering.started(gather.entries);
         self.in_flight = Some(InFlight {
             sequence: gather.sequence,
+            entries: gather.entries,
+            since: io.now(),
             ends: gather.ends,
             to_sync,
         });
@@ -292,7 +308,11 @@ impl Journal {
 
     /// The write in flight ended. Gives the ticket that is now committed, and how far each partition is;
     /// or fails the journal for good.
-    pub fn wrote(&mut self, result: std::io::Result<()>) -> Result<(Ticket, Vec<CommittedEnd>), String> {
+    pub fn wrote(
+        &mut self,
+        now: Instant,
+        result: std::io::Result<()>,
+    ) -> Result<(Ticket, Vec<CommittedEnd>), String> {
         let Some(done) = self.in_flight.take() else {
             return Ok((0, Vec::new()));
         };
@@ -300,6 +320,12 @@ impl Journal {
             Ok(()) => {
                 // Nothing else is written meanwhile.
                 self.unsynced &= !done.to_sync;
+                let (open, bytes) = match &self.open {
+                    Some(open) => (open.entries, open.block.len()),
+                    None => (0, 0),
+                };
+                let took = now.saturating_duration_since(done.since);
+                self.gathering.committed(now, took, done.entries, open, bytes);
                 Ok((done.sequence, done.ends))
             }
             Err(e) => {
@@ -308,6 +334,11 @@ impl Journal {
                 Err(reason)
             }
         }
+    }
+
+    /// When a frame that waits for more appends is to be written at the latest.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.gathering.deadline().filter(|_| self.has_waiting())
     }
 
     /// Refuses everything from now on.
@@ -347,7 +378,7 @@ impl Journal {
 
     /// Whether nothing waits and nothing is in flight.
     pub fn is_idle(&self) -> bool {
-        self.in_flight.is_none() && !self.wants_write()
+        self.in_flight.is_none() && !self.has_waiting()
     }
 
     /// The first frame that may hold an append made from now on: everything appended so far lies in frames up to and

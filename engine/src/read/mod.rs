@@ -137,6 +137,7 @@ impl Shard {
     }
 
     fn finish_read(&mut self, read: &ColdRead, result: Result<ReadData, ReadError>) {
+        self.stats.counters.cold_reads += 1;
         if let Err(ReadError::Corrupt { offset, location }) = &result {
             self.note_damage(read.slot, *offset, location);
         }

@@ -62,6 +62,7 @@ impl Shard {
             duplicate: false,
         };
         self.want_flush(slot);
+        self.note_append(slot, bytes.len());
         self.checkpointer.note_append(now);
         Ok(appended)
     }

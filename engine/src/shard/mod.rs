@@ -17,6 +17,7 @@ use crate::journal::commit::Journal;
 use crate::log::{LogState, PartitionLog};
 use crate::ops::{Op, Ops};
 use crate::read::ColdReads;
+use crate::stats::Stats;
 use crate::times::Searches;
 
 mod append;
@@ -47,6 +48,7 @@ pub struct Shard {
     pub(crate) closing: Vec<FileId>,
     pub(crate) reads: ColdReads,
     pub(crate) searches: Searches,
+    pub(crate) stats: Stats,
     pub(crate) events: Vec<ShardEvent>,
     pub(crate) disk_full_since: Option<Instant>,
     pub(crate) was_busy: bool,
@@ -93,6 +95,7 @@ impl Shard {
             closing: Vec::new(),
             reads: ColdReads::default(),
             searches: Searches::default(),
+            stats: Stats::default(),
             events: Vec::new(),
             disk_full_since: None,
             was_busy: false,
@@ -196,7 +199,7 @@ impl Shard {
                 _ => {}
             },
             Event::Synced { token, result } => match self.ops.finish(token) {
-                Some(Op::JournalSync) => self.journal_wrote(result),
+                Some(Op::JournalSync) => self.journal_wrote(io.now(), result),
                 Some(Op::Sync(slot, base)) => self.synced(io, slot, base, result),
                 _ => {}
             },
@@ -231,13 +234,14 @@ impl Shard {
         let token = self.ops.start(Op::JournalSync);
         if result.is_err() || !self.journal.sync_after(io, token) {
             self.ops.finish(token);
-            self.journal_wrote(result);
+            self.journal_wrote(io.now(), result);
         }
     }
 
-    fn journal_wrote(&mut self, result: std::io::Result<()>) {
-        match self.journal.wrote(result) {
+    fn journal_wrote(&mut self, now: Instant, result: std::io::Result<()>) {
+        match self.journal.wrote(now, result) {
             Ok((ticket, ends)) => {
+                self.stats.committed(ticket);
                 for end in ends {
                     if let Some(log) = self.log_mut(end.slot)
                         && end.end_offset > log.committed_offset
@@ -306,16 +310,18 @@ impl Shard {
         // A shard that stops begins none of its own accord.
         let checkpoint = checkpoint.filter(|_| !self.stopping);
         let grow = self.journal_grow_after.filter(|_| self.journal.is_starved());
-        [retry, checkpoint, grow, self.busy_until]
+        [retry, checkpoint, grow, self.busy_until, self.journal.deadline()]
             .into_iter()
             .flatten()
             .min()
     }
 
     fn commit(&mut self, io: &mut dyn Io) {
-        if self.journal.wants_write() {
+        if self.journal.wants_write(io.now()) {
             let token = self.ops.start(Op::JournalWrite);
-            if !self.journal.start_write(io, token) {
+            if self.journal.start_write(io, token) {
+                self.stats.submitted(io);
+            } else {
                 self.ops.finish(token);
                 self.checkpointer.hurry();
             }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use ringlog_engine::io::{ConnId, Event, Io, Ring, RingConfig, probe};
 
+mod counters;
 mod disk;
 mod memory;
 mod net;

@@ -439,3 +439,86 @@ fn two_cores_share_an_address() {
     }
     assert!(accepted[0] > 0 && accepted[1] > 0, "{accepted:?}");
 }
+
+/// Receives on `ring` until `bytes` have come.
+fn received(ring: &mut Ring, bytes: usize) -> Vec<u8> {
+    let mut all = Vec::new();
+    run(ring, |_, event| {
+        if let Event::Received { chunk, .. } = event {
+            all.extend_from_slice(&chunk);
+        }
+        all.len() >= bytes
+    });
+    all
+}
+
+fn move_between(mut from: Ring, mut to: Ring) {
+    let (conn, mut client) = connect(&mut from);
+    from.receive(conn);
+    client.write_all(b"before").expect("written");
+    assert_eq!(received(&mut from, 6), b"before");
+    // Nobody has asked for these yet, or they are on their way up.
+    client.write_all(b"on the way").expect("written");
+    from.detach(conn);
+    let mut seen = Vec::new();
+    let mut socket = None;
+    run(&mut from, |_, event| {
+        match event {
+            Event::Received { chunk, .. } => seen.extend_from_slice(&chunk),
+            Event::Detached { conn: left, result } => {
+                assert_eq!(left, conn);
+                socket = Some(result.expect("detached"));
+            }
+            other => panic!("unexpected {other:?}"),
+        }
+        socket.is_some()
+    });
+    let moved = to.adopt(socket.expect("a socket"));
+    client.write_all(b" and after").expect("written");
+    to.receive(moved);
+    seen.extend(received(&mut to, b"on the way and after".len() - seen.len()));
+    assert_eq!(seen, b"on the way and after", "each byte once, in order");
+    to.send(moved, vec![Piece::Bytes(Bytes::from_static(b"answer"))]);
+    wait_for(&mut to, |event| matches!(event, Event::Sent { .. }).then_some(()));
+    let mut answer = [0; 6];
+    client.read_exact(&mut answer).expect("answered");
+    assert_eq!(&answer, b"answer");
+    // The ring it came from has nothing of it left: the client sees the end when the other one closes.
+    drop(from);
+    to.close_connection(moved);
+    wait_for(&mut to, |event| {
+        matches!(event, Event::Closed { .. }).then_some(())
+    });
+    assert_eq!(client.read(&mut answer).expect("the end"), 0);
+}
+
+#[test]
+fn a_connection_moves_to_another_ring_with_every_byte() {
+    move_between(ring(), ring());
+}
+
+#[test]
+fn a_connection_outside_the_table_moves_to_another_ring() {
+    let plain = || {
+        ring_with(RingConfig {
+            sockets_in_table: false,
+            ..RingConfig::default()
+        })
+    };
+    move_between(plain(), plain());
+}
+
+#[test]
+fn closing_a_connection_that_is_leaving_leaves_nothing_open() {
+    let mut ring = ring();
+    let (conn, mut client) = connect(&mut ring);
+    ring.receive(conn);
+    ring.detach(conn);
+    ring.close_connection(conn);
+    wait_for(&mut ring, |event| match event {
+        Event::Closed { conn: closed } => Some(assert_eq!(closed, conn)),
+        Event::Detached { .. } => panic!("it was closed"),
+        _ => None,
+    });
+    assert_eq!(client.read(&mut [0; 1]).expect("the end"), 0);
+}

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -150,6 +151,14 @@ impl Io for Faulty {
 
     fn close_connection(&mut self, conn: ConnId) {
         self.inner.close_connection(conn);
+    }
+
+    fn detach(&mut self, conn: ConnId) {
+        self.inner.detach(conn);
+    }
+
+    fn adopt(&mut self, socket: OwnedFd) -> ConnId {
+        self.inner.adopt(socket)
     }
 
     fn now(&self) -> Instant {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod counters;
 mod faults;
 mod faulty;
 mod liveness;

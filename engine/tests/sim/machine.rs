@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -416,6 +417,12 @@ impl Io for Machine {
     fn send(&mut self, _: ConnId, _: Vec<Piece>) {}
 
     fn close_connection(&mut self, _: ConnId) {}
+
+    fn detach(&mut self, _: ConnId) {}
+
+    fn adopt(&mut self, _: OwnedFd) -> ConnId {
+        unreachable!("nothing connects to a simulated machine")
+    }
 
     fn now(&self) -> Instant {
         self.now

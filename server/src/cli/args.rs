@@ -57,6 +57,23 @@ Format directives:
 
 No consumer group is used, and nothing is committed.";
 
+const CORES_EXAMPLES: &str = "\
+Examples:
+  ringlog cores
+  ringlog cores --watch 5 --partitions 20
+  ringlog cores --json
+
+Everything shown is of one second, or of the time between two looks with --watch. Stages of a produce request:
+  frame      first byte received to the request decoded
+  hand_over  on the way to another core, or back
+  room       waiting for memory or room in the journal
+  validate   checked, stamped and copied
+  write      waiting in the open frame for the frame before it
+  commit     on the way to stable storage
+  respond    durable to the answer taken by the socket
+  total      first byte received to the answer taken by the socket
+Of a fetch: fetch_read from memory, fetch_cold from disk, fetch_parked waiting for more, fetch_respond as above.";
+
 const DUMP_EXAMPLES: &str = "\
 Reads: *.log *.index *.timeindex *.txnindex *.snapshot *.checkpoint, leader-epoch-checkpoint and the other
 text checkpoints, partition.metadata, meta.properties, ringlog-journal-* and ringlog-checkpoint-*.
@@ -97,6 +114,9 @@ pub enum Command {
     /// Read a topic's records from any Kafka broker
     #[command(after_help = CONSUME_EXAMPLES)]
     Consume(ConsumeArgs),
+    /// Show what the cores of a Ringlog broker do, and where the time of its requests goes
+    #[command(after_help = CORES_EXAMPLES)]
+    Cores(CoresArgs),
     /// Print and check the files of a data directory, Ringlog's or Apache Kafka's
     #[command(after_help = DUMP_EXAMPLES)]
     Dump(DumpArgs),
@@ -326,6 +346,29 @@ pub struct ConsumeArgs {
     pub connect: ConnectArgs,
 }
 
+/// `ringlog cores`.
+#[derive(Clone, Debug, Args)]
+pub struct CoresArgs {
+    /// How many of its busiest partitions to show for each core
+    #[arg(long, value_name = "N", default_value = "5", value_parser = parse_partitions)]
+    pub partitions: usize,
+    /// Look again every so many seconds, until interrupted
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub watch: Option<Duration>,
+    /// The brokers.
+    #[command(flatten)]
+    pub connect: ConnectArgs,
+}
+
+/// No more partitions than a broker names.
+fn parse_partitions(text: &str) -> Result<usize, String> {
+    let most = crate::handlers::describe_cores::MOST_PARTITIONS as usize;
+    text.parse()
+        .ok()
+        .filter(|count| *count <= most)
+        .ok_or_else(|| format!("expected a number from 0 to {most}"))
+}
+
 /// `ringlog dump`.
 #[derive(Clone, Debug, Args)]
 pub struct DumpArgs {
@@ -373,6 +416,8 @@ mod tests {
             &["ringlog", "consume", "t", "--follow", "--until-end"],
             &["ringlog", "consume", "t", "--from", "yesterday"],
             &["ringlog", "topic", "create", "t", "--config", "novalue"],
+            &["ringlog", "cores", "--partitions", "1001"],
+            &["ringlog", "cores", "--watch", "0"],
         ] {
             assert!(Cli::try_parse_from(line).is_err(), "{line:?}");
         }

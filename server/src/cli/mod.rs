@@ -6,6 +6,7 @@
 pub mod args;
 mod client;
 pub mod consume;
+pub mod cores;
 pub mod dump;
 pub mod error;
 pub mod output;

@@ -7,9 +7,12 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use bytes::Bytes;
 use ringlog_engine::io::Piece;
+
+use super::timing::{Kind, Timed};
 
 /// What a request came to.
 #[derive(Debug)]
@@ -28,6 +31,7 @@ pub enum Answer {
 #[derive(Debug)]
 struct Slot {
     frame_bytes: usize,
+    timed: Timed,
     answer: Option<Answer>,
 }
 
@@ -41,9 +45,14 @@ pub struct Answers {
 
 impl Answers {
     /// Notes a request of so many bytes; returns the number its answer is to be given for.
-    pub fn open(&mut self, frame_bytes: usize) -> u64 {
+    pub fn open(&mut self, frame_bytes: usize, kind: Kind, began: Instant) -> u64 {
         self.slots.push_back(Slot {
             frame_bytes,
+            timed: Timed {
+                kind,
+                began,
+                answered: began,
+            },
             answer: None,
         });
         self.frame_bytes += frame_bytes;
@@ -51,7 +60,7 @@ impl Answers {
     }
 
     /// Fills the answer of one request. Its frame no longer counts. A second answer to the same request is ignored.
-    pub fn fill(&mut self, number: u64, answer: Answer) -> bool {
+    pub fn fill(&mut self, number: u64, answer: Answer, now: Instant) -> bool {
         let Some(slot) = number
             .checked_sub(self.first)
             .and_then(|n| self.slots.get_mut(n as usize))
@@ -62,15 +71,17 @@ impl Answers {
             return false;
         }
         slot.answer = Some(answer);
+        slot.timed.answered = now;
         self.frame_bytes -= std::mem::take(&mut slot.frame_bytes);
         true
     }
 
     /// The next answer in order, if it is there.
-    pub fn next_ready(&mut self) -> Option<Answer> {
+    pub fn next_ready(&mut self) -> Option<(Answer, Timed)> {
         self.slots.front()?.answer.as_ref()?;
         self.first += 1;
-        self.slots.pop_front()?.answer
+        let slot = self.slots.pop_front()?;
+        Some((slot.answer?, slot.timed))
     }
 
     /// Requests whose answer was not taken yet.
@@ -157,9 +168,17 @@ mod tests {
         Answer::Bytes(vec![n])
     }
 
+    fn open(answers: &mut Answers, frame_bytes: usize) -> u64 {
+        answers.open(frame_bytes, Kind::Produce, Instant::now())
+    }
+
+    fn fill(answers: &mut Answers, number: u64, answer: Answer) -> bool {
+        answers.fill(number, answer, Instant::now())
+    }
+
     fn drain(answers: &mut Answers) -> Vec<u8> {
         let mut out = Outgoing::default();
-        while let Some(answer) = answers.next_ready() {
+        while let Some((answer, _)) = answers.next_ready() {
             out.push(answer);
         }
         let (pieces, total) = out.take(usize::MAX);
@@ -177,15 +196,15 @@ mod tests {
     #[test]
     fn answers_leave_in_the_order_of_requests() {
         let mut answers = Answers::default();
-        let numbers: Vec<u64> = (0..4).map(|n| answers.open(n * 10)).collect();
+        let numbers: Vec<u64> = (0..4).map(|n| open(&mut answers, n * 10)).collect();
         assert_eq!(answers.frame_bytes(), 60);
-        assert!(answers.fill(numbers[2], bytes(2)));
-        assert!(answers.fill(numbers[1], Answer::Nothing));
+        assert!(fill(&mut answers, numbers[2], bytes(2)));
+        assert!(fill(&mut answers, numbers[1], Answer::Nothing));
         assert!(drain(&mut answers).is_empty());
-        assert!(answers.fill(numbers[0], bytes(0)));
+        assert!(fill(&mut answers, numbers[0], bytes(0)));
         assert_eq!(drain(&mut answers), [0, 2]);
         assert_eq!((answers.open_requests(), answers.frame_bytes()), (1, 30));
-        assert!(answers.fill(numbers[3], bytes(3)));
+        assert!(fill(&mut answers, numbers[3], bytes(3)));
         assert_eq!(drain(&mut answers), [3]);
         assert_eq!((answers.open_requests(), answers.frame_bytes()), (0, 0));
     }
@@ -193,12 +212,12 @@ mod tests {
     #[test]
     fn late_and_second_answers_are_ignored() {
         let mut answers = Answers::default();
-        let number = answers.open(1);
-        assert!(answers.fill(number, bytes(1)));
-        assert!(!answers.fill(number, bytes(2)));
+        let number = open(&mut answers, 1);
+        assert!(fill(&mut answers, number, bytes(1)));
+        assert!(!fill(&mut answers, number, bytes(2)));
         assert_eq!(drain(&mut answers), [1]);
-        assert!(!answers.fill(number, bytes(3)));
-        assert!(!answers.fill(number + 5, bytes(3)));
+        assert!(!fill(&mut answers, number, bytes(3)));
+        assert!(!fill(&mut answers, number + 5, bytes(3)));
     }
 
     #[test]

@@ -17,9 +17,13 @@ use ringlog_engine::io::Piece;
 
 mod answers;
 mod frame;
+mod timing;
 
 pub use answers::{Answer, Answers, Outgoing};
 pub use frame::{FrameError, Framer};
+pub use timing::{Kind, Timed};
+
+use timing::Departures;
 
 /// Requests received and not yet answered before the connection stops asking for more.
 pub const MAX_REQUESTS_IN_FLIGHT: usize = 512;
@@ -38,14 +42,24 @@ pub const SEND_AT_ONCE_BYTES: usize = 1 << 20;
 /// A client that does not take what was given to the socket at once within this is given up.
 pub const SEND_STALL: Duration = Duration::from_secs(30);
 
-/// Produce's api key, which is in the first two bytes of a request.
-const PRODUCE_KEY: [u8; 2] = [0, 0];
-
 /// What runs on the connection now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Running {
     Produces(usize),
     One,
+}
+
+/// A request that may start.
+#[derive(Debug)]
+pub struct Started {
+    /// The number to answer it by.
+    pub number: u64,
+    /// Its bytes.
+    pub frame: Bytes,
+    /// What it is.
+    pub kind: Kind,
+    /// When its first byte came.
+    pub began: Instant,
 }
 
 /// Why the connection should be closed by the clock.
@@ -66,11 +80,13 @@ pub struct Conn {
     partial_since: Option<Instant>,
     last_bytes: Instant,
     last_active: Instant,
-    waiting: VecDeque<Bytes>,
+    /// Whole frames that have not started, each with the time of its first byte.
+    waiting: VecDeque<(Bytes, Instant)>,
     waiting_bytes: usize,
     running: Running,
     answers: Answers,
     outgoing: Outgoing,
+    departures: Departures,
     sending: Option<(Instant, usize)>,
     /// Whether the core last told the socket to receive.
     pub receiving: bool,
@@ -96,12 +112,25 @@ impl Conn {
             running: Running::Produces(0),
             answers: Answers::default(),
             outgoing: Outgoing::default(),
+            departures: Departures::default(),
             sending: None,
             receiving: false,
             dirty: false,
             ended: false,
             closing: false,
         }
+    }
+
+    /// The connection is on another core now, with nothing running, under this serial.
+    pub fn settle_in(&mut self, serial: u64) {
+        self.serial = serial;
+        self.receiving = false;
+        self.dirty = false;
+    }
+
+    /// Whether everything that was started is answered and sent.
+    pub fn is_drained(&self) -> bool {
+        self.answers.open_requests() == 0 && self.unsent_bytes() == 0 && !self.closing
     }
 
     /// Tells this connection from earlier ones with the same socket id.
@@ -115,9 +144,10 @@ impl Conn {
         self.last_active = now;
         let (waiting, bytes) = (&mut self.waiting, &mut self.waiting_bytes);
         let before = waiting.len();
+        let mut began = self.partial_since.unwrap_or(now);
         self.framer.feed(data, |frame| {
             *bytes += frame.len();
-            waiting.push_back(frame);
+            waiting.push_back((frame, std::mem::replace(&mut began, now)));
         })?;
         let finished = self.waiting.len() > before;
         if self.framer.partial_bytes() == 0 {
@@ -128,25 +158,32 @@ impl Conn {
         Ok(())
     }
 
-    /// The next request that may start now, with the number to answer it by. Call until `None`.
-    pub fn next_request(&mut self) -> Option<(u64, Bytes)> {
+    /// The next request that may start now. Call until `None`.
+    pub fn next_request(&mut self) -> Option<Started> {
         if self.closing || self.unsent_bytes() > MAX_UNSENT_BYTES {
             return None;
         }
-        let produce = self.waiting.front()?.starts_with(&PRODUCE_KEY);
+        let (frame, began) = self.waiting.front()?;
+        let (kind, began) = (Kind::of(frame), *began);
+        let produce = kind == Kind::Produce;
         self.running = match (self.running, produce) {
             (Running::Produces(n), true) => Running::Produces(n + 1),
             (Running::Produces(0), false) => Running::One,
             _ => return None,
         };
-        let frame = self.waiting.pop_front()?;
+        let (frame, _) = self.waiting.pop_front()?;
         self.waiting_bytes -= frame.len();
-        Some((self.answers.open(frame.len()), frame))
+        Some(Started {
+            number: self.answers.open(frame.len(), kind, began),
+            frame,
+            kind,
+            began,
+        })
     }
 
     /// Gives the answer of a request. Answers to requests that were answered already are ignored.
     pub fn answer(&mut self, number: u64, answer: Answer, now: Instant) {
-        if !self.answers.fill(number, answer) {
+        if !self.answers.fill(number, answer, now) {
             return;
         }
         self.last_active = now;
@@ -154,10 +191,14 @@ impl Conn {
             Running::Produces(n) => Running::Produces(n.saturating_sub(1)),
             Running::One => Running::Produces(0),
         };
-        while let Some(answer) = self.answers.next_ready() {
+        while let Some((answer, timed)) = self.answers.next_ready() {
             self.closing |= matches!(answer, Answer::Close);
             if !self.closing {
+                let is_silent = matches!(answer, Answer::Nothing);
                 self.outgoing.push(answer);
+                if !is_silent {
+                    self.departures.add(timed, self.outgoing.bytes());
+                }
             }
         }
     }
@@ -168,14 +209,18 @@ impl Conn {
             return None;
         }
         let (pieces, bytes) = self.outgoing.take(SEND_AT_ONCE_BYTES);
+        self.departures.give(bytes);
         self.sending = Some((now, bytes));
         Some(pieces)
     }
 
-    /// The send under way is finished.
-    pub fn sent(&mut self, now: Instant) {
+    /// The send under way is finished. `departed` is told of each answer that has left with it.
+    pub fn sent(&mut self, now: Instant, mut departed: impl FnMut(&Timed)) {
         self.sending = None;
         self.last_active = now;
+        while let Some(timed) = self.departures.pop_sent() {
+            departed(&timed);
+        }
     }
 
     /// Whether more bytes may come.
@@ -194,7 +239,7 @@ impl Conn {
             || self
                 .waiting
                 .front()
-                .is_some_and(|frame| frame.starts_with(&PRODUCE_KEY))
+                .is_some_and(|(frame, _)| Kind::of(frame) == Kind::Produce)
     }
 
     /// Whether nothing is left to do before the connection can be closed: the client ended it, or an answer
@@ -270,7 +315,7 @@ mod tests {
 
     fn started(conn: &mut Conn) -> Vec<u64> {
         std::iter::from_fn(|| conn.next_request())
-            .map(|(number, _)| number)
+            .map(|started| started.number)
             .collect()
     }
 
@@ -305,7 +350,7 @@ mod tests {
             conn.expiry(Duration::from_secs(600)),
             (now + SEND_STALL, Expiry::SendStalled)
         );
-        conn.sent(now);
+        conn.sent(now, |_| {});
         assert!(conn.wants_bytes());
         assert_eq!(started(&mut conn), [1]);
     }
@@ -340,7 +385,7 @@ mod tests {
             .map(|p| p.len())
             .collect();
         assert_eq!(sent, [1]);
-        conn.sent(now);
+        conn.sent(now, |_| {});
         assert!(conn.is_over());
     }
 
@@ -355,5 +400,36 @@ mod tests {
         assert_eq!(conn.take_bytes(&[0; 9], later), Ok(()));
         assert_eq!(conn.partial(), Some((later, later)));
         assert_eq!(conn.held_bytes(), 9 + 1);
+    }
+
+    #[test]
+    fn requests_are_timed_from_their_first_byte_to_their_last_answer() {
+        let (mut conn, begin) = conn();
+        let at = |us| begin + Duration::from_micros(us);
+        let both: Vec<u8> = [frame(0, 9), frame(0, 9)].concat();
+        assert_eq!(conn.take_bytes(&both[..2], at(1)), Ok(()));
+        assert_eq!(conn.take_bytes(&both[2..15], at(2)), Ok(()));
+        assert_eq!(conn.take_bytes(&both[15..], at(3)), Ok(()));
+        let began: Vec<_> = std::iter::from_fn(|| conn.next_request()).collect();
+        let began: Vec<_> = began
+            .iter()
+            .map(|request| (request.kind, request.began))
+            .collect();
+        assert_eq!(began, [(Kind::Produce, at(1)), (Kind::Produce, at(2))]);
+        conn.answer(1, Answer::Bytes(vec![1]), at(5));
+        conn.answer(0, Answer::Nothing, at(6));
+        assert!(conn.next_send(at(7)).is_some());
+        let mut departed = Vec::new();
+        conn.sent(at(8), |timed| departed.push(*timed));
+        // The first had no answer that could leave.
+        let (kind, answered) = (Kind::Produce, at(5));
+        assert_eq!(
+            departed,
+            [Timed {
+                kind,
+                began: at(2),
+                answered
+            }]
+        );
     }
 }

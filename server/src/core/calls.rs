@@ -3,6 +3,7 @@
 use ringlog_engine::io::ConnId;
 
 use super::ask::AskCall;
+use super::describe::DescribeCall;
 use super::fetch::FetchCall;
 use super::produce::ProduceCall;
 use crate::wire::metadata::MetadataRequest;
@@ -80,6 +81,8 @@ pub enum CallKind {
     Fetch(Box<FetchCall>),
     /// Answers of the owners to one question per partition.
     Ask(Box<AskCall>),
+    /// Every core's words about itself.
+    Describe(Box<DescribeCall>),
     /// Topics that are being created for it.
     Metadata(Box<MetadataRequest>),
 }

@@ -109,6 +109,10 @@ impl Core {
                 let asked = log_dirs::describe(&incoming.decode()?, &self.image, directory);
                 self.start_ask(reply, asked, Form::LogDirs);
             }
+            ApiKey::RinglogDescribeCores => {
+                let request = incoming.decode()?;
+                self.start_describe_cores(reply, &request);
+            }
             ApiKey::InitProducerId => {
                 let request = incoming.decode()?;
                 self.start_init_producer_id(reply, &request);

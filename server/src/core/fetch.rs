@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::Core;
 use super::calls::{Call, CallId, CallKind, ReplyTo};
 use super::mail::{Mail, PartRead, PartitionKey, ReadItem, ReadOrder};
+use super::stages::Stage;
 use crate::conn::Answer;
 use crate::handlers::fetch::{self, Part, Response};
 use crate::sessions::{Plan, SessionFields, Wanted};
@@ -38,8 +39,8 @@ pub struct FetchCall {
     watching: Vec<usize>,
     /// Something moved while this round was still being read.
     moved: bool,
-    /// Whether it waits for data or the deadline.
-    parked: bool,
+    /// Since when it waits for data or the deadline.
+    parked: Option<Instant>,
 }
 
 impl FetchCall {
@@ -63,6 +64,7 @@ impl FetchCall {
 impl Core {
     /// Starts a fetch of one of this core's connections.
     pub(super) fn start_fetch(&mut self, reply: ReplyTo, request: &FetchRequest) {
+        self.keep_here(reply);
         let now = self.io.now();
         let (changed, forgotten) = fetch::wanted(request, reply.version);
         let fields = SessionFields {
@@ -96,7 +98,7 @@ impl Core {
             pending: 0,
             watching: Vec::new(),
             moved: false,
-            parked: false,
+            parked: None,
         };
         let id = self.calls.insert(Call {
             reply,
@@ -132,7 +134,7 @@ impl Core {
         let Some(call) = self.fetch_call(id) else { return };
         call.round += 1;
         call.moved = false;
-        call.parked = false;
+        let parked = call.parked.take();
         call.parts = call
             .targets
             .iter()
@@ -152,6 +154,7 @@ impl Core {
         let may_wait = call.deadline > now && call.min_bytes > 0 && !call.is_urgent();
         let watch_bytes = if may_wait { call.min_bytes } else { 0 };
         let round = call.round;
+        self.note_unparked(parked);
         for (owner, items) in items
             .into_iter()
             .enumerate()
@@ -215,7 +218,7 @@ impl Core {
         }
         // What was found is read again when the wait is over; holding it would pin the newest data in memory.
         call.parts.iter_mut().for_each(|part| part.slices = Vec::new());
-        call.parked = true;
+        call.parked = Some(now);
         let deadline = call.deadline;
         self.timers.insert((deadline, id));
     }
@@ -226,7 +229,7 @@ impl Core {
             return;
         };
         call.watching.retain(|owner| *owner != origin_of_move);
-        if !call.parked {
+        if call.parked.is_none() {
             call.moved = true;
             return;
         }
@@ -248,7 +251,7 @@ impl Core {
 
     /// Ends every fetch that waits: the broker stops.
     pub(super) fn finish_parked_fetches(&mut self) {
-        let parked = |call: &Call| matches!(&call.kind, CallKind::Fetch(fetch) if fetch.parked);
+        let parked = |call: &Call| matches!(&call.kind, CallKind::Fetch(fetch) if fetch.parked.is_some());
         let ids: Vec<CallId> = self
             .calls
             .iter()
@@ -271,7 +274,7 @@ impl Core {
         else {
             return None;
         };
-        if call.parked {
+        if call.parked.is_some() {
             self.timers.remove(&(call.deadline, id));
         }
         let origin = self.id;
@@ -288,11 +291,18 @@ impl Core {
         }
     }
 
+    fn note_unparked(&mut self, parked: Option<Instant>) {
+        if let Some(since) = parked {
+            self.stages.record(Stage::FetchParked, since, self.io.now());
+        }
+    }
+
     fn finish_fetch(&mut self, id: CallId) {
         let now = self.io.now();
         let Some((reply, mut call)) = self.take_fetch(id) else {
             return;
         };
+        self.note_unparked(call.parked);
         fetch::fit(&mut call.parts, call.max_bytes);
         let outcomes: Vec<_> = call.parts.iter().map(Part::outcome).collect();
         let (session_id, included) = self.sessions.finish(call.plan, &call.wanted, &outcomes, now);

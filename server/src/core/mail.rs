@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use ringlog_engine::io::Slice;
+use ringlog_engine::io::{ConnId, Slice};
 
 use super::ask::{Question, Told};
 use super::calls::{CallId, ReplyTo};
 use super::control::{ControlRequest, Update};
+use super::moving::Moving;
 use crate::conn::Answer;
 use crate::handlers::produce::AppendResult;
 use crate::wire::Uuid;
+use crate::wire::describe_cores::CoreDescription;
 
 /// Names a partition everywhere: topics are known by id, never by a name that may be given again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,6 +50,8 @@ pub enum Mail {
         call: CallId,
         /// One for each batch.
         results: Vec<(Place, AppendResult)>,
+        /// Who appended, and when this was posted.
+        posted: (usize, Instant),
     },
     /// To an owner: read these partitions.
     Read(ReadOrder),
@@ -76,6 +80,26 @@ pub enum Mail {
         /// The fetch.
         call: CallId,
     },
+    /// To an owner: this connection of `from` writes partitions of yours only. Answered with [`Mail::MoveTo`].
+    MayMove {
+        /// The connection's core.
+        from: usize,
+        /// The connection's socket.
+        conn: ConnId,
+        /// Tells the connection from others with the same socket id.
+        serial: u64,
+    },
+    /// To the connection's core: where it shall go, if the owner has time for it.
+    MoveTo {
+        /// The connection's socket.
+        conn: ConnId,
+        /// Tells the connection from others with the same socket id.
+        serial: u64,
+        /// The owner.
+        to: Option<usize>,
+    },
+    /// To an owner: a connection that is yours from now on.
+    Adopt(Box<Moving>),
     /// To an owner: questions about single partitions.
     Ask(AskOrder),
     /// To the connection's core: the answers.
@@ -84,6 +108,22 @@ pub enum Mail {
         call: CallId,
         /// One for each question.
         answers: Vec<(Place, Told)>,
+    },
+    /// To every core: tell what you have done since you started.
+    Describe {
+        /// The connection's core.
+        origin: usize,
+        /// The request.
+        call: CallId,
+        /// How many partitions to name at most.
+        max_partitions: usize,
+    },
+    /// To the connection's core: that.
+    Described {
+        /// The request.
+        call: CallId,
+        /// What the core has done.
+        description: Box<CoreDescription>,
     },
     /// To core 0: something only the controller can do.
     Control(Box<ControlOrder>),
@@ -133,6 +173,8 @@ pub struct AppendOrder {
     pub wait: bool,
     /// When the client stops waiting.
     pub deadline: Instant,
+    /// When it was posted; once its owner has it, when that took it up.
+    pub since: Instant,
     /// What to append, in order.
     pub items: Vec<AppendItem>,
 }

@@ -12,14 +12,17 @@ pub mod ask;
 pub mod calls;
 pub mod cluster;
 pub mod control;
+pub mod describe;
 mod dispatch;
 pub mod fetch;
 pub mod mail;
+pub mod moving;
 pub mod net;
 pub mod partitions;
 pub mod produce;
 mod producer_ids;
 pub mod read;
+pub mod stages;
 pub mod stop;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -100,9 +103,11 @@ pub struct Core {
     produce_sweep: Option<Instant>,
     producer_ids: producer_ids::ProducerIds,
     committed: Ticket,
+    stages: stages::Stages,
     control: Option<control::Control>,
     reports: Sender<Report>,
     stop: stop::Stop,
+    business: moving::Business,
 }
 
 impl Core {
@@ -122,6 +127,7 @@ impl Core {
             reports,
         } = seed;
         let cores = wakers.len();
+        let stages = stages::Stages::new(io.now());
         let slots = shared.config.fetch_session_slots;
         let frame_limit_bytes = shared.config.memory_bytes as usize / cores / FRAME_SHARE;
         Core {
@@ -149,9 +155,11 @@ impl Core {
             produce_sweep: None,
             producer_ids: producer_ids::ProducerIds::default(),
             committed: 0,
+            stages,
             control,
             reports,
             stop: stop::Stop::default(),
+            business: moving::Business::new(Instant::now()),
         }
     }
 
@@ -191,6 +199,8 @@ impl Core {
         let (port, shard, jobs) = (&self.port, &self.shard, &self.partitions.inbox);
         let mut has_mail = || port.has_mail() || shard.has_mail() || !jobs.is_empty();
         self.io.turn(deadline, &mut has_mail, events);
+        self.business.look(self.io.now(), moving::processor_time);
+        self.stages.turn(self.io.now());
     }
 
     /// Does everything that can be done without waiting.
@@ -199,6 +209,7 @@ impl Core {
             self.take_job_results();
             self.retry_folders();
             self.pump_all();
+            self.note_decoded();
             self.read_mail();
             self.shard.tick(&mut *self.io, from_shard);
             // What follows from these, an append that had no room, say, is the next tick's to bring to disk.
@@ -220,6 +231,7 @@ impl Core {
             | Event::Received { .. }
             | Event::Disconnected { .. }
             | Event::Sent { .. }
+            | Event::Detached { .. }
             | Event::Closed { .. } => self.on_network(event),
             disk => {
                 self.shard.on_event(&mut *self.io, disk, from_shard);
@@ -268,12 +280,17 @@ impl Core {
         while let Some(mail) = self.inbox.pop_front() {
             self.on_mail(mail);
         }
+        self.note_appended();
     }
 
     fn on_mail(&mut self, mail: Mail) {
         match mail {
             Mail::Append(order) => self.take_append(order),
-            Mail::Appended { call, results } => self.on_appended(call, results),
+            Mail::Appended {
+                call,
+                results,
+                posted,
+            } => self.on_appended(call, results, posted),
             Mail::Read(order) => self.take_read(order),
             Mail::ReadDone { call, round, parts } => self.on_read_done(call, round, parts),
             Mail::Moved { owner, call, round } => self.on_moved(owner, call, round),
@@ -281,8 +298,17 @@ impl Core {
                 self.reads.stop_watching((origin, call));
                 self.watches.remove((origin, call));
             }
+            Mail::MayMove { from, conn, serial } => self.on_may_move(from, conn, serial),
+            Mail::MoveTo { conn, serial, to } => self.on_move_to(conn, serial, to),
+            Mail::Adopt(moving) => self.adopt(*moving),
             Mail::Ask(order) => self.take_ask(order),
             Mail::Told { call, answers } => self.on_told(call, answers),
+            Mail::Describe {
+                origin,
+                call,
+                max_partitions,
+            } => self.take_describe(origin, call, max_partitions),
+            Mail::Described { call, description } => self.on_described(call, *description),
             Mail::Control(order) => self.take_control(*order),
             Mail::Answer { to, answer } => self.deliver(to, answer),
             Mail::Prepare(update) => self.prepare(&update),

@@ -7,12 +7,13 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use ringlog_engine::io::{ConnId, Event};
 
 use super::Core;
 use super::calls::{CallId, ReplyTo};
-use crate::conn::{Answer, Conn, Expiry, SEND_STALL};
+use super::moving::Homing;
+use crate::broker::Shared;
+use crate::conn::{Answer, Conn, Expiry, SEND_STALL, Started};
 
 /// How long the connection that alone may go on can be silent.
 pub const FAVOUR_FOR: Duration = Duration::from_secs(10);
@@ -44,22 +45,43 @@ pub struct Conns {
 }
 
 #[derive(Debug)]
-struct Open {
-    conn: Conn,
+pub(super) struct Open {
+    pub(super) conn: Conn,
     /// What `held_bytes` counts for it.
     counted_bytes: usize,
     /// The fetch that runs alone on it.
     current: Option<CallId>,
+    /// Whether it moves to another core.
+    pub(super) homing: Homing,
 }
 
 impl Conns {
-    fn get(&mut self, id: ConnId) -> Option<&mut Open> {
+    /// The connection that a request came on, if it is still the same.
+    pub(super) fn current(&mut self, reply: ReplyTo) -> Option<&mut Open> {
+        self.get_serial(reply.conn, reply.serial)
+    }
+
+    pub(super) fn get_serial(&mut self, id: ConnId, serial: u64) -> Option<&mut Open> {
+        self.get(id).filter(|open| open.conn.serial() == serial)
+    }
+
+    pub(super) fn get(&mut self, id: ConnId) -> Option<&mut Open> {
         self.slots.get_mut(id.0 as usize)?.as_deref_mut()
     }
 
     fn open(&mut self, id: ConnId, max_frame_bytes: usize, now: Instant) {
+        self.settle_in(id, Conn::new(0, max_frame_bytes, now));
+    }
+
+    /// Whether this core may have one more.
+    pub(super) fn has_room(&self, shared: &Shared, cores: usize) -> bool {
+        self.count < shared.config.max_connections.div_ceil(cores)
+    }
+
+    /// Takes in a connection that is new, or comes from another core.
+    pub(super) fn settle_in(&mut self, id: ConnId, mut conn: Conn) {
         self.next_serial += 1;
-        let conn = Conn::new(self.next_serial, max_frame_bytes, now);
+        conn.settle_in(self.next_serial);
         let place = id.0 as usize;
         if self.slots.len() <= place {
             self.slots.resize_with(place + 1, || None);
@@ -68,11 +90,13 @@ impl Conns {
             conn,
             counted_bytes: 0,
             current: None,
+            homing: Homing::default(),
         }));
         self.count += 1;
+        self.recount(id);
     }
 
-    fn remove(&mut self, id: ConnId) -> Option<Box<Open>> {
+    pub(super) fn remove(&mut self, id: ConnId) -> Option<Box<Open>> {
         let open = self.slots.get_mut(id.0 as usize)?.take()?;
         self.count -= 1;
         self.held_bytes -= open.counted_bytes;
@@ -87,7 +111,7 @@ impl Conns {
         }
     }
 
-    fn mark(&mut self, id: ConnId) {
+    pub(super) fn mark(&mut self, id: ConnId) {
         if let Some(Some(open)) = self.slots.get_mut(id.0 as usize)
             && !std::mem::replace(&mut open.conn.dirty, true)
         {
@@ -134,12 +158,17 @@ impl Conns {
         self.sweep
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
     /// Whether connections wait to be looked at.
     pub fn has_dirty(&self) -> bool {
         !self.dirty.is_empty()
     }
 
-    fn sweep_by(&mut self, at: Instant) {
+    pub(super) fn sweep_by(&mut self, at: Instant) {
         self.sweep = Some(self.sweep.map_or(at, |sweep| sweep.min(at)));
     }
 
@@ -158,16 +187,17 @@ impl Core {
             Event::Received { conn, chunk } => self.received(conn, &chunk, now),
             Event::Disconnected { conn, error } => self.disconnected(conn, error),
             Event::Sent { conn, result } => self.sent(conn, result, now),
+            Event::Detached { conn, result } => self.on_detached(conn, result),
             _ => {}
         }
     }
 
     fn accept(&mut self, id: ConnId, now: Instant) {
-        let most = self.shared.config.max_connections.div_ceil(self.cores);
-        if self.conns.count >= most || self.stop.is_stopping() {
+        if !self.conns.has_room(&self.shared, self.cores) || self.stop.is_stopping() {
             crate::warn!(
-                "refusing a connection: this core has {} of {most}",
-                self.conns.count
+                "refusing a connection: this core has {} of {}",
+                self.conns.count,
+                self.shared.config.max_connections.div_ceil(self.cores)
             );
             self.io.close_connection(id);
             return;
@@ -178,7 +208,7 @@ impl Core {
         self.conns.sweep_by(now + idle);
     }
 
-    fn max_idle(&self) -> Duration {
+    pub(super) fn max_idle(&self) -> Duration {
         self.shared
             .config
             .connections_max_idle_ms
@@ -216,7 +246,8 @@ impl Core {
             crate::debug!("connection {} broke while sending: {error}", id.0);
             return self.close(id);
         }
-        open.conn.sent(now);
+        let stages = &mut self.stages;
+        open.conn.sent(now, |timed| stages.sent(timed, now));
         self.conns.mark(id);
     }
 
@@ -258,8 +289,12 @@ impl Core {
     }
 
     fn pump(&mut self, id: ConnId) {
-        while let Some((to, frame)) = self.next_request(id) {
-            self.start_request(to.0, to.1, to.2, frame);
+        while let Some((serial, request)) = self.next_request(id) {
+            let full = self.stages.note_request(request.kind, request.began);
+            self.start_request(id, serial, request.number, request.frame);
+            if full {
+                self.note_decoded();
+            }
         }
         let now = self.io.now();
         let Some(open) = self.conns.get(id) else { return };
@@ -271,23 +306,25 @@ impl Core {
             self.conns.sweep_by(now + SEND_STALL);
         }
         self.conns.recount(id);
+        self.leave_when_drained(id);
         self.steer(id);
     }
 
-    fn next_request(&mut self, id: ConnId) -> Option<((ConnId, u64, u64), Bytes)> {
+    fn next_request(&mut self, id: ConnId) -> Option<(u64, Started)> {
         if self.stop.is_stopping() {
             return None;
         }
-        let open = self.conns.get(id)?;
-        let (number, frame) = open.conn.next_request()?;
-        Some(((id, open.conn.serial(), number), frame))
+        let open = self.conns.get(id).filter(|open| open.homing.may_start())?;
+        Some((open.conn.serial(), open.conn.next_request()?))
     }
 
     /// Receives or pauses, as the connection and the core's memory want.
     fn steer(&mut self, id: ConnId) {
         let may = !self.stop.is_stopping() && !self.conns.crowded;
         let clogged = self.conns.clogged;
-        let Some(open) = self.conns.get(id) else { return };
+        let Some(open) = self.conns.get(id).filter(|open| !open.homing.is_leaving()) else {
+            return;
+        };
         let receive = may && open.conn.wants_bytes() && !(clogged && open.conn.is_producing());
         if std::mem::replace(&mut open.conn.receiving, receive) != receive {
             if receive {
@@ -333,6 +370,7 @@ impl Core {
         }
         if let Some(open) = self.conns.get(id)
             && !open.conn.receiving
+            && !open.homing.is_leaving()
             && open.conn.wants_bytes()
         {
             open.conn.receiving = true;

@@ -54,6 +54,11 @@ impl Partitions {
         self.open.get(key).map(|open| open.slot)
     }
 
+    /// The open partitions with their topics' names.
+    pub fn all(&self) -> impl Iterator<Item = (&PartitionKey, &str, Slot)> {
+        self.open.iter().map(|(key, open)| (key, &*open.topic, open.slot))
+    }
+
     /// Notes a partition that is open.
     pub fn insert(&mut self, key: PartitionKey, topic: Arc<str>, slot: Slot, options: &LogOptions) {
         let is_compacted = options.may_have_gaps;

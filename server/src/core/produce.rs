@@ -16,6 +16,7 @@ use ringlog_engine::shard::{AppendError, Ticket};
 use super::Core;
 use super::calls::{Call, CallId, CallKind, ReplyTo};
 use super::mail::{AppendItem, AppendOrder, Mail, Place};
+use super::stages::Stage;
 use crate::conn::Answer;
 use crate::handlers::produce::{self, AppendResult, AppendedAt, Refused};
 use crate::wire::code::ErrorCode;
@@ -43,6 +44,8 @@ pub struct ProduceCall {
 pub struct Appends {
     /// Appended, not durable yet. Tickets ascend.
     waiting: VecDeque<Waiting>,
+    /// The last of those waiting, whose [`Waiting::since`] is still the time they were taken up.
+    untimed: usize,
     /// Not appended yet: the engine had no room. In order of arrival.
     parked: VecDeque<AppendOrder>,
 }
@@ -53,6 +56,8 @@ struct Waiting {
     origin: usize,
     call: CallId,
     results: Vec<(Place, AppendResult)>,
+    /// When its owner took it up; once it is appended, when that was.
+    since: Instant,
 }
 
 impl Appends {
@@ -108,10 +113,12 @@ impl Core {
                 call,
                 wait: acks != 0,
                 deadline,
+                since: self.stages.now(),
                 items: Vec::with_capacity(1),
             });
             order.items.push(AppendItem { place, key, records });
         }
+        self.note_owners(reply, (0..self.cores).filter(|owner| orders[*owner].is_some()));
         for (owner, order) in orders.into_iter().enumerate() {
             if let Some(order) = order {
                 self.post(owner, Mail::Append(order));
@@ -122,7 +129,12 @@ impl Core {
     }
 
     /// Owner: appends now, or after what is parked already.
-    pub(super) fn take_append(&mut self, order: AppendOrder) {
+    pub(super) fn take_append(&mut self, mut order: AppendOrder) {
+        let now = self.stages.now();
+        if order.origin != self.id {
+            self.stages.record(Stage::HandOver, order.since, now);
+        }
+        order.since = now;
         let parked = match self.appends.is_full() {
             true => Some(order),
             false => self.append_all(order),
@@ -136,11 +148,32 @@ impl Core {
 
     /// Owner: the engine has room again.
     pub(super) fn retry_parked(&mut self) {
-        while let Some(order) = self.appends.parked.pop_front() {
-            if let Some(rest) = self.append_all(order) {
+        if self.appends.parked.is_empty() {
+            return;
+        }
+        let now = self.io.clock();
+        while let Some(mut order) = self.appends.parked.pop_front() {
+            let taken = std::mem::replace(&mut order.since, now);
+            if let Some(mut rest) = self.append_all(order) {
+                rest.since = taken;
                 self.appends.parked.push_front(rest);
-                return;
+                break;
             }
+            self.stages.record(Stage::Room, taken, now);
+        }
+        self.note_appended();
+    }
+
+    /// Owner: all batches taken up so far lie in the open frame.
+    pub(super) fn note_appended(&mut self) {
+        let untimed = std::mem::take(&mut self.appends.untimed);
+        if untimed == 0 {
+            return;
+        }
+        let now = self.io.clock();
+        for waiting in self.appends.waiting.iter_mut().rev().take(untimed) {
+            let taken = std::mem::replace(&mut waiting.since, now);
+            self.stages.record(Stage::Validate, taken, now);
         }
     }
 
@@ -153,7 +186,7 @@ impl Core {
         {
             let refused = |item: AppendItem| (item.place, Err(produce::refusal(&AppendError::Busy)));
             let results = items.into_iter().map(refused).collect();
-            self.post(origin, Mail::Appended { call, results });
+            self.post_appended(origin, call, results);
         }
     }
 
@@ -162,7 +195,7 @@ impl Core {
         let expired = self.io.now() >= order.deadline && order.wait;
         let (mut results, mut ticket) = (Vec::with_capacity(order.items.len()), None);
         let mut rest = Vec::new();
-        let mut items = order.items.into_iter();
+        let mut items = std::mem::take(&mut order.items).into_iter();
         while let Some(item) = items.next() {
             if let Some(refused) = self.refuse_contents(&item) {
                 results.push((item.place, Err(refused)));
@@ -182,7 +215,7 @@ impl Core {
                 Err(error) => results.push((item.place, Err(produce::refusal(&error)))),
             }
         }
-        self.settle_or_wait(order.origin, order.call, order.wait, ticket, results);
+        self.settle_or_wait(&order, ticket, results);
         order.items = rest;
         (!order.items.is_empty()).then_some(order)
     }
@@ -214,12 +247,17 @@ impl Core {
 
     fn settle_or_wait(
         &mut self,
-        origin: usize,
-        call: CallId,
-        wait: bool,
+        order: &AppendOrder,
         ticket: Option<Ticket>,
         results: Vec<(Place, AppendResult)>,
     ) {
+        let AppendOrder {
+            origin,
+            call,
+            wait,
+            since,
+            ..
+        } = *order;
         match ticket {
             _ if results.is_empty() => {}
             // A duplicate's ticket may be old; what was appended before it in this queue is answered first.
@@ -234,14 +272,18 @@ impl Core {
                     origin,
                     call,
                     results,
+                    since,
                 });
+                self.appends.untimed += 1;
             }
-            _ => self.post(origin, Mail::Appended { call, results }),
+            _ => self.post_appended(origin, call, results),
         }
     }
 
     /// Owner: everything up to the ticket is as durable as promised.
     pub(super) fn on_committed(&mut self, ticket: Ticket) {
+        let now = self.io.now();
+        let submitted = self.shard.committed_frame().map_or(now, |frame| frame.submitted);
         while self
             .appends
             .waiting
@@ -252,12 +294,15 @@ impl Core {
                 origin,
                 call,
                 results,
+                since,
                 ..
             }) = self.appends.waiting.pop_front()
             else {
                 break;
             };
-            self.post(origin, Mail::Appended { call, results });
+            self.stages.record(Stage::Write, since, submitted);
+            self.stages.record(Stage::Commit, submitted.max(since), now);
+            self.post_appended(origin, call, results);
         }
     }
 
@@ -275,12 +320,32 @@ impl Core {
                 .into_iter()
                 .map(|(place, result)| (place, result.and(Err(refused.clone()))));
             let results = results.collect();
-            self.post(origin, Mail::Appended { call, results });
+            self.post_appended(origin, call, results);
         }
     }
 
+    fn post_appended(&mut self, origin: usize, call: CallId, results: Vec<(Place, AppendResult)>) {
+        let posted = (self.id, self.stages.now());
+        self.post(
+            origin,
+            Mail::Appended {
+                call,
+                results,
+                posted,
+            },
+        );
+    }
+
     /// Connection's core: an owner has answered.
-    pub(super) fn on_appended(&mut self, id: CallId, results: Vec<(Place, AppendResult)>) {
+    pub(super) fn on_appended(
+        &mut self,
+        id: CallId,
+        results: Vec<(Place, AppendResult)>,
+        (owner, posted): (usize, Instant),
+    ) {
+        if owner != self.id {
+            self.stages.record(Stage::HandOver, posted, self.stages.now());
+        }
         let Some(Call {
             kind: CallKind::Produce(call),
             ..
@@ -390,6 +455,7 @@ mod tests {
             call,
             wait,
             deadline: now + Duration::from_millis(after_ms),
+            since: now,
             items: Vec::new(),
         };
         let mut appends = Appends {

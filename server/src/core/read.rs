@@ -4,11 +4,13 @@
 //! back what it did not use, so reads from disk run side by side and still never bring more than was asked for.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
 
 use ringlog_engine::shard::{Offsets, ReadData, ReadError, ReadOutcome, ReadRequest, Slot};
 
 use super::Core;
 use super::mail::{Mail, PartRead, ReadFailure, ReadItem, ReadOrder};
+use super::stages::Stage;
 use crate::parked::Waiter;
 
 /// What an owner holds of reads.
@@ -31,6 +33,9 @@ struct Job {
     in_flight: usize,
     budget: usize,
     found: usize,
+    since: Instant,
+    /// Whether something had to come from disk.
+    cold: bool,
 }
 
 impl Reads {
@@ -72,6 +77,8 @@ impl Core {
             in_flight: 0,
             budget,
             found: 0,
+            since: self.stages.now(),
+            cold: false,
         };
         self.run_job(id, job);
     }
@@ -118,8 +125,12 @@ impl Core {
             token,
         };
         match self.shard.read(&mut *self.io, slot, request) {
-            ReadOutcome::Now(data) => job.take(&mut part, data),
+            ReadOutcome::Now(data) => {
+                self.shard.note_read(slot, data.bytes);
+                job.take(&mut part, data);
+            }
             ReadOutcome::Later => {
+                job.cold = true;
                 job.in_flight += 1;
                 job.budget -= max_bytes;
                 self.reads.by_token.insert(token, (id, index, max_bytes));
@@ -170,7 +181,12 @@ impl Core {
         job.budget += reserved;
         let mut part = std::mem::replace(&mut job.parts[index], PartRead::failed(0, ReadFailure::Storage));
         match result {
-            Ok(data) => job.take(&mut part, data),
+            Ok(data) => {
+                if let Some(Some(slot)) = job.slots.get(index) {
+                    self.shard.note_read(*slot, data.bytes);
+                }
+                job.take(&mut part, data);
+            }
             // Memory ran out after the read had begun: the client asks again.
             Err(ReadError::Busy) => {}
             Err(error) => fail(&mut part, &error),
@@ -194,6 +210,12 @@ impl Core {
     }
 
     fn end_job(&mut self, job: Job) {
+        let stage = if job.cold {
+            Stage::FetchCold
+        } else {
+            Stage::FetchRead
+        };
+        self.stages.record(stage, job.since, self.io.clock());
         let ReadOrder {
             origin,
             call,

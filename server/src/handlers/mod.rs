@@ -9,6 +9,7 @@ pub mod create_topics;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
+pub mod describe_cores;
 pub mod describe_topic_partitions;
 pub mod elect_leaders;
 pub mod fetch;

@@ -1,6 +1,6 @@
 //! The table: every request this broker serves, its versions, and how its headers are encoded.
 //!
-//! ApiVersions is answered from [`TABLE`], headers are decoded by it, and nothing is dispatched that it
+//! ApiVersions is answered from [`TABLE`] (all of it but our own requests), headers are decoded by it, and nothing is dispatched that it
 //! lacks. Versions come from the declarations in [`crate::wire::messages`], which are those of Kafka 4.3.1.
 
 use super::error::WireError;
@@ -9,7 +9,7 @@ use super::schema::Message;
 /// Declares the keys, with their names.
 macro_rules! keys {
     ($($name:ident = $key:literal,)*) => {
-        /// A request's number, for every request of Kafka 4.3, served here or not.
+        /// A request's number, for every request of Kafka 4.3, served here or not, and for our own.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(i16)]
         pub enum ApiKey { $(
@@ -131,6 +131,17 @@ keys! {
     DescribeShareGroupOffsets = 90,
     AlterShareGroupOffsets = 91,
     DeleteShareGroupOffsets = 92,
+    RinglogDescribeCores = 31000,
+}
+
+/// Requests from this number on are Ringlog's own. Kafka's numbers are far from it.
+const PRIVATE_FROM: i16 = 31_000;
+
+impl ApiKey {
+    /// Whether the request is Ringlog's own. Such are served and not advertised: Kafka's clients need not see them.
+    pub const fn is_private(self) -> bool {
+        self as i16 >= PRIVATE_FROM
+    }
 }
 
 impl std::fmt::Display for ApiKey {
@@ -259,6 +270,7 @@ table! {
     DescribeCluster describe_cluster DescribeClusterRequest DescribeClusterResponse,
     DescribeTopicPartitions describe_topic_partitions
         DescribeTopicPartitionsRequest DescribeTopicPartitionsResponse,
+    RinglogDescribeCores describe_cores RinglogDescribeCoresRequest RinglogDescribeCoresResponse,
 }
 
 #[cfg(test)]
@@ -292,6 +304,7 @@ mod tests {
     fn rows_are_sorted_and_kafkas() {
         let rows: Vec<_> = TABLE
             .iter()
+            .filter(|api| !api.key.is_private())
             .map(|api| {
                 (
                     api.key as i16,
@@ -303,6 +316,21 @@ mod tests {
             .collect();
         assert_eq!(rows, KAFKA_4_3_1);
         assert!(TABLE.is_sorted_by_key(|api| api.key));
+    }
+
+    #[test]
+    fn our_own_requests_are_told_from_kafkas() {
+        let own: Vec<_> = TABLE.iter().filter(|api| api.key.is_private()).collect();
+        let row = |api: &Api| {
+            (
+                api.key as i16,
+                api.min_version,
+                api.max_version,
+                api.flexible_from,
+            )
+        };
+        assert_eq!(own.into_iter().map(row).collect::<Vec<_>>(), [(31000, 0, 0, 0)]);
+        assert!(!ApiKey::DeleteShareGroupOffsets.is_private());
     }
 
     #[test]

@@ -26,7 +26,7 @@ function main() {
   const [tileBox, detail, factBox] = ["div", "div", "div"].map((name) => el(name));
   const show = (label) => {
     tileBox.replaceChildren(...[caption(label), tiles(label)].filter(Boolean));
-    detail.replaceChildren(...[distributionCard(label), ratioCard(label), ...heatCards(label), timeCards(label)].filter(Boolean));
+    detail.replaceChildren(...[distributionCard(label), ratioCard(label), ...heatCards(label), timeCards(label), ...stageCards(label)].filter(Boolean));
     factBox.replaceChildren(...facts(label));
   };
   const picker = labels.length > 1 && el("label", { class: "picker" }, "Details of ", el("select", { onchange: (event) => show(event.currentTarget.value) },

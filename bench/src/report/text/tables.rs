@@ -1,7 +1,7 @@
 //! The tables of the summary: percentiles of one load, a row a load, B against A.
 
 use crate::report::figures::{Figure, figures, main_flow, quantiles};
-use crate::report::model::{Ratio, Report, Spread, Step};
+use crate::report::model::{Ratio, Report, Spread, StageTime, Step};
 use crate::report::table::Table;
 use crate::report::units::{bytes, digits3, time_us, whole, with_unit};
 
@@ -41,6 +41,25 @@ pub(super) fn latency_table(report: &Report, step: &Step) -> Table {
             let (p50, p99) = (time_us(floor.p50_us), time_us(floor.p99_us));
             table.row(vec![name.to_owned(), p50, String::new(), p99]);
         }
+    }
+    table
+}
+
+/// A row a stage of the broker's that happened.
+pub(super) fn stage_table(stages: &[StageTime]) -> Table {
+    let mut table = Table::new(["", "count", "mean", "p50", "p99", "p99.9", "max"]);
+    for stage in stages.iter().filter(|stage| stage.count > 0) {
+        let times = [
+            stage.mean_us,
+            stage.p50_us,
+            stage.p99_us,
+            stage.p999_us,
+            stage.max_us,
+        ]
+        .map(time_us);
+        let mut cells = vec![stage.name.replace('_', " "), whole(stage.count as f64)];
+        cells.extend(times);
+        table.row(cells);
     }
     table
 }

@@ -15,7 +15,7 @@ use io_uring::{opcode, squeue};
 use super::SyncMethod;
 use super::queue::{Completion, Kind, Queue};
 use super::slab::Slab;
-use crate::io::{ALIGN, Block, Durability, Event, FileId, Open, Slice, Token};
+use crate::io::{ALIGN, Block, Durability, Event, FileId, IoCounters, Open, Slice, Token};
 
 /// Reads and writes in flight at once. Devices queue 256 by default, shared by all cores.
 const TRANSFERS: usize = 64;
@@ -231,6 +231,7 @@ impl Disk {
         };
         let mut slot = |file: u32| types::Fixed(files.get_mut(file).map_or(u32::MAX, |file| file.slot));
         let done = operation.done;
+        operation.work.count(&mut queue.counters);
         let entry = match &mut operation.work {
             Work::Open { path, how, direct } => open_entry(path, *how, *direct),
             Work::Read {
@@ -399,6 +400,15 @@ enum Next {
 }
 
 impl Work {
+    fn count(&self, counters: &mut IoCounters) {
+        match self {
+            Work::Read { .. } => counters.reads += 1,
+            Work::Write { syncing: true, .. } | Work::Sync { .. } => counters.syncs += 1,
+            Work::Write { .. } => counters.writes += 1,
+            Work::Open { .. } | Work::Allocate { .. } => {}
+        }
+    }
+
     fn file(&self) -> Option<u32> {
         match self {
             Work::Open { .. } => None,

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -17,7 +17,9 @@ use self::queue::{Completion, Kind, Queue};
 use self::slab::Slab;
 use self::table::BufferTable;
 use super::buffers::{ChunkPool, Pool};
-use super::{Block, Class, ConnId, Durability, Event, FileId, Io, Open, Piece, Slice, Token, probe};
+use super::{
+    Block, Class, ConnId, Durability, Event, FileId, Io, IoCounters, Open, Piece, Slice, Token, probe,
+};
 
 mod disk;
 mod net;
@@ -183,10 +185,16 @@ impl Ring {
         }
     }
 
-    /// Enters the kernel, asleep if `may_sleep` and no mail is there.
-    fn enter(&mut self, may_sleep: bool, deadline: Option<Instant>, has_mail: &mut dyn FnMut() -> bool) {
+    /// Enters the kernel, asleep if `may_sleep` and no mail is there. Whether the call was allowed to sleep.
+    fn enter(
+        &mut self,
+        may_sleep: bool,
+        deadline: Option<Instant>,
+        has_mail: &mut dyn FnMut() -> bool,
+    ) -> bool {
         if !may_sleep {
-            return self.queue.enter(None);
+            self.queue.enter(None);
+            return false;
         }
         self.waker.announce_sleep();
         let wait = if has_mail() {
@@ -196,6 +204,7 @@ impl Ring {
         };
         self.queue.enter(wait);
         self.waker.announce_awake();
+        wait.is_some()
     }
 
     /// Turns completions into events until none is left.
@@ -214,10 +223,11 @@ impl Ring {
             Kind::Message => self.on_message(done),
             Kind::Accept => self.net.on_accept(queue, done, self.now, events),
             Kind::Receive => self.net.on_receive(queue, done, events),
-            Kind::ReceiveCancel => self.net.on_receive_cancel(queue, done),
+            Kind::ReceiveCancel => self.net.on_receive_cancel(queue, done, events),
             Kind::Send => self.net.on_send(queue, done, events),
             Kind::SocketCancel => self.net.on_socket_cancel(queue, done),
             Kind::SocketClose => self.net.on_socket_close(done, events),
+            Kind::SocketInstall => self.net.on_socket_install(queue, done, events),
             Kind::Disk => self.disk.on_disk(queue, done, events),
             Kind::FileClose => self.disk.on_close(done),
         }
@@ -319,8 +329,27 @@ impl Io for Ring {
             .retain(|event| !matches!(event, Event::Sent { conn: sent, .. } if *sent == conn));
     }
 
+    fn detach(&mut self, conn: ConnId) {
+        self.net.detach(&mut self.queue, conn, &mut self.ready);
+    }
+
+    fn adopt(&mut self, socket: OwnedFd) -> ConnId {
+        self.net.adopt(socket)
+    }
+
     fn now(&self) -> Instant {
         self.now
+    }
+
+    fn clock(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn counters(&self) -> IoCounters {
+        IoCounters {
+            registrations: self.table.calls,
+            ..self.queue.counters
+        }
     }
 
     fn wall_ms(&self) -> i64 {
@@ -349,11 +378,17 @@ impl Io for Ring {
         events: &mut Vec<Event>,
     ) {
         self.pool.collect(&mut self.table.with(&self.queue));
-        self.net.resume(&mut self.queue, Instant::now());
+        self.net.forget_detached();
+        let begun = Instant::now();
+        self.net.resume(&mut self.queue, begun);
         let may_sleep = self.ready.is_empty() && !self.queue.has_completions();
         events.append(&mut self.ready);
-        self.enter(may_sleep, deadline, has_mail);
+        let slept = self.enter(may_sleep, deadline, has_mail);
         self.read_clock();
+        if slept {
+            let asleep = self.now.saturating_duration_since(begun).as_nanos() as u64;
+            self.queue.counters.asleep_ns += asleep;
+        }
         self.reap(events);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -59,6 +59,18 @@ enum Receiving {
     Starved,
 }
 
+/// Whether a connection leaves this ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moving {
+    No,
+    /// As soon as nothing is under way on it.
+    Wanted,
+    /// Its number in the process is being made.
+    Installing,
+    /// It has left. Kept until the caller has read of it, so that its id is not another's meanwhile.
+    Gone,
+}
+
 struct Conn {
     socket: Socket,
     receiving: Receiving,
@@ -67,6 +79,7 @@ struct Conn {
     /// The client has closed its side, or the socket broke: no more receives.
     ended: bool,
     closing: bool,
+    moving: Moving,
     /// Operations on the socket that will still complete. The descriptor is closed when there is none.
     pending: u32,
     sending: Option<Box<Sending>>,
@@ -84,6 +97,8 @@ pub(super) struct Net {
     listeners: Slab<Listener>,
     conns: Slab<Conn>,
     starved: VecDeque<u32>,
+    /// Connections that have left since the last turn.
+    gone: Vec<u32>,
     pub(super) chunks: Rc<ChunkPool>,
     /// Accepted sockets go straight into the ring's table.
     direct: bool,
@@ -98,6 +113,7 @@ impl Net {
             listeners,
             conns,
             starved,
+            gone: Vec::new(),
             chunks: Rc::new(chunks),
             direct,
         }
@@ -268,9 +284,10 @@ impl Net {
                 _ => conn.end(id, Some(error), events),
             },
         }
+        self.detach_when_quiet(queue, done.index, events);
     }
 
-    pub(super) fn on_receive_cancel(&mut self, queue: &mut Queue, done: Completion) {
+    pub(super) fn on_receive_cancel(&mut self, queue: &mut Queue, done: Completion, events: &mut Vec<Event>) {
         let Some(conn) = self.conns.get_mut(done.index) else {
             return;
         };
@@ -280,8 +297,9 @@ impl Net {
             conn.receiving = Receiving::Armed;
         }
         if conn.closing {
-            self.close_when_quiet(queue, done.index);
+            return self.close_when_quiet(queue, done.index);
         }
+        self.detach_when_quiet(queue, done.index, events);
     }
 
     /// The kernel ran out of buffers: offers more if there are, or waits for one to come back.
@@ -334,15 +352,104 @@ impl Net {
         let id = ConnId(done.index);
         match sending.advance(done.outcome()) {
             Progress::Continue => conn.submit_send(queue, id.0),
-            Progress::Done(result) => events.push(Event::Sent { conn: id, result }),
+            Progress::Done(result) => {
+                events.push(Event::Sent { conn: id, result });
+                self.detach_when_quiet(queue, done.index, events);
+            }
         }
+    }
+
+    // Moving to another ring.
+
+    pub(super) fn detach(&mut self, queue: &mut Queue, id: ConnId, events: &mut Vec<Event>) {
+        let conn = self.conn(id);
+        if conn.closing || conn.moving != Moving::No {
+            return;
+        }
+        conn.moving = Moving::Wanted;
+        self.pause(queue, id);
+        self.detach_when_quiet(queue, id.0, events);
+    }
+
+    /// Lets go of the descriptor once nothing is under way on it.
+    fn detach_when_quiet(&mut self, queue: &mut Queue, index: u32, events: &mut Vec<Event>) {
+        let Some(conn) = self.conns.get_mut(index) else {
+            return;
+        };
+        if conn.moving != Moving::Wanted || conn.pending > 0 || conn.closing {
+            return;
+        }
+        match conn.socket {
+            Socket::Fixed(slot) => {
+                conn.moving = Moving::Installing;
+                let entry = opcode::FixedFdInstall::new(types::Fixed(slot), 0).build();
+                // SAFETY: the entry points to no memory; the socket stays open while `pending`.
+                unsafe { conn.submit(queue, entry, Kind::SocketInstall, index) };
+            }
+            Socket::Plain(number) => {
+                // SAFETY: the number is this connection's own, and `leave` makes it forget it.
+                let socket = unsafe { OwnedFd::from_raw_fd(number) };
+                self.leave(index, socket, events);
+            }
+        }
+    }
+
+    pub(super) fn on_socket_install(&mut self, queue: &mut Queue, done: Completion, events: &mut Vec<Event>) {
+        // SAFETY: the kernel has just made the descriptor, for nobody else.
+        let result = done
+            .outcome()
+            .map(|number| unsafe { OwnedFd::from_raw_fd(number as i32) });
+        let Some(conn) = self.conns.get_mut(done.index) else {
+            return;
+        };
+        conn.pending -= 1;
+        if conn.closing {
+            return self.close_when_quiet(queue, done.index);
+        }
+        let id = ConnId(done.index);
+        match (result, conn.socket) {
+            (Ok(socket), Socket::Fixed(slot)) => {
+                let entry = opcode::Close::new(types::Fixed(slot)).build();
+                // SAFETY: the entry points to no memory; nothing else is under way on the slot, and nothing is started:
+                // the connection leaves.
+                unsafe { queue.push(entry, Kind::Ignore, 0) };
+                self.leave(done.index, socket, events);
+            }
+            (result, _) => {
+                conn.moving = Moving::No;
+                events.push(Event::Detached { conn: id, result });
+            }
+        }
+    }
+
+    fn leave(&mut self, index: u32, socket: OwnedFd, events: &mut Vec<Event>) {
+        if let Some(conn) = self.conns.get_mut(index) {
+            conn.moving = Moving::Gone;
+            self.gone.push(index);
+        }
+        events.push(Event::Detached {
+            conn: ConnId(index),
+            result: Ok(socket),
+        });
+    }
+
+    /// Frees the ids of connections that have left: the caller has read of it.
+    pub(super) fn forget_detached(&mut self) {
+        for index in self.gone.drain(..) {
+            self.conns.remove(index);
+        }
+    }
+
+    pub(super) fn adopt(&mut self, socket: OwnedFd) -> ConnId {
+        let socket = Socket::Plain(socket.into_raw_fd());
+        ConnId(self.conns.insert(Conn::new(socket)))
     }
 
     // Closing.
 
     pub(super) fn close(&mut self, queue: &mut Queue, id: ConnId) {
         let conn = self.conn(id);
-        if conn.closing {
+        if conn.closing || conn.moving == Moving::Gone {
             return;
         }
         (conn.closing, conn.wanted) = (true, false);
@@ -420,6 +527,7 @@ impl Conn {
             wanted: false,
             ended: false,
             closing: false,
+            moving: Moving::No,
             pending: 0,
             sending,
         }
@@ -427,7 +535,8 @@ impl Conn {
 
     /// Starts receiving if that is wanted and not under way.
     fn arm_receive(&mut self, queue: &mut Queue, index: u32) {
-        if !self.wanted || self.ended || self.closing || self.receiving != Receiving::Idle {
+        let stays = self.moving == Moving::No && !self.closing;
+        if !self.wanted || self.ended || !stays || self.receiving != Receiving::Idle {
             return;
         }
         self.receiving = Receiving::Armed;

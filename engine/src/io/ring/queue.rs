@@ -7,6 +7,8 @@ use std::time::Duration;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, squeue};
 
+use crate::io::IoCounters;
+
 /// Entries handed to the kernel at once. More wait in the overflow list of [`Queue`].
 const SUBMISSION_ENTRIES: u32 = 1024;
 /// Completions the kernel can keep before it starts to chain them up. Multishot operations complete many times.
@@ -39,6 +41,8 @@ pub(super) enum Kind {
     SocketCancel,
     /// Index: connection.
     SocketClose,
+    /// Gives a socket of the table a number in the process. Index: connection.
+    SocketInstall,
     /// Index: disk operation.
     Disk,
     /// Index: file.
@@ -46,7 +50,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 12] = [
+    const ALL: [Kind; 13] = [
         Kind::Ignore,
         Kind::Wake,
         Kind::Bell,
@@ -57,6 +61,7 @@ impl Kind {
         Kind::Send,
         Kind::SocketCancel,
         Kind::SocketClose,
+        Kind::SocketInstall,
         Kind::Disk,
         Kind::FileClose,
     ];
@@ -107,6 +112,7 @@ pub(super) struct Queue {
     overflow: VecDeque<squeue::Entry>,
     /// Operations the kernel owes a last completion for.
     outstanding: usize,
+    pub(super) counters: IoCounters,
 }
 
 impl Queue {
@@ -125,6 +131,7 @@ impl Queue {
             uring,
             overflow: VecDeque::new(),
             outstanding: 0,
+            counters: IoCounters::default(),
         })
     }
 
@@ -136,6 +143,12 @@ impl Queue {
     pub(super) unsafe fn push(&mut self, entry: squeue::Entry, kind: Kind, index: u32) {
         let entry = entry.user_data(kind.tag(index));
         self.outstanding += 1;
+        self.counters.submissions += 1;
+        match kind {
+            Kind::Send => self.counters.sends += 1,
+            Kind::Message => self.counters.wakes_sent += 1,
+            _ => {}
+        }
         if !self.overflow.is_empty() {
             return self.overflow.push_back(entry);
         }
@@ -187,6 +200,7 @@ impl Queue {
             None => SubmitArgs::new(),
         };
         let want = u32::from(wait.is_some());
+        self.counters.enters += 1;
         // SAFETY: `args` is the argument that EXT_ARG announces and outlives the call; entries were checked by `push`.
         let entered = unsafe {
             self.uring
@@ -221,6 +235,13 @@ impl Queue {
         // Messages from other rings were never pushed here.
         if kind != Kind::Wake && !cqueue::more(flags) {
             self.outstanding -= 1;
+        }
+        self.counters.completions += 1;
+        match kind {
+            Kind::Accept => self.counters.accepts += 1,
+            Kind::Receive => self.counters.receives += 1,
+            Kind::Wake | Kind::Bell => self.counters.wakes_received += 1,
+            _ => {}
         }
         Some(Completion {
             kind,

@@ -25,6 +25,8 @@ pub(super) struct BufferTable {
     limit_bytes: u64,
     /// Part of [`REGISTERED_BYTES`] that is this ring's.
     own_bytes: u64,
+    /// Calls into the kernel since start.
+    pub(super) calls: u64,
 }
 
 impl BufferTable {
@@ -40,6 +42,7 @@ impl BufferTable {
             refused: !made,
             limit_bytes,
             own_bytes: 0,
+            calls: 0,
         }
     }
 
@@ -81,7 +84,8 @@ struct InRing<'a> {
 }
 
 impl InRing<'_> {
-    fn update(&self, slot: u32, start: *mut u8, bytes: usize) -> bool {
+    fn update(&mut self, slot: u32, start: *mut u8, bytes: usize) -> bool {
+        self.table.calls += 1;
         let buffer = libc::iovec {
             iov_base: start.cast(),
             iov_len: bytes,

@@ -325,7 +325,7 @@ fn topic_of(topic: &MetadataResponseTopic) -> Topic {
 }
 
 /// Kafka's port where none is named.
-fn with_port(address: &str) -> String {
+pub fn with_port(address: &str) -> String {
     let has_port = address
         .rsplit_once(':')
         .is_some_and(|(host, _)| !host.contains(':') || host.ends_with(']'));

@@ -87,6 +87,10 @@ impl Connection {
             api: R::KEY.name(),
             why,
         };
+        // Our own are not advertised: whoever does not know them closes the connection.
+        if R::KEY.is_private() {
+            return Ok(newest.min(R::MAX_VERSION));
+        }
         let Some(&(oldest_there, newest_there)) = self.versions.get(&(R::KEY as i16)) else {
             return Err(lacks("does not serve it".to_owned()));
         };

@@ -11,7 +11,7 @@ mod offsets;
 
 pub use answer::{describe, is_retriable, no_such_partition, unknown_topic};
 pub use backoff::Backoff;
-pub use cluster::{Client, Topic};
+pub use cluster::{Client, Topic, with_port};
 pub use connection::{Connection, Pending};
 pub use error::CallError;
 pub use offsets::{EARLIEST, LATEST, Listed};
