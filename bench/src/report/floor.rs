@@ -59,5 +59,8 @@ mod tests {
         fill(&mut report);
         assert_eq!(report.sides[1].runs[0].steps[0].figures["floor_us"], 41.0 + 90.0);
         assert!(report.sides[0].runs[0].steps[0].figures.is_empty());
+        crate::report::ratios::fill(&mut report);
+        let text = crate::report::text::summary(&report, false);
+        assert!(text.contains("floor      131 us: the disk"), "{text}");
     }
 }

@@ -118,6 +118,10 @@ fn one_step(page: &mut Page, report: &Report, step: &Step) {
     errors(page, step);
     page.table(&latency_table(report, step));
     worst_second(page, step);
+    if let Some(floor_us) = step.figures.get("floor_us").filter(|_| !alone) {
+        let what = "the disk's own 4 KiB p50 and 1.5 times the sink's p50";
+        page.field("floor", &format!("{}: {what}", time_us(*floor_us)));
+    }
     if alone {
         own_figures(page, step);
         if let Some(broker) = &step.broker {

@@ -101,6 +101,10 @@ fn step(context: &mut Context<'_>, command: &str, mib: u64) -> Result<Step, Erro
     step.figures.insert("ready_ms".into(), broker.ready_ms());
     step.figures.insert("first_ack_ms".into(), first_ack_ms);
     step.figures.insert("records_before".into(), records as f64);
+    if let Some(used) = &step.broker {
+        let peak_mib = used.peak_rss_bytes as f64 / f64::from(1 << 20);
+        step.figures.insert("peak_memory_mib".into(), peak_mib);
+    }
     broker.stop()?;
     fs::remove_dir_all(&directory).map_err(cleared)?;
     Ok(step)
