@@ -565,10 +565,11 @@ fn closing_a_connection_that_is_leaving_leaves_nothing_open() {
     ring.receive(conn);
     ring.detach(conn);
     ring.close_connection(conn);
-    wait_for(&mut ring, |event| match event {
-        Event::Closed { conn: closed } => Some(assert_eq!(closed, conn)),
+    let closed = wait_for(&mut ring, |event| match event {
+        Event::Closed { conn } => Some(conn),
         Event::Detached { .. } => panic!("it was closed"),
         _ => None,
     });
+    assert_eq!(closed, conn);
     assert_eq!(client.read(&mut [0; 1]).expect("the end"), 0);
 }
