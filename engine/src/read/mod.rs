@@ -324,6 +324,13 @@ impl Shard {
         if let Err(e) = result {
             return self.finish_read(&read, Err(ReadError::Io(e.to_string())));
         }
+        if let Some(log) = self.log(read.slot)
+            && log.state.segment(read.segment_base).is_none()
+        {
+            // Its file may be another partition's by now.
+            let gone = out_of_range(log);
+            return self.finish_read(&read, Err(gone));
+        }
         match read.stage {
             Stage::ReadIndex(_, page) => {
                 let bytes = block.bytes();

@@ -8,6 +8,7 @@ mod faulty;
 mod liveness;
 mod model;
 mod restart;
+mod spares;
 mod world;
 
 use std::fs;
