@@ -210,7 +210,7 @@ impl Shard {
                     log.state.active_mut().index_written();
                 }
             }
-            Err(e) => self.abandon_checkpoint(io.now(), &e),
+            Err(e) => self.abandon_checkpoint(io, &e),
         }
     }
 
@@ -270,19 +270,25 @@ impl Shard {
         match (stage, result) {
             (Stage::Writing { start }, Ok(_)) => {
                 self.journal.space_mut().release_before(start);
+                for log in self.logs.iter_mut().flatten() {
+                    log.in_checkpoint |= log.checkpointed.is_some();
+                }
                 self.checkpointer.disk_full = false;
                 self.remove_doomed(io, number);
                 self.note_progress();
             }
-            (_, Err(e)) => self.abandon_checkpoint(io.now(), &e),
+            (_, Err(e)) => self.abandon_checkpoint(io, &e),
             _ => {}
         }
     }
 
     /// Nothing is freed; all of it is tried again later.
-    fn abandon_checkpoint(&mut self, now: Instant, e: &Error) {
+    fn abandon_checkpoint(&mut self, io: &dyn Io, e: &Error) {
+        let now = io.now();
+        // Spares go first.
+        let is_full = e.is_disk_full() && !self.give_spare_back(io);
         // A full disk is told once.
-        if !std::mem::replace(&mut self.checkpointer.disk_full, e.is_disk_full()) {
+        if !std::mem::replace(&mut self.checkpointer.disk_full, is_full) {
             self.events
                 .push(ShardEvent::Notice(format!("a checkpoint is put off: {e}")));
         }

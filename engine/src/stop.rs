@@ -14,6 +14,7 @@ impl Shard {
         if std::mem::replace(&mut self.stopping, true) {
             return;
         }
+        self.background.spares().close();
         for i in 0..self.logs.len() as u32 {
             let slot = Slot(i);
             if let Some(log) = self.log_mut(slot) {

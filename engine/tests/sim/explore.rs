@@ -46,6 +46,8 @@ pub struct Tally {
     pub rolls: u64,
     pub checkpoints: u64,
     pub wraps: u64,
+    /// Spare files that became segments.
+    pub recycled: u64,
 }
 
 impl Tally {
@@ -61,6 +63,7 @@ impl Tally {
             rolls: self.rolls + other.rolls,
             checkpoints: self.checkpoints + other.checkpoints,
             wraps: self.wraps + other.wraps,
+            recycled: self.recycled + other.recycled,
         }
     }
 }
@@ -69,6 +72,7 @@ impl Tally {
     /// Counts what the steps of a life are.
     fn count(&mut self, disk: &Disk) {
         let mut has_frames = false;
+        self.recycled += disk.recycled;
         for step in &disk.steps {
             match step {
                 Step::Link { node, .. } => self.folders += u64::from(node.is_dir),
@@ -119,8 +123,9 @@ impl Explorer {
     /// Lives once in a new directory, then cuts the power everywhere.
     pub fn run(&mut self) -> Result<(), String> {
         let history = Rc::new(History::default());
-        let effort = self.effort;
-        self.life(&State::default(), &history, 0, effort)
+        let (effort, spares) = (self.effort, self.setup.spares_at_first);
+        let files = crate::story::spares(&mut self.random, spares);
+        self.life(&State::with_files(&files), &history, 0, effort)
     }
 
     fn folder(&mut self, state: &State) -> PathBuf {

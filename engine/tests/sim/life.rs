@@ -13,6 +13,7 @@ use ringlog_engine::log::LogState;
 use ringlog_engine::recover::boot::JournalFile;
 use ringlog_engine::recover::{self, boot};
 use ringlog_engine::shard::*;
+use ringlog_engine::spares::{Limits, Spares};
 use ringlog_engine::{batch, checkpoint};
 
 use crate::disk::SharedDisk;
@@ -32,6 +33,10 @@ pub struct Setup {
     pub journal_max_bytes: u64,
     pub checkpoint_idle_ms: u64,
     pub memory_bytes: usize,
+    /// Files of removed segments that are kept.
+    pub spare_bytes: u64,
+    /// Such files that a predecessor left.
+    pub spares_at_first: u64,
     /// Cores that have a journal, at most; only the first one has partitions.
     pub most_cores: u64,
 }
@@ -112,7 +117,13 @@ impl Life {
             journal_max_bytes: setup.journal_max_bytes,
             checkpoint_idle_ms: setup.checkpoint_idle_ms,
         };
-        let (background, backlog) = Background::by_hand();
+        let limits = Limits {
+            most_bytes: setup.spare_bytes,
+            least_bytes: 4096,
+            idle: Duration::MAX,
+        };
+        let spares = Spares::open(dir, limits).map_err(|e| e.to_string())?;
+        let (background, backlog) = Background::by_hand(spares);
         let mut life = Life {
             shard: Shard::new(config, journal, background.clone()),
             machine,
