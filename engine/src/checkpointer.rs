@@ -270,6 +270,10 @@ impl Shard {
         match (stage, result) {
             (Stage::Writing { start }, Ok(_)) => {
                 self.journal.space_mut().release_before(start);
+                if self.journal.space().used_bytes() > 0 {
+                    // A frame that was being filled when this one began. Nobody need append anything for it to be freed.
+                    self.checkpointer.appended.get_or_insert(io.now());
+                }
                 for log in self.logs.iter_mut().flatten() {
                     log.in_checkpoint |= log.checkpointed.is_some();
                 }
