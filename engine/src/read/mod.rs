@@ -72,6 +72,11 @@ impl ColdReads {
         }
     }
 
+    /// Whether one of the partition's is under way.
+    pub(crate) fn has_any_of(&self, slot: Slot) -> bool {
+        self.reads.iter().flatten().any(|read| read.slot == slot)
+    }
+
     fn take(&mut self, i: usize) -> Option<ColdRead> {
         let read = self.reads.get_mut(i)?.take()?;
         self.free.push(i);

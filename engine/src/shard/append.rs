@@ -93,6 +93,9 @@ impl Shard {
         if self.stopping {
             return Err(AppendError::Storage("the broker is stopping".into()));
         }
+        if self.handovers.holds(slot) {
+            return Err(AppendError::Busy);
+        }
         let disk_full = self.disk_full_since.is_some();
         let Some(log) = self.log(slot) else {
             return Err(AppendError::NoSuchPartition);
