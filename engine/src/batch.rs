@@ -229,11 +229,11 @@ pub fn peek_size(bytes: &[u8]) -> Option<Result<usize, BatchError>> {
 /// are not looked at: fewer or more of them than the header counts, which Kafka refuses, pass here. The sizes a topic
 /// allows, timestamps ([`check_timestamps`]) and sequence order (`producers`) are checked elsewhere.
 pub fn validate(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
-    let header = frame(bytes)?;
+    let header = frame(bytes, bytes.len())?;
     if header.base_offset != 0 {
         return Err(BatchError::BaseOffset(header.base_offset));
     }
-    check_crc(&header, bytes)?;
+    check_crc(&header, &[bytes])?;
     if let Compression::Unknown(codec) = header.compression() {
         return Err(BatchError::Compression(i16::from(codec)));
     }
@@ -245,8 +245,20 @@ pub fn validate(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
 ///
 /// Control batches are allowed here, and so is what compaction leaves: fewer records than offsets, even none.
 pub fn check_stored(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
-    let header = frame(bytes)?;
-    check_crc(&header, bytes)?;
+    check_stored_pieces(&[bytes])
+}
+
+/// [`check_stored`] of a batch that lies in several pieces, one behind the other.
+pub fn check_stored_pieces(pieces: &[&[u8]]) -> Result<BatchHeader, BatchError> {
+    let mut front = [0; HEADER_BYTES];
+    let mut filled = 0;
+    for piece in pieces {
+        let count = piece.len().min(HEADER_BYTES - filled);
+        front[filled..filled + count].copy_from_slice(&piece[..count]);
+        filled += count;
+    }
+    let header = frame(&front[..filled], pieces.iter().map(|p| p.len()).sum())?;
+    check_crc(&header, pieces)?;
     if header.last_offset_delta < 0 || header.record_count < 0 {
         let BatchHeader {
             record_count,
@@ -315,12 +327,19 @@ pub fn stamp_log_append_time(bytes: &mut [u8], now_ms: i64) {
     put(bytes, CRC_AT, crc.to_be_bytes());
 }
 
-/// One whole version 2 batch and nothing else; returns its header.
-fn frame(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
-    let have_bytes = bytes.len();
-    let size = peek_size(bytes).ok_or(BatchError::TooShort { have_bytes })??;
+/// Of `have_bytes` bytes that start with `front`: one whole version 2 batch and nothing else; returns its header.
+fn frame(front: &[u8], have_bytes: usize) -> Result<BatchHeader, BatchError> {
+    let size = match peek_size(front).ok_or(BatchError::TooShort { have_bytes })? {
+        Err(BatchError::Length { claimed_bytes, .. }) => {
+            return Err(BatchError::Length {
+                claimed_bytes,
+                have_bytes,
+            });
+        }
+        other => other?,
+    };
     let claimed_bytes = size as i64;
-    let header = BatchHeader::read(bytes).ok_or(BatchError::Truncated {
+    let header = BatchHeader::read(front).ok_or(BatchError::Truncated {
         claimed_bytes,
         have_bytes,
     })?;
@@ -342,8 +361,12 @@ fn frame(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
     Ok(header)
 }
 
-fn check_crc(header: &BatchHeader, bytes: &[u8]) -> Result<(), BatchError> {
-    let computed = crc_fast::crc32_iscsi(&bytes[ATTRIBUTES_AT..]);
+/// The checksum of a batch in pieces, which are as long together as the header says.
+fn check_crc(header: &BatchHeader, pieces: &[&[u8]]) -> Result<(), BatchError> {
+    let computed = match pieces {
+        [whole] => crc_fast::crc32_iscsi(&whole[ATTRIBUTES_AT..]),
+        _ => crc_of_pieces(pieces),
+    };
     if computed == header.crc {
         Ok(())
     } else {
@@ -352,6 +375,17 @@ fn check_crc(header: &BatchHeader, bytes: &[u8]) -> Result<(), BatchError> {
             computed,
         })
     }
+}
+
+fn crc_of_pieces(pieces: &[&[u8]]) -> u32 {
+    let mut digest = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
+    let mut uncovered = ATTRIBUTES_AT;
+    for piece in pieces {
+        let skip = uncovered.min(piece.len());
+        uncovered -= skip;
+        digest.update(&piece[skip..]);
+    }
+    digest.finalize() as u32
 }
 
 fn check_produced(header: &BatchHeader) -> Result<(), BatchError> {

@@ -345,6 +345,7 @@ impl Shard {
             }
             segment.handle = Handle::Closed;
         }
+        self.forget_chunks(|key| key.slot == slot);
         self.checkpointer.forget(slot);
         let (mine, others) = std::mem::take(&mut self.doomed)
             .into_iter()

@@ -310,6 +310,11 @@ impl SparseIndex {
         self.offsets.entries.get(above).copied()
     }
 
+    /// The last entry in memory that lies at or before a position.
+    pub fn entry_at_position(&self, position: u64) -> Option<OffsetEntry> {
+        self.offsets.floor(|e| u64::from(e.position) <= position)
+    }
+
     /// The last entry whose timestamp is not above `timestamp_ms`: no record up to its offset has a larger one.
     pub fn lookup_time(&self, timestamp_ms: i64) -> Lookup<TimeEntry> {
         match self.times.floor(|e| e.timestamp_ms <= timestamp_ms) {

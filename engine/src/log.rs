@@ -17,6 +17,7 @@ use crate::batch::{self, BatchHeader};
 use crate::epochs::LeaderEpochs;
 use crate::io::{Block, Class, Durability};
 use crate::producers::{ProducerStates, Verdict};
+use crate::read::Cursors;
 use crate::segment::{Phase, RollRules, Segment};
 use crate::shard::{AppendError, LogOptions, Ticket};
 use crate::stats::Load;
@@ -198,8 +199,8 @@ pub struct PartitionLog {
     pub last_append: Instant,
     /// What it was asked to carry since it was opened.
     pub load: Load,
-    /// Sequential cold readers: next offset and where it lies. Newest last, few.
-    pub cursors: VecDeque<(i64, Place)>,
+    /// Where its sequential readers are.
+    pub cursors: Cursors,
     /// The first stored batch found damaged, and where: told once.
     pub damaged: Option<(i64, Place)>,
 }
@@ -269,7 +270,7 @@ impl PartitionLog {
             largest_batch_bytes: 0,
             last_append: now,
             load: Load::default(),
-            cursors: VecDeque::new(),
+            cursors: Cursors::default(),
             damaged: None,
             state,
         }

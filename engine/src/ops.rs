@@ -1,6 +1,7 @@
 //! What a core has under way on its disk: a token for each, and what to do when it comes back.
 
 use crate::io::Token;
+use crate::read::{Key, ReadId};
 use crate::shard::Slot;
 
 /// An operation under way.
@@ -33,7 +34,9 @@ pub enum Op {
     /// The end of the active segment is opened, or read, so that appends can go on.
     Prefix(Slot),
     /// A step of a cold read.
-    Read(usize),
+    Read(ReadId),
+    /// A chunk of a log file is being read into the cache; so many bytes of it are log.
+    Chunk(Key, usize),
     /// A search for a timestamp on disk.
     FindTime(usize),
 }

@@ -127,7 +127,7 @@ impl Tail {
         };
         while room < bytes {
             class = class.max(fitting(bytes + prefix - room));
-            let mut block = take(class).or_else(|| take(Class::Small)).ok_or(NoMemory)?;
+            let mut block = take(class).ok_or(NoMemory)?;
             if prefix > 0 {
                 self.copy_prefix(next, prefix, &mut block);
             }

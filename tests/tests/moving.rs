@@ -3,13 +3,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use kafka_protocol::messages::ProduceRequest;
 use rdkafka::Offset;
-use ringlog_tests::Broker;
+use ringlog::wire::Decoder;
+use ringlog::wire::describe_cores::{RinglogDescribeCoresRequest, RinglogDescribeCoresResponse};
 use ringlog_tests::admin::create;
 use ringlog_tests::client::{Outgoing, Producer, read_partition};
 use ringlog_tests::oracle::Ledger;
-use ringlog_tests::raw::{Batch, Connection, produce_request, request_bytes};
+use ringlog_tests::raw::{Batch, Connection, header_bytes, produce, produce_request, request_bytes};
+use ringlog_tests::{Broker, PATIENCE, wait_for};
 
 /// Requests of each connection: more than it takes until one asks to move, several times over.
 const REQUESTS: i32 = 300;
@@ -81,6 +84,38 @@ fn pipelined_requests_are_answered_in_order_while_their_connection_moves() {
             assert_eq!(value, Some(format!("{id} {number}").as_bytes()));
         }
     }
+}
+
+/// Open connections of each core.
+fn connections(connection: &mut Connection) -> Vec<i32> {
+    let mut frame = header_bytes(31_000, 0, 1, 2);
+    RinglogDescribeCoresRequest { max_partitions: 0 }.encode(&mut frame, 0);
+    connection.send_frame(&frame).expect("sent");
+    let answer = Bytes::from(connection.read_frame().expect("an answer")).split_off(5);
+    let mut from = Decoder::new(&answer);
+    let response = RinglogDescribeCoresResponse::decode(&mut from, 0).expect("a response");
+    response.cores.iter().map(|core| core.connections).collect()
+}
+
+#[test]
+fn producers_of_one_partition_end_up_on_its_core() {
+    let Some(broker) = Broker::own().cores(2).start() else {
+        return;
+    };
+    let topic = create(&broker, "moving", 1, &[]);
+    let mut asking = Connection::open(broker.bootstrap());
+    let mut producers: Vec<Connection> = (0..12).map(|_| Connection::open(broker.bootstrap())).collect();
+    let batch = Batch::of(&[b"value"]).build();
+    wait_for("all producers on one core", PATIENCE, || {
+        for connection in &mut producers {
+            assert_eq!(produce(connection, &topic, 0, &batch).error_code, 0);
+        }
+        // The one that asks is on either; the others may be between two cores at the moment.
+        connections(&mut asking)
+            .into_iter()
+            .any(|count| count >= 12)
+            .then_some(())
+    });
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::relevance::is_of_use;
 use crate::error::Error;
 use crate::load::codec::Codec;
 use crate::load::schedule::Arrivals;
@@ -26,13 +27,16 @@ pub struct Flags {
     /// An existing topic to use; without it one is created and removed
     #[arg(long, value_name = "NAME")]
     pub topic: Option<String>,
+    /// A setting of the topic that is made, as `segment.bytes=67108864`; may be given several times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_config)]
+    pub topic_config: Vec<(String, String)>,
     /// Partitions of the topic [default: 8; small: 64]
     #[arg(long, value_name = "N")]
     pub partitions: Option<i32>,
     /// Producers, each a connection of its own to every broker it needs [default: 4; small: 100]
     #[arg(long, value_name = "N")]
     pub producers: Option<u32>,
-    /// Consumers; partitions are dealt out among them [default: 2]
+    /// Consumers; partitions are dealt out among them [default: 2; steady: 1, beside the cold one]
     #[arg(long, value_name = "N")]
     pub consumers: Option<u32>,
     /// Bytes of a record's key and value [default: 1024; small: 100]
@@ -41,20 +45,23 @@ pub struct Flags {
     /// Bytes of a batch at most [default: 65536; small: 16384]
     #[arg(long, value_name = "BYTES")]
     pub batch_bytes: Option<usize>,
+    /// Records of a batch at most; with 1 each request carries one record of one partition [default: as many as --batch-bytes holds]
+    #[arg(long, value_name = "N")]
+    pub records_per_batch: Option<usize>,
     /// How long a record waits for others to share its batch, in milliseconds; part of its latency [default: 1]
     #[arg(long, value_name = "MS")]
     pub linger_ms: Option<f64>,
     /// Requests a connection may have unanswered [default: 5]
     #[arg(long, value_name = "N")]
     pub in_flight: Option<usize>,
-    /// Records a second over all producers (open loop), or `max` (closed loop) [default: produce, consume: max; tail, mixed, small: 20000;
+    /// Records a second over all producers (open loop), or `max` (closed loop) [default: produce, consume: max; tail, mixed, small: 20000; steady: 100000;
     /// partitions, connections: 10000; sweep: 5000, where it starts]
     #[arg(long, value_name = "N|max", value_parser = parse_rate)]
     pub rate: Option<Rate>,
     /// How records are spaced at a given rate [default: constant]
     #[arg(long, value_enum)]
     pub arrivals: Option<Arrivals>,
-    /// Seconds measured [default: 20; sweep, partitions, connections: 5 each]
+    /// Seconds measured [default: 20; steady: 600; sweep, partitions, connections: 5 each]
     #[arg(long, value_name = "S")]
     pub seconds: Option<f64>,
     /// Seconds before, at the same load, that do not count [default: 5; sweep, partitions, connections: 2]
@@ -130,17 +137,29 @@ impl Output {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Scenarios")]
 pub struct ScenarioFlags {
-    /// consume, mixed: MiB written before reading starts [default: 1024]
+    /// consume, mixed, steady: MiB written before reading starts [default: 1024; steady: what it keeps]
     #[arg(long, value_name = "MIB")]
     pub fill_mib: Option<u64>,
+    /// steady: MiB of the log that are kept; older records are deleted meanwhile. 0: nothing is deleted [default: 4096]
+    #[arg(long, value_name = "MIB")]
+    pub keep_mib: Option<u64>,
+    /// mixed, steady: MiB a second that the cold reader reads at most [default: no limit]
+    #[arg(long, value_name = "MIB")]
+    pub cold_mib_per_s: Option<f64>,
+    /// steady: processes that do nothing but use a processor, one pinned to each core in turn [default: 0]
+    #[arg(long, value_name = "N")]
+    pub neighbours: Option<u32>,
+    /// lookup: fetches at each size [default: 1000]
+    #[arg(long, value_name = "N")]
+    pub lookups: Option<u64>,
     /// sweep: the p99.9 of acknowledgements, in milliseconds, that ends it [default: 20]
     #[arg(long, value_name = "MS")]
     pub limit_ms: Option<f64>,
     /// sweep: each rate over the one before [default: 1.5]
     #[arg(long, value_name = "FACTOR")]
     pub growth: Option<f64>,
-    /// partitions, connections: how many, in turn [default: 1,10,100,1000,10000 and 1,10,100,1000,5000]; restart: MiB in the log [default:
-    /// 0,256,1024]
+    /// partitions, connections: how many, in turn [default: 1,10,100,1000,10000 and 1,10,100,1000,5000]; restart, lookup: MiB in the log [default:
+    /// 0,256,1024 and 64,256,1024]
     #[arg(long, value_name = "N,N,...", value_delimiter = ',')]
     pub steps: Option<Vec<u64>>,
     /// restart: command that runs the broker in the foreground; {port} and {dir} are filled in [default: ringlog serve]
@@ -156,6 +175,13 @@ pub struct ScenarioFlags {
     /// What an acknowledgement means there, where the broker's settings do not tell (a cluster: quorum)
     #[arg(long, value_name = "TEXT")]
     pub durability: Option<String>,
+}
+
+impl ScenarioFlags {
+    /// The cold reader's limit.
+    pub fn cold_bytes_per_s(&self) -> Option<f64> {
+        self.cold_mib_per_s.map(|mib| mib * (1 << 20) as f64)
+    }
 }
 
 /// Whose process to watch.
@@ -177,6 +203,13 @@ fn parse_rate(text: &str) -> Result<Rate, String> {
     match text.parse::<f64>() {
         Ok(rate) if rate.is_finite() && (0.1..=1e9).contains(&rate) => Ok(Rate::PerSecond(rate)),
         _ => Err("a number of records a second from 0.1 to 1e9, or max".into()),
+    }
+}
+
+fn parse_config(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("KEY=VALUE, as in segment.bytes=67108864".into()),
     }
 }
 
@@ -208,6 +241,7 @@ impl Flags {
     pub fn settings(&self, scenario: Scenario) -> Result<Settings, Error> {
         self.check_relevance(scenario)?;
         let small = scenario == Scenario::Small;
+        let steady = scenario == Scenario::Steady;
         let short = matches!(
             scenario,
             Scenario::Sweep | Scenario::Partitions | Scenario::Connections
@@ -218,16 +252,21 @@ impl Flags {
             producers: self.producers.unwrap_or(if small { 100 } else { 4 }),
             consumers: self
                 .consumers
-                .unwrap_or(2.min(self.partitions.unwrap_or(2).max(1) as u32)),
+                .unwrap_or(if steady { 1 } else { 2 }.min(self.partitions.unwrap_or(2).max(1) as u32)),
             record_bytes: self.record_bytes.unwrap_or(if small { 100 } else { 1024 }),
             batch_bytes: self
                 .batch_bytes
                 .unwrap_or(if small { 16 << 10 } else { 64 << 10 }),
+            batch_records: self.records_per_batch.unwrap_or(0),
             linger_ns: (self.linger_ms.unwrap_or(1.0).clamp(0.0, 1e7) * 1e6) as u64,
             in_flight: self.in_flight.unwrap_or(5),
             rate: self.rate.unwrap_or(default_rate(scenario)),
             arrivals: self.arrivals.unwrap_or_default(),
-            seconds: self.seconds.unwrap_or(if short { 5.0 } else { 20.0 }),
+            seconds: self.seconds.unwrap_or(match (short, steady) {
+                (true, _) => 5.0,
+                (_, true) => 600.0,
+                _ => 20.0,
+            }),
             warmup_seconds: self.warmup_seconds.unwrap_or(if short { 2.0 } else { 5.0 }),
             drain_seconds: self.drain_seconds.unwrap_or(30.0),
             acks: self.acks.unwrap_or(-1),
@@ -283,6 +322,7 @@ impl Flags {
                 settings.record_bytes > settings.batch_bytes,
                 "--record-bytes is larger than --batch-bytes: no batch would hold a record",
             ),
+            (self.records_per_batch == Some(0), "--records-per-batch is from 1"),
             (
                 settings.keys > 0 && settings.record_bytes < Settings::KEY_BYTES,
                 "a record with a key has at least 8 --record-bytes, those of the key",
@@ -335,40 +375,58 @@ impl Flags {
     /// Flags that the scenario has no use for are refused rather than ignored.
     fn check_relevance(&self, scenario: Scenario) -> Result<(), Error> {
         use Scenario::*;
-        let only =
-            |given: bool, flag: &str, scenarios: &[Scenario]| match given && !scenarios.contains(&scenario) {
-                true => Err(Error::usage(format!(
-                    "{flag} has no meaning for {}",
-                    scenario.name()
-                ))),
-                false => Ok(()),
-            };
         let flags = &self.scenario;
-        only(flags.fill_mib.is_some(), "--fill-mib", &[Consume, Mixed])?;
-        only(flags.limit_ms.is_some(), "--limit-ms", &[Sweep])?;
-        only(flags.growth.is_some(), "--growth", &[Sweep])?;
-        only(
-            flags.steps.is_some(),
-            "--steps",
-            &[Partitions, Connections, Restart],
-        )?;
-        only(flags.start.is_some(), "--start", &[Restart])?;
-        only(
-            flags.sink,
-            "--sink",
-            &[Produce, Consume, Small, Sweep, Partitions, Connections],
-        )?;
-        only(self.bootstrap.is_some(), "--bootstrap", &ALL_BUT_RESTART)?;
-        only(self.topic.is_some(), "--topic", &[Produce, Tail, Small])?;
-        // these end with their work
-        let clocked = [Produce, Tail, Mixed, Sweep, Partitions, Connections, Small];
-        only(self.seconds.is_some(), "--seconds", &clocked)?;
-        only(self.warmup_seconds.is_some(), "--warmup-seconds", &clocked)?;
-        let rated = [Produce, Tail, Mixed, Sweep, Partitions, Connections, Small];
-        only(self.rate.is_some(), "--rate", &rated)?;
+        let given = [
+            (flags.fill_mib.is_some(), "fill-mib"),
+            (flags.keep_mib.is_some(), "keep-mib"),
+            (flags.cold_mib_per_s.is_some(), "cold-mib-per-s"),
+            (flags.neighbours.is_some(), "neighbours"),
+            (flags.lookups.is_some(), "lookups"),
+            (flags.limit_ms.is_some(), "limit-ms"),
+            (flags.growth.is_some(), "growth"),
+            (flags.steps.is_some(), "steps"),
+            (flags.start.is_some(), "start"),
+            (flags.sink, "sink"),
+            (self.bootstrap.is_some(), "bootstrap"),
+            (self.topic.is_some(), "topic"),
+            (self.seconds.is_some(), "seconds"),
+            (self.warmup_seconds.is_some(), "warmup-seconds"),
+            (self.rate.is_some(), "rate"),
+        ];
+        let useless = given
+            .iter()
+            .find(|(given, flag)| *given && !is_of_use(flag, scenario));
+        if let Some((_, flag)) = useless {
+            let name = scenario.name();
+            return Err(Error::usage(format!("--{flag} has no meaning for {name}")));
+        }
+        let many = 1 << 26;
+        if flags.keep_mib.or(flags.fill_mib).is_some_and(|mib| mib > many) {
+            return Err(Error::usage("--keep-mib and --fill-mib are at most 67108864"));
+        }
+        if flags.neighbours.is_some_and(|count| count > 1024) {
+            return Err(Error::usage("--neighbours is at most 1024"));
+        }
+        if flags
+            .lookups
+            .is_some_and(|count| !(1..=100_000_000).contains(&count))
+        {
+            return Err(Error::usage("--lookups is from 1 to 100000000"));
+        }
+        if flags
+            .cold_mib_per_s
+            .is_some_and(|mib| !(0.001..=1e6).contains(&mib))
+        {
+            return Err(Error::usage("--cold-mib-per-s is from 0.001 to 1000000"));
+        }
         if scenario == Sweep && self.rate == Some(Rate::Max) {
             return Err(Error::usage(
                 "sweep raises the rate itself: --rate is where it starts, not max",
+            ));
+        }
+        if self.topic.is_some() && !self.topic_config.is_empty() {
+            return Err(Error::usage(
+                "--topic-config is for a topic that is made, and --topic names one that exists",
             ));
         }
         if flags.sink && self.topic.is_some() {
@@ -389,7 +447,7 @@ impl Flags {
             return Err(Error::usage("--limit-ms is from 0.001 to 600000"));
         }
         let mut counts = flags.steps.iter().flatten();
-        if scenario != Restart && counts.any(|count| !(1..=MAX_COUNT).contains(count)) {
+        if !matches!(scenario, Restart | Lookup) && counts.any(|count| !(1..=MAX_COUNT).contains(count)) {
             return Err(Error::usage(format!("--steps are from 1 to {MAX_COUNT}")));
         }
         if scenario == Partitions && self.partitions.is_some() {
@@ -406,20 +464,10 @@ impl Flags {
     }
 }
 
-const ALL_BUT_RESTART: [Scenario; 8] = [
-    Scenario::Produce,
-    Scenario::Consume,
-    Scenario::Tail,
-    Scenario::Mixed,
-    Scenario::Sweep,
-    Scenario::Partitions,
-    Scenario::Connections,
-    Scenario::Small,
-];
-
 fn default_rate(scenario: Scenario) -> Rate {
     match scenario {
-        Scenario::Produce | Scenario::Consume | Scenario::Restart => Rate::Max,
+        Scenario::Produce | Scenario::Consume | Scenario::Lookup | Scenario::Restart => Rate::Max,
+        Scenario::Steady => Rate::PerSecond(100_000.0),
         Scenario::Tail | Scenario::Mixed | Scenario::Small => Rate::PerSecond(20_000.0),
         Scenario::Partitions | Scenario::Connections => Rate::PerSecond(10_000.0),
         Scenario::Sweep => Rate::PerSecond(5_000.0),

@@ -4,15 +4,17 @@ mod compare;
 mod console;
 pub mod flags;
 mod limits;
+mod relevance;
 mod scenario;
 mod sink;
 mod versus;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::Error;
 use crate::scenario::Scenario;
 use flags::Flags;
+use relevance::with_own_help;
 
 /// Load on any broker that speaks Kafka's wire protocol: open-loop, every acknowledged record read back, one picture.
 ///
@@ -35,6 +37,10 @@ enum Command {
     Tail(Box<Flags>),
     /// Tail, then tail while another consumer reads old data
     Mixed(Box<Flags>),
+    /// One load for minutes on a log that keeps its size, with a cold reader: is every second alike?
+    Steady(Box<Flags>),
+    /// Single fetches at random offsets of a log of several sizes, the page cache dropped before
+    Lookup(Box<Flags>),
     /// Raise the rate until p99.9 passes a limit: the latency-throughput curve and its knee
     Sweep(Box<Flags>),
     /// One load over 1 to 10,000 partitions
@@ -57,7 +63,8 @@ enum Command {
 
 /// Parses the arguments, does what they say, and returns the exit code.
 pub fn main() -> i32 {
-    let cli = Cli::parse();
+    let matches = with_own_help(Cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match run(cli.command) {
         Ok(true) => 0,
         Ok(false) => 1,
@@ -78,6 +85,8 @@ fn run(command: Command) -> Result<bool, Error> {
         Command::Consume(flags) => (Scenario::Consume, flags),
         Command::Tail(flags) => (Scenario::Tail, flags),
         Command::Mixed(flags) => (Scenario::Mixed, flags),
+        Command::Steady(flags) => (Scenario::Steady, flags),
+        Command::Lookup(flags) => (Scenario::Lookup, flags),
         Command::Sweep(flags) => (Scenario::Sweep, flags),
         Command::Partitions(flags) => (Scenario::Partitions, flags),
         Command::Connections(flags) => (Scenario::Connections, flags),
@@ -89,4 +98,29 @@ fn run(command: Command) -> Result<bool, Error> {
         Command::Compare(flags) => return compare::run(&flags),
     };
     scenario::run(scenario, &flags)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_of_a_scenario_shows_what_it_has_a_use_for() {
+        let mut command = with_own_help(Cli::command());
+        let mut help = |name| {
+            let own = command.find_subcommand_mut(name).expect("a scenario");
+            own.render_long_help().to_string()
+        };
+        for (name, shown, hidden) in [
+            ("produce", "--topic <", "--fill-mib"),
+            ("steady", "--keep-mib", "--limit-ms"),
+            ("restart", "--start", "--bootstrap"),
+            ("lookup", "--lookups", "--rate <"),
+        ] {
+            let help = help(name);
+            assert!(help.contains(shown) && !help.contains(hidden), "{help}");
+        }
+        let all = help("versus");
+        assert!(all.contains("--keep-mib") && all.contains("--start"), "{all}");
+    }
 }

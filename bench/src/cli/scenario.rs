@@ -15,8 +15,8 @@ use crate::load::settings::{Rate, Settings};
 use crate::measure::process::ProcessSampler;
 use crate::measure::{disk, machine};
 use crate::report::model::{FORMAT, Report, Run, Side};
-use crate::report::{ratios, text, write_html, write_json};
-use crate::scenario::{self, Console, Context, Scenario, Target, warnings};
+use crate::report::{floor, ratios, text, write_html, write_json};
+use crate::scenario::{self, Console, Context, Scenario, Target, once, warnings};
 
 /// How long each size of the disk's floor is measured.
 const FLOOR_SECONDS: f64 = 1.0;
@@ -48,7 +48,7 @@ pub fn run(scenario: Scenario, flags: &Flags) -> Result<bool, Error> {
         // before the disk is measured, which takes seconds
         targets.iter().try_for_each(Target::reach)?;
     }
-    let mut report = begin(scenario, &settings);
+    let mut report = begin(scenario, &settings, flags);
     measure_disk(&mut report, &flags.dir(), &mut terminal);
     let mut held = true;
     let several = targets.len() > 1;
@@ -96,6 +96,7 @@ pub fn side(
         settings: settings.clone(),
         flags: flags.scenario.clone(),
         topic: flags.topic.clone(),
+        topic_configs: flags.topic_config.clone(),
         stated_partitions: flags.partitions.is_some(),
         target,
         directory: flags.dir(),
@@ -112,13 +113,15 @@ pub fn side(
 pub fn absorb(report: &mut Report, side: Side, settings: &Settings) -> bool {
     let mut held = true;
     let is_sink = side.name == SINK;
+    let mut said = Vec::new();
     for step in side.runs.iter().flat_map(|run| &run.steps) {
         held &= is_sink || step.ledger.as_ref().is_none_or(|ledger| ledger.passed);
-        for warning in warnings(step, settings, is_sink) {
-            let warning = format!("{}: {warning}", side.name);
-            if !report.warnings.contains(&warning) {
-                report.warnings.push(warning);
-            }
+        let found = warnings(step, settings, is_sink).into_iter();
+        said.extend(found.map(|warning| format!("{}: {warning}", side.name)));
+    }
+    for warning in once(said) {
+        if !report.warnings.contains(&warning) {
+            report.warnings.push(warning);
         }
     }
     match report.sides.iter_mut().find(|known| known.name == side.name) {
@@ -129,7 +132,7 @@ pub fn absorb(report: &mut Report, side: Side, settings: &Settings) -> bool {
 }
 
 /// A report with all that is known before the first load.
-pub fn begin(scenario: Scenario, settings: &Settings) -> Report {
+pub fn begin(scenario: Scenario, settings: &Settings, flags: &Flags) -> Report {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut report = Report {
         format: FORMAT.into(),
@@ -141,7 +144,12 @@ pub fn begin(scenario: Scenario, settings: &Settings) -> Report {
         machine: machine::machine(),
         ..Report::default()
     };
-    let clocked = !matches!(scenario, Scenario::Consume | Scenario::Restart);
+    if !flags.topic_config.is_empty() {
+        let configs = flags.topic_config.iter();
+        let configs: Vec<_> = configs.map(|(key, value)| format!("{key}={value}")).collect();
+        report.load.insert("topic-config".into(), configs.join(" "));
+    }
+    let clocked = !matches!(scenario, Scenario::Consume | Scenario::Lookup | Scenario::Restart);
     if !clocked {
         // they end with their work
         for flag in ["rate", "arrivals", "seconds", "warmup-seconds"] {
@@ -180,6 +188,7 @@ pub fn measure_disk(report: &mut Report, directory: &Path, terminal: &mut Termin
 /// Ratios, summary, files.
 pub fn finish(report: &mut Report, output: &Output, terminal: &mut Terminal) -> Result<(), Error> {
     ratios::fill(report);
+    floor::fill(report);
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     println!("{}", text::summary(report, colour).trim_end());
     terminal.finish()?;
@@ -231,6 +240,13 @@ fn load(settings: &Settings) -> BTreeMap<String, String> {
         ("consumers", settings.consumers.to_string()),
         ("record-bytes", settings.record_bytes.to_string()),
         ("batch-bytes", settings.batch_bytes.to_string()),
+        (
+            "records-per-batch",
+            match settings.batch_records {
+                0 => "as many as fit".to_owned(),
+                records => records.to_string(),
+            },
+        ),
         ("linger-ms", (settings.linger_ns as f64 / 1e6).to_string()),
         ("in-flight", settings.in_flight.to_string()),
         ("rate", rate),

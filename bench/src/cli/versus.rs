@@ -56,7 +56,7 @@ pub fn run(versus: &VersusFlags) -> Result<bool, Error> {
     let launches = launches(versus)?;
     raise_descriptors();
     let mut terminal = Terminal::open(&versus.flags.output)?;
-    let mut report = begin(versus.scenario, &settings);
+    let mut report = begin(versus.scenario, &settings, &versus.flags);
     let directory = versus.flags.dir();
     measure_disk(&mut report, &directory, &mut terminal);
     let mut held = true;

@@ -5,12 +5,13 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    BrokerId, CreateTopicsRequest, DeleteTopicsRequest, InitProducerIdRequest, ListOffsetsRequest,
-    MetadataRequest, ProducerId, TopicName,
+    BrokerId, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, InitProducerIdRequest,
+    ListOffsetsRequest, MetadataRequest, ProducerId, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -23,7 +24,9 @@ const LEADERS_LIMIT: Duration = Duration::from_secs(60);
 /// Timeout given to the broker for creating and deleting.
 const BROKER_TIMEOUT_MS: i32 = 60_000;
 /// ListOffsets' timestamp that asks for the end of the log.
-const LATEST: i64 = -1;
+pub const LATEST: i64 = -1;
+/// ListOffsets' timestamp that asks for its start.
+pub const EARLIEST: i64 = -2;
 /// Error of a topic that does not exist.
 const UNKNOWN_TOPIC: i16 = 3;
 
@@ -66,26 +69,40 @@ pub fn resolve(host_port: &str) -> Result<SocketAddr, Error> {
         .ok_or_else(|| Error::failed(format!("{host_port} has no address")))
 }
 
-/// Creates a topic whose records come back byte for byte: client timestamps, the producers' compression, no retention.
+/// What our topics are made with: records come back byte for byte, and stay.
+const TOPIC_CONFIGS: [(&str, &str); 4] = [
+    ("message.timestamp.type", "CreateTime"),
+    ("compression.type", "producer"),
+    ("retention.ms", "-1"),
+    ("max.message.bytes", "16777216"),
+];
+
+/// Creates a topic with client timestamps, the producers' compression and no retention, unless `configs` (name and value) says
+/// otherwise, and with whatever else that says.
 ///
 /// # Errors
 /// The broker's, by name.
-pub async fn create_topic(connection: &mut Connection, name: &str, partitions: i32) -> Result<(), Error> {
-    let config = |key: &'static str, value: &'static str| {
+pub async fn create_topic(
+    connection: &mut Connection,
+    name: &str,
+    partitions: i32,
+    configs: &[(String, String)],
+) -> Result<(), Error> {
+    let config = |key: &str, value: &str| {
         CreatableTopicConfig::default()
-            .with_name(StrBytes::from_static_str(key))
-            .with_value(Some(StrBytes::from_static_str(value)))
+            .with_name(StrBytes::from_string(key.to_owned()))
+            .with_value(Some(StrBytes::from_string(value.to_owned())))
     };
+    let ours = TOPIC_CONFIGS
+        .iter()
+        .filter(|(key, _)| configs.iter().all(|(asked, _)| asked != key));
+    let ours = ours.map(|(key, value)| config(key, value));
+    let theirs = configs.iter().map(|(key, value)| config(key, value));
     let topic = CreatableTopic::default()
         .with_name(topic_name(name))
         .with_num_partitions(partitions)
         .with_replication_factor(-1)
-        .with_configs(vec![
-            config("message.timestamp.type", "CreateTime"),
-            config("compression.type", "producer"),
-            config("retention.ms", "-1"),
-            config("max.message.bytes", "16777216"),
-        ]);
+        .with_configs(ours.chain(theirs).collect());
     let request = CreateTopicsRequest::default()
         .with_topics(vec![topic])
         .with_timeout_ms(BROKER_TIMEOUT_MS);
@@ -221,20 +238,22 @@ pub async fn wait_for_leaders(
     }
 }
 
-/// The end offset (high watermark) of each of `partitions`, all led by the broker of `connection`; in their order.
+/// The end offset (high watermark, [`LATEST`]) or the first one ([`EARLIEST`]) of each of `partitions`, all led by the broker of
+/// `connection`; in their order.
 ///
 /// # Errors
 /// The broker's, by name.
-pub async fn end_offsets(
+pub async fn offsets(
     connection: &mut Connection,
     topic: &str,
     partitions: &[i32],
+    which: i64,
 ) -> Result<Vec<i64>, Error> {
     let asked = partitions.iter().map(|partition| {
         ListOffsetsPartition::default()
             .with_partition_index(*partition)
             .with_current_leader_epoch(-1)
-            .with_timestamp(LATEST)
+            .with_timestamp(which)
     });
     let asked = ListOffsetsTopic::default()
         .with_name(topic_name(topic))
@@ -246,7 +265,7 @@ pub async fn end_offsets(
     let mut found: HashMap<i32, i64> = HashMap::new();
     for partition in answer.topics.iter().flat_map(|topic| &topic.partitions) {
         check(
-            &format!("end of {topic}-{}", partition.partition_index),
+            &format!("an end of {topic}-{}", partition.partition_index),
             partition.error_code,
             None,
         )?;
@@ -256,9 +275,43 @@ pub async fn end_offsets(
         found
             .get(partition)
             .copied()
-            .ok_or_else(|| Error::failed(format!("the broker did not tell the end of {topic}-{partition}")))
+            .ok_or_else(|| Error::failed(format!("the broker did not tell an end of {topic}-{partition}")))
     };
     partitions.iter().map(offset_of).collect()
+}
+
+/// Removes the records below an offset of each partition (KIP-107), all led by the broker of `connection`; returns how many partitions
+/// now start there, or later.
+///
+/// # Errors
+/// The broker's, by name.
+pub async fn delete_records(
+    connection: &mut Connection,
+    topic: &str,
+    below: &[(i32, i64)],
+) -> Result<usize, Error> {
+    let partitions = below.iter().map(|(partition, offset)| {
+        DeleteRecordsPartition::default()
+            .with_partition_index(*partition)
+            .with_offset(*offset)
+    });
+    let asked = DeleteRecordsTopic::default()
+        .with_name(topic_name(topic))
+        .with_partitions(partitions.collect());
+    let request = DeleteRecordsRequest::default()
+        .with_topics(vec![asked])
+        .with_timeout_ms(BROKER_TIMEOUT_MS);
+    let (answer, _) = connection.call(&request, 2).await?;
+    let mut moved = 0;
+    for told in answer.topics.iter().flat_map(|topic| &topic.partitions) {
+        let what = format!("records of {topic}-{} cannot be deleted", told.partition_index);
+        check(&what, told.error_code, None)?;
+        let wanted = below
+            .iter()
+            .find(|(partition, _)| *partition == told.partition_index);
+        moved += usize::from(wanted.is_some_and(|(_, offset)| told.low_watermark >= *offset));
+    }
+    Ok(moved)
 }
 
 /// A fresh producer id and its epoch, for an idempotent producer.

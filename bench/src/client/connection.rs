@@ -44,6 +44,11 @@ impl Versions {
         })
     }
 
+    /// Whether the broker serves the API `key` in any version.
+    pub fn serves(&self, key: i16) -> bool {
+        self.0.contains_key(&key)
+    }
+
     /// The highest version of `key` that both sides know, ours being `[ours.0, ours.1]`.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 pub mod command;
 pub mod family;
 pub mod kafka;
+mod neighbours;
 pub mod port;
 pub mod ready;
 pub mod registry;
@@ -12,6 +13,7 @@ mod running;
 mod tests;
 
 pub use kafka::kafka_command;
+pub use neighbours::Neighbours;
 pub use port::free_port;
 pub use registry::kill_all;
 pub use ringlog::ringlog_command;

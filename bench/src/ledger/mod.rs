@@ -5,13 +5,15 @@
 //! each byte of every record.
 
 mod partition;
+mod store;
 
 use std::sync::{Mutex, PoisonError};
 
 use partition::PartitionLedger;
-pub use partition::{Finding, Outcome, Sent};
+pub use partition::{Entry, Finding, Outcome, Sent};
 
 use crate::load::batch::{Fetched, Identity};
+use crate::load::times::Times;
 use crate::report::model::LedgerResult;
 
 /// Lines of examples in a verdict.
@@ -29,7 +31,9 @@ impl Ledger {
     /// An empty ledger. With `acks` 0 nothing is acknowledged, and nothing that is missing counts as lost. In a `shared` topic
     /// whole batches that nobody here sent are others'.
     pub fn new(partitions: usize, acks: i16, shared: bool) -> Ledger {
-        let partitions = (0..partitions).map(|_| Mutex::default()).collect();
+        let partitions = (0..partitions)
+            .map(|_| Mutex::new(PartitionLedger::new(acks)))
+            .collect();
         Ledger {
             partitions,
             acks,
@@ -37,14 +41,17 @@ impl Ledger {
         }
     }
 
-    /// Notes a batch that is about to be sent. False when one that looks exactly alike was sent before: stamp it anew.
-    pub fn sent(&self, partition: i32, identity: Identity, sent: Sent) -> bool {
-        self.with(partition, true, |ledger| ledger.sent(identity, sent))
+    /// Notes a batch that is about to be sent; returns its place. `None` when one that looks exactly alike was sent before: stamp it
+    /// anew.
+    pub fn sent(&self, partition: i32, identity: Identity, sent: Sent) -> Option<Entry> {
+        self.with(partition, Some(Entry::default()), |ledger| {
+            ledger.sent(identity, sent)
+        })
     }
 
     /// Notes what became of a batch.
-    pub fn outcome(&self, partition: i32, identity: Identity, outcome: Outcome) {
-        self.with(partition, (), |ledger| ledger.outcome(identity, outcome));
+    pub fn outcome(&self, partition: i32, entry: Entry, outcome: Outcome) {
+        self.with(partition, (), |ledger| ledger.outcome(entry, outcome));
     }
 
     /// Notes a batch that was read. `intact`: its checksum holds.
@@ -54,15 +61,20 @@ impl Ledger {
         })
     }
 
+    /// Whether a batch that was read is one of ours, whole, and at the offset it was acknowledged at. Nothing is noted.
+    pub fn is_as_sent(&self, partition: i32, batch: &Fetched, intact: bool) -> bool {
+        intact && self.with(partition, false, |ledger| ledger.is_as_told(batch))
+    }
+
     /// Acknowledged records (at acks=0: sent ones) that were not found yet.
     pub fn missing(&self) -> u64 {
         (0..self.partitions.len() as i32)
-            .map(|partition| self.with(partition, 0, |ledger| ledger.missing(self.acks)))
+            .map(|partition| self.with(partition, 0, |ledger| ledger.missing()))
             .sum()
     }
 
     /// Hands over the due times of batches that no reader found, refused ones excepted; each only once.
-    pub fn take_unread(&self, mut each: impl FnMut(&[u64])) {
+    pub fn take_unread(&self, mut each: impl FnMut(&Times)) {
         for partition in 0..self.partitions.len() as i32 {
             self.with(partition, (), |ledger| ledger.take_unread(&mut each));
         }
@@ -75,9 +87,7 @@ impl Ledger {
             ..LedgerResult::default()
         };
         for partition in 0..self.partitions.len() as i32 {
-            self.with(partition, (), |ledger| {
-                ledger.conclude(partition, self.acks, &mut result)
-            });
+            self.with(partition, (), |ledger| ledger.conclude(partition, &mut result));
         }
         let damaged = result.duplicated + result.reordered + result.corrupt;
         result.passed = damaged == 0 && (self.acks == 0 || result.lost == 0);

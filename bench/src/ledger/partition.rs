@@ -1,9 +1,10 @@
 //! One partition's batches.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
+use super::store::{Index, List, Map};
 use crate::load::batch::{Fetched, Identity};
+use crate::load::times::Times;
 use crate::report::model::LedgerResult;
 
 /// A batch as its producer knows it.
@@ -15,9 +16,13 @@ pub struct Sent {
     pub batch: u64,
     /// Records in it.
     pub records: u32,
-    /// When each record was due, for whoever measures end to end; dropped once found.
-    pub times_ns: Option<Box<[u64]>>,
+    /// When its records were due, for whoever measures end to end; dropped once found.
+    pub times: Option<Times>,
 }
+
+/// A batch's place in its partition's ledger, by which its producer tells what became of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Entry(u32);
 
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +39,7 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
     /// Sent by us and found for the first time; when each record was due, if that was kept.
-    First(Option<Box<[u64]>>),
+    First(Option<Times>),
     /// Sent by us and found before, at another offset.
     Again,
     /// Read twice from the same offset (another reader, or a fetch that starts in the middle of a batch).
@@ -43,19 +48,31 @@ pub enum Finding {
     Foreign,
 }
 
+/// No offset: not acknowledged, or not found. Brokers that get it wrong may tell any other.
+const NOWHERE: i64 = i64::MIN;
+/// Instead of an acknowledged offset, of a batch that was refused.
+const REFUSED: i64 = i64::MIN + 1;
+
+/// Kept for every batch of a run, so it is small.
 struct Batch {
     lane: u32,
-    batch: u64,
     records: u32,
-    outcome: Option<Outcome>,
-    found_at: Option<i64>,
-    times_ns: Option<Box<[u64]>>,
+    batch: u64,
+    /// The offset it was acknowledged at, or one of the two above.
+    told: i64,
+    found_at: i64,
 }
 
-/// See [`super::Ledger`].
-#[derive(Default)]
+/// See [`super::Ledger`]. Memory: about 60 bytes a batch.
 pub struct PartitionLedger {
-    batches: HashMap<Identity, Batch>,
+    /// Whether all that is sent is promised to be there, for nothing is acknowledged: acks=0.
+    unacknowledged: bool,
+    batches: List<Batch>,
+    index: Index,
+    /// Of batches that nobody has read yet.
+    times: Map<u32, Times>,
+    /// Records that are promised and not found.
+    missing: u64,
     duplicated: u64,
     corrupt: u64,
     /// Offsets of batches that were counted as duplicated or corrupt.
@@ -64,29 +81,58 @@ pub struct PartitionLedger {
 }
 
 impl PartitionLedger {
-    pub fn sent(&mut self, identity: Identity, sent: Sent) -> bool {
-        let Entry::Vacant(vacant) = self.batches.entry(identity) else {
-            return false;
-        };
-        vacant.insert(Batch {
-            lane: sent.lane,
-            batch: sent.batch,
-            records: sent.records,
-            outcome: None,
-            found_at: None,
-            times_ns: sent.times_ns,
-        });
-        true
+    pub fn new(acks: i16) -> PartitionLedger {
+        PartitionLedger {
+            unacknowledged: acks == 0,
+            batches: List::default(),
+            index: Index::default(),
+            times: Map::default(),
+            missing: 0,
+            duplicated: 0,
+            corrupt: 0,
+            reported: HashSet::new(),
+            notes: Vec::new(),
+        }
     }
 
-    pub fn outcome(&mut self, identity: Identity, outcome: Outcome) {
-        if let Some(batch) = self.batches.get_mut(&identity) {
-            batch.outcome = Some(outcome);
+    pub fn sent(&mut self, identity: Identity, sent: Sent) -> Option<Entry> {
+        if self.index.get(identity).is_some() {
+            return None;
+        }
+        let at = self.batches.push(Batch {
+            lane: sent.lane,
+            records: sent.records,
+            batch: sent.batch,
+            told: NOWHERE,
+            found_at: NOWHERE,
+        });
+        self.index.insert(identity, at);
+        if let Some(times) = sent.times {
+            self.times.insert(at, times);
+        }
+        if self.unacknowledged {
+            self.missing += u64::from(sent.records);
+        }
+        Some(Entry(at))
+    }
+
+    pub fn outcome(&mut self, entry: Entry, outcome: Outcome) {
+        let Some(batch) = self.batches.get_mut(entry.0) else {
+            return;
+        };
+        batch.told = match outcome {
+            Outcome::Acknowledged(at) => at.max(REFUSED + 1),
+            Outcome::Refused => REFUSED,
+            Outcome::Unknown => NOWHERE,
+        };
+        if !self.unacknowledged && batch.acknowledged().is_some() && batch.found().is_none() {
+            self.missing += u64::from(batch.records);
         }
     }
 
     pub fn found(&mut self, fetched: &Fetched, intact: bool, shared: bool) -> Finding {
-        let batch = self.batches.get_mut(&fetched.identity);
+        let at = self.index.get(fetched.identity).unwrap_or(u32::MAX);
+        let batch = self.batches.get_mut(at);
         let Some(batch) = batch.filter(|batch| intact && batch.records == fetched.records) else {
             // what is read back after it was read is not damaged twice
             if (intact && shared) || !self.reported.insert(fetched.base_offset) {
@@ -102,21 +148,28 @@ impl PartitionLedger {
             return Finding::Foreign;
         };
         match batch.found_at {
-            None => {
-                batch.found_at = Some(fetched.base_offset);
-                Finding::First(batch.times_ns.take())
+            NOWHERE => {
+                batch.found_at = fetched.base_offset.max(REFUSED + 1);
+                if self.unacknowledged || batch.acknowledged().is_some() {
+                    self.missing -= u64::from(batch.records);
+                }
+                Finding::First(self.times.remove(&at))
             }
-            Some(at) if at == fetched.base_offset => Finding::Reread,
-            Some(_) if !self.reported.insert(fetched.base_offset) => Finding::Again,
-            Some(at) => {
+            found_at if found_at == fetched.base_offset => Finding::Reread,
+            _ if !self.reported.insert(fetched.base_offset) => Finding::Again,
+            found_at => {
                 self.duplicated += u64::from(batch.records);
-                self.note(format!(
-                    "the batch at offset {at} again at {}",
-                    fetched.base_offset
-                ));
+                let again_at = fetched.base_offset;
+                self.note(format!("the batch at offset {found_at} again at {again_at}"));
                 Finding::Again
             }
         }
+    }
+
+    pub fn is_as_told(&self, fetched: &Fetched) -> bool {
+        let at = self.index.get(fetched.identity);
+        let batch = at.and_then(|at| self.batches.get(at));
+        batch.is_some_and(|batch| batch.records == fetched.records && batch.told == fetched.base_offset)
     }
 
     fn note(&mut self, what: String) {
@@ -125,32 +178,27 @@ impl PartitionLedger {
         }
     }
 
-    pub fn take_unread(&mut self, each: &mut impl FnMut(&[u64])) {
-        let unread = |batch: &&mut Batch| batch.found_at.is_none() && batch.outcome != Some(Outcome::Refused);
-        for batch in self.batches.values_mut().filter(unread) {
-            if let Some(times_ns) = batch.times_ns.take() {
-                each(&times_ns);
+    pub fn take_unread(&mut self, each: &mut impl FnMut(&Times)) {
+        for (at, times) in std::mem::take(&mut self.times) {
+            if self.batches.get(at).is_some_and(|batch| batch.told != REFUSED) {
+                each(&times);
             }
         }
     }
 
-    pub fn missing(&self, acks: i16) -> u64 {
-        let missing = self
-            .batches
-            .values()
-            .filter(|batch| batch.found_at.is_none() && (acks == 0 || batch.acknowledged().is_some()));
-        missing.map(|batch| u64::from(batch.records)).sum()
+    pub fn missing(&self) -> u64 {
+        self.missing
     }
 
-    pub fn conclude(&mut self, partition: i32, acks: i16, result: &mut LedgerResult) {
-        let mut batches: Vec<&Batch> = self.batches.values().collect();
+    pub fn conclude(&mut self, partition: i32, result: &mut LedgerResult) {
+        let mut batches: Vec<&Batch> = self.batches.iter().collect();
         batches.sort_unstable_by_key(|batch| (batch.lane, batch.batch));
         let mut notes = std::mem::take(&mut self.notes);
         let mut before: Option<(u32, i64)> = None;
         for batch in batches {
             let records = u64::from(batch.records);
-            let promised = acks == 0 || batch.acknowledged().is_some();
-            let Some(found_at) = batch.found_at else {
+            let promised = self.unacknowledged || batch.acknowledged().is_some();
+            let Some(found_at) = batch.found() else {
                 if promised {
                     result.acknowledged += records;
                     result.lost += records;
@@ -193,10 +241,11 @@ impl PartitionLedger {
 
 impl Batch {
     fn acknowledged(&self) -> Option<i64> {
-        match self.outcome {
-            Some(Outcome::Acknowledged(at)) => Some(at),
-            _ => None,
-        }
+        (self.told > REFUSED).then_some(self.told)
+    }
+
+    fn found(&self) -> Option<i64> {
+        (self.found_at != NOWHERE).then_some(self.found_at)
     }
 
     fn misplaced(&self, found_at: i64) -> String {

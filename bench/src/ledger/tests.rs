@@ -10,7 +10,7 @@ fn sent(batch: u64) -> Sent {
         lane: 7,
         batch,
         records: 10,
-        times_ns: None,
+        times: None,
     }
 }
 
@@ -25,12 +25,17 @@ fn fetched(identity: Identity, base_offset: i64) -> Fetched {
     }
 }
 
+/// Sends a batch whose fate is known.
+fn send(ledger: &Ledger, identity: Identity, batch: u64, outcome: Outcome) {
+    let entry = ledger.sent(0, identity, sent(batch)).expect("a place");
+    ledger.outcome(0, entry, outcome);
+}
+
 /// Two batches, acknowledged at 0 and 10.
 fn two() -> Ledger {
     let ledger = Ledger::new(1, -1, false);
-    assert!(ledger.sent(0, FIRST, sent(0)) && ledger.sent(0, SECOND, sent(1)));
-    ledger.outcome(0, FIRST, Outcome::Acknowledged(0));
-    ledger.outcome(0, SECOND, Outcome::Acknowledged(10));
+    send(&ledger, FIRST, 0, Outcome::Acknowledged(0));
+    send(&ledger, SECOND, 1, Outcome::Acknowledged(10));
     ledger
 }
 
@@ -73,10 +78,8 @@ fn a_batch_at_two_offsets_is_a_duplicate_and_one_read_twice_is_not() {
 #[test]
 fn batches_in_another_order_than_sent_are_reordered() {
     let ledger = Ledger::new(1, 1, false);
-    ledger.sent(0, FIRST, sent(0));
-    ledger.sent(0, SECOND, sent(1));
-    ledger.outcome(0, FIRST, Outcome::Acknowledged(10));
-    ledger.outcome(0, SECOND, Outcome::Acknowledged(0));
+    send(&ledger, FIRST, 0, Outcome::Acknowledged(10));
+    send(&ledger, SECOND, 1, Outcome::Acknowledged(0));
     ledger.found(0, &fetched(SECOND, 0), true);
     ledger.found(0, &fetched(FIRST, 10), true);
     let result = ledger.conclude();
@@ -108,10 +111,8 @@ fn damage_and_strangers_are_corrupt() {
 #[test]
 fn what_was_not_acknowledged_may_be_there_or_not() {
     let ledger = Ledger::new(1, 1, false);
-    ledger.sent(0, FIRST, sent(0));
-    ledger.sent(0, SECOND, sent(1));
-    ledger.outcome(0, FIRST, Outcome::Unknown);
-    ledger.outcome(0, SECOND, Outcome::Refused);
+    send(&ledger, FIRST, 0, Outcome::Unknown);
+    send(&ledger, SECOND, 1, Outcome::Refused);
     ledger.found(0, &fetched(FIRST, 0), true);
     let result = ledger.conclude();
     assert!(result.passed && result.unacknowledged_found == 10, "{result:?}");
@@ -131,7 +132,7 @@ fn without_acknowledgements_loss_is_told_and_allowed() {
 #[test]
 fn twins_are_refused_before_they_are_sent() {
     let ledger = two();
-    assert!(!ledger.sent(0, FIRST, sent(2)));
+    assert_eq!(ledger.sent(0, FIRST, sent(2)), None);
 }
 
 #[test]
@@ -159,7 +160,7 @@ fn damage_that_is_read_twice_counts_once() {
 fn what_no_reader_found_is_handed_over_once() {
     let ledger = Ledger::new(1, 1, false);
     let timed = |batch| Sent {
-        times_ns: Some([5, 6].into()),
+        times: Some(Times::Each([5, 6].into())),
         ..sent(batch)
     };
     ledger.sent(0, FIRST, timed(0));
@@ -167,7 +168,33 @@ fn what_no_reader_found_is_handed_over_once() {
     ledger.found(0, &fetched(FIRST, 0), true);
     let mut unread = Vec::new();
     for _ in 0..2 {
-        ledger.take_unread(|times_ns| unread.extend_from_slice(times_ns));
+        ledger.take_unread(|times| times.each(|at_ns, _| unread.push(at_ns)));
     }
     assert_eq!(unread, [5, 6]);
+}
+
+#[test]
+fn what_is_missing_is_counted_whichever_comes_first() {
+    let ledger = Ledger::new(1, -1, false);
+    let entry = ledger.sent(0, FIRST, sent(0)).expect("a place");
+    assert_eq!(ledger.missing(), 0);
+    ledger.found(0, &fetched(FIRST, 0), true);
+    ledger.outcome(0, entry, Outcome::Acknowledged(0));
+    send(&ledger, SECOND, 1, Outcome::Refused);
+    assert_eq!(ledger.missing(), 0);
+    let unpromised = Ledger::new(1, 0, false);
+    unpromised.sent(0, FIRST, sent(0));
+    assert_eq!(unpromised.missing(), 10);
+    unpromised.found(0, &fetched(FIRST, 0), true);
+    assert_eq!(unpromised.missing(), 0);
+}
+
+#[test]
+fn a_batch_looked_up_is_ours_whole_and_where_it_was_acknowledged() {
+    let ledger = two();
+    assert!(ledger.is_as_sent(0, &fetched(SECOND, 10), true));
+    assert!(!ledger.is_as_sent(0, &fetched(SECOND, 10), false));
+    assert!(!ledger.is_as_sent(0, &fetched(SECOND, 0), true));
+    assert!(!ledger.is_as_sent(0, &fetched(Identity(99), 10), true));
+    assert_eq!(ledger.missing(), 20);
 }

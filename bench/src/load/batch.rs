@@ -55,17 +55,21 @@ pub struct Template {
     ends: Vec<u32>,
     /// Where the first record's value begins, if a stamp fits.
     stamp_at: Option<usize>,
+    /// Where the key of a template's only record begins; and the keys that records take in turn there.
+    key_at: Option<usize>,
+    keys: Vec<Vec<u8>>,
     compressed: HashMap<usize, Vec<u8>>,
     compressed_bytes: usize,
     last_timestamp_ms: HashMap<i32, i64>,
 }
 
 impl Template {
-    /// Lays out as many records as fit `batch_bytes` (at least one): `value_bytes` of text each, keys taken in turn from `keys`
-    /// (none: no key).
+    /// Lays out as many records as fit `batch_bytes` (at least one, at most `records` unless that is 0): `value_bytes` of text each,
+    /// keys taken in turn from `keys` (none: no key), which are all of one length.
     pub fn new(
         codec: Codec,
         batch_bytes: usize,
+        records: usize,
         value_bytes: usize,
         keys: &[Vec<u8>],
         text: &mut Text,
@@ -75,6 +79,8 @@ impl Template {
             records: Vec::with_capacity(batch_bytes),
             ends: Vec::new(),
             stamp_at: None,
+            key_at: None,
+            keys: Vec::new(),
             compressed: HashMap::new(),
             compressed_bytes: 0,
             last_timestamp_ms: HashMap::new(),
@@ -85,7 +91,7 @@ impl Template {
             let key = (!keys.is_empty()).then(|| keys[offset_delta % keys.len()].as_slice());
             let value_at = encode_record(&mut record, offset_delta as i64, key, value_bytes, text);
             let end = template.records.len() + record.len();
-            if offset_delta > 0 && HEADER_BYTES + end > batch_bytes {
+            if offset_delta > 0 && (HEADER_BYTES + end > batch_bytes || offset_delta == records) {
                 break;
             }
             if offset_delta == 0 && codec == Codec::None && value_bytes >= STAMP_BYTES {
@@ -93,6 +99,16 @@ impl Template {
             }
             template.records.extend_from_slice(&record);
             template.ends.push(end as u32);
+        }
+        let of_one_length = keys.windows(2).all(|pair| pair[0].len() == pair[1].len());
+        if template.capacity() == 1 && codec == Codec::None && keys.len() > 1 && of_one_length {
+            // attributes, two deltas, and two lengths of which the value's is right before the value
+            let mut length = Vec::new();
+            varint(&mut length, value_bytes as i64);
+            template.key_at = template
+                .stamp_at
+                .map(|value_at| value_at - length.len() - keys[0].len());
+            template.keys = keys.to_vec();
         }
         template
     }
@@ -128,6 +144,10 @@ impl Template {
             value[..4].copy_from_slice(&stamp.lane.to_be_bytes());
             value[4..12].copy_from_slice(&stamp.batch.to_be_bytes());
             value[12..].copy_from_slice(&partition.to_be_bytes());
+        }
+        if let Some(at) = self.key_at {
+            let key = &self.keys[stamp.batch as usize % self.keys.len()];
+            batch[HEADER_BYTES + at..][..key.len()].copy_from_slice(key);
         }
         let crc = write_header(batch, self.codec, count, timestamp_ms, stamp);
         Identity::new(crc, timestamp_ms)
@@ -288,7 +308,7 @@ mod tests {
     }
 
     fn template(codec: Codec, value_bytes: usize) -> Template {
-        Template::new(codec, 16 << 10, value_bytes, &[], &mut Text::new(1))
+        Template::new(codec, 16 << 10, 0, value_bytes, &[], &mut Text::new(1))
     }
 
     #[test]
@@ -311,7 +331,7 @@ mod tests {
     fn the_library_of_another_project_reads_our_batches() {
         use kafka_protocol::records::RecordBatchDecoder;
         let keys = [b"a".to_vec(), b"bc".to_vec()];
-        let mut template = Template::new(Codec::None, 4096, 100, &keys, &mut Text::new(7));
+        let mut template = Template::new(Codec::None, 4096, 0, 100, &keys, &mut Text::new(7));
         let mut out = Vec::new();
         template.write(&mut out, 0, 5, stamp(9));
         let decoded = RecordBatchDecoder::decode(&mut bytes::Bytes::from(out)).expect("decode");
@@ -328,6 +348,23 @@ mod tests {
                 .iter()
                 .all(|record| record.value.as_ref().is_some_and(|value| value.len() == 100))
         );
+    }
+
+    #[test]
+    fn batches_of_one_record_take_their_keys_in_turn() {
+        use kafka_protocol::records::RecordBatchDecoder;
+        let keys = [b"k0".to_vec(), b"k1".to_vec(), b"k2".to_vec()];
+        let mut template = Template::new(Codec::None, 4096, 1, 100, &keys, &mut Text::new(7));
+        assert_eq!(template.capacity(), 1);
+        for batch in 0..6 {
+            let mut out = Vec::new();
+            template.write(&mut out, 0, 1, stamp(batch));
+            assert!(intact(&out));
+            let decoded = RecordBatchDecoder::decode(&mut bytes::Bytes::from(out)).expect("decode");
+            let record = &decoded.records[0];
+            assert_eq!(record.key.as_deref(), Some(&keys[batch as usize % 3][..]));
+            assert_eq!(record.value.as_ref().map(|value| value.len()), Some(100));
+        }
     }
 
     #[test]

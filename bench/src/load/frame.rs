@@ -13,12 +13,13 @@ const TIMEOUT_MS: i32 = 30_000;
 /// One request under construction. Batches are appended by the caller between [`Frame::batch`] calls.
 pub struct Frame<'a> {
     out: &'a mut Vec<u8>,
+    from: usize,
     flexible: bool,
     batches: usize,
 }
 
 impl<'a> Frame<'a> {
-    /// Begins a request for `batches` batches of one topic in `out`, which is emptied.
+    /// Begins a request for `batches` batches of one topic behind what is in `out`.
     pub fn begin(
         out: &'a mut Vec<u8>,
         version: i16,
@@ -27,7 +28,7 @@ impl<'a> Frame<'a> {
         topic: &str,
         batches: usize,
     ) -> Frame<'a> {
-        out.clear();
+        let from = out.len();
         let flexible = version >= FLEXIBLE;
         out.extend_from_slice(&[0; 4]);
         out.extend_from_slice(&0i16.to_be_bytes());
@@ -37,6 +38,7 @@ impl<'a> Frame<'a> {
         out.extend_from_slice(CLIENT_ID.as_bytes());
         let mut frame = Frame {
             out,
+            from,
             flexible,
             batches,
         };
@@ -81,8 +83,8 @@ impl<'a> Frame<'a> {
         if self.flexible {
             self.out.extend_from_slice(&[0, 0]); // tagged fields of topic and request
         }
-        let length = (self.out.len() - 4) as i32;
-        self.out[..4].copy_from_slice(&length.to_be_bytes());
+        let length = (self.out.len() - self.from - 4) as i32;
+        self.out[self.from..self.from + 4].copy_from_slice(&length.to_be_bytes());
     }
 
     fn count(&mut self, elements: usize) {
@@ -118,7 +120,8 @@ mod tests {
                 frame.batch(partition, bytes, |out| out.extend(std::iter::repeat_n(5, bytes)));
             }
             frame.finish();
-            let mut bytes = Bytes::from(out);
+            assert_eq!(out[..3], [9; 3]);
+            let mut bytes = Bytes::from(out.split_off(3));
             assert_eq!(bytes.get_i32() as usize, bytes.len());
             let header = decode_request_header_from_buffer(&mut bytes).expect("header");
             assert_eq!((header.correlation_id, header.request_api_version), (77, version));

@@ -6,16 +6,16 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::answers::{Answers, Batch, Request};
-use super::batch::{Identity, Stamp};
+use super::answers::{Answers, Batch};
+use super::batch::Stamp;
 use super::frame::{Frame, PRODUCE_VERSIONS};
-use super::schedule::Due;
-use super::source::Source;
+use super::source::{Portion, Source};
 use super::tally::{Stream, Tag};
 use super::thread::Thread;
+use super::times::Times;
 use crate::client::{Connection, admin};
 use crate::error::Error;
-use crate::ledger::{Outcome, Sent};
+use crate::ledger::{Entry, Outcome, Sent};
 
 /// Behind schedule by more than this is late.
 const LATE_NS: u64 = 1_000_000;
@@ -23,6 +23,8 @@ const LATE_NS: u64 = 1_000_000;
 const LOOK_NS: u64 = 500_000_000;
 /// Between two attempts to connect again.
 const RECONNECT_NS: u64 = 50_000_000;
+/// Small requests that are ready together leave in one write, until it is this large.
+const WRITE_BYTES: usize = 64 << 10;
 
 /// What makes one lane.
 #[derive(Clone, Debug)]
@@ -71,14 +73,26 @@ struct Lane {
     spec: LaneSpec,
     source: Source,
     batches: u64,
-    frame: Vec<u8>,
+    /// What is written next, kept for its memory.
+    out: Vec<u8>,
+    /// What a request takes, kept for its memory.
+    portions: Vec<Portion>,
     correlation_id: i32,
     /// When the broker last kept the lane from sending.
     blocked_until_ns: u64,
     /// Whether the broker was what kept the lane from sending when it ended.
     kept_by_broker: bool,
     /// Due times of what was sent and never answered.
-    unanswered: Vec<Box<[u64]>>,
+    unanswered: Vec<Times>,
+}
+
+/// What the requests of one connection have in common.
+struct Form {
+    version: i16,
+    producer_id: i64,
+    producer_epoch: i16,
+    /// Sequence of the next batch of each of the lane's partitions.
+    sequences: Vec<i32>,
 }
 
 enum End {
@@ -95,7 +109,8 @@ pub async fn run(thread: Rc<Thread>, spec: LaneSpec, source: Source, session: Se
         spec,
         source,
         batches: 0,
-        frame: Vec::new(),
+        out: Vec::new(),
+        portions: Vec::new(),
         correlation_id: 0,
         blocked_until_ns: 0,
         kept_by_broker: false,
@@ -124,12 +139,20 @@ impl Lane {
         } = session;
         let Connection { stream, reader, .. } = connection;
         let answers = Answers::start(Rc::clone(&self.thread), reader, version);
-        let mut sequences = vec![0i32; self.spec.partitions.len()];
+        let mut form = Form {
+            version,
+            producer_id,
+            producer_epoch,
+            sequences: vec![0; self.spec.partitions.len()],
+        };
         let end = loop {
-            let Some(ready_ns) = self.source.ready_at(self.thread.clock.now_ns()) else {
+            let begun_ns = self.thread.clock.now_ns();
+            let Some(ready_ns) = self.source.ready_at(begun_ns) else {
                 break self.drain(&answers).await;
             };
-            self.sleep_until(ready_ns).await;
+            if ready_ns > begun_ns {
+                self.sleep_until(ready_ns).await;
+            }
             if self.thread.was_cut() {
                 break self.drain(&answers).await;
             }
@@ -145,22 +168,12 @@ impl Lane {
                 self.kept_by_broker = self.blocked_until_ns >= ready_ns;
                 break self.drain(&answers).await;
             }
-            let due = self.source.take(now_ns);
-            self.note_lateness(&due, ready_ns, now_ns);
-            let stamp = Stamp {
-                producer_id,
-                producer_epoch,
-                base_sequence: -1,
-                timestamp_ms: 0,
-                lane: self.spec.id,
-                batch: 0,
-            };
-            let mut frame = std::mem::take(&mut self.frame);
-            let request = self.build(&mut frame, version, due, stamp, &mut sequences, now_ns);
-            answers.expect(request);
-            let write = tokio::time::timeout(self.time_left(), stream.write_all(frame));
+            self.gather(&answers, &mut form, ready_ns, now_ns);
+            answers.handed_over(self.thread.clock.now_ns());
+            let out = std::mem::take(&mut self.out);
+            let write = tokio::time::timeout(self.time_left(), stream.write_all(out));
             match write.await {
-                Ok((Ok(()), frame)) => self.frame = frame,
+                Ok((Ok(()), out)) => self.out = out,
                 Ok((Err(error), _)) => {
                     answers.lost(&error.to_string());
                     self.kept_by_broker = true;
@@ -171,8 +184,8 @@ impl Lane {
                     break End::Done;
                 }
             }
-            answers.sent_without_answer();
             let after_ns = self.thread.clock.now_ns();
+            answers.sent_without_answer(after_ns);
             if after_ns - now_ns > LATE_NS {
                 self.blocked_until_ns = after_ns;
             }
@@ -247,99 +260,123 @@ impl Lane {
         None
     }
 
-    /// Writes the request for `due` and notes its batches in the ledger.
+    /// Writes the request that has been ready since `ready_ns`, and those behind it that may go along in the same write.
+    fn gather(&mut self, answers: &Answers, form: &mut Form, mut ready_ns: u64, now_ns: u64) {
+        let limit = self.thread.shared.settings.in_flight;
+        let mut portions = std::mem::take(&mut self.portions);
+        let mut out = std::mem::take(&mut self.out);
+        out.clear();
+        loop {
+            self.source.take(now_ns, &mut portions);
+            self.note_lateness(&portions, ready_ns, now_ns);
+            self.build(&mut out, answers, form, &mut portions, now_ns);
+            if answers.waiting() >= limit || out.len() >= WRITE_BYTES {
+                break;
+            }
+            match self.source.ready_at(now_ns).filter(|next_ns| *next_ns <= now_ns) {
+                Some(next_ns) => ready_ns = next_ns,
+                None => break,
+            }
+        }
+        (self.out, self.portions) = (out, portions);
+    }
+
+    /// Appends the request for `portions` to `out` and notes its batches in the ledger.
     fn build(
         &mut self,
-        frame: &mut Vec<u8>,
-        version: i16,
-        due: Vec<Due>,
-        stamp: Stamp,
-        sequences: &mut [i32],
+        out: &mut Vec<u8>,
+        answers: &Answers,
+        form: &mut Form,
+        portions: &mut Vec<Portion>,
         now_ns: u64,
-    ) -> Request {
+    ) {
         self.correlation_id = self.correlation_id.wrapping_add(1);
         let thread = Rc::clone(&self.thread);
         let shared = &thread.shared;
-        let acks = shared.settings.acks;
-        let mut out = Frame::begin(
-            frame,
-            version,
+        let batches = portions.len();
+        let mut frame = Frame::begin(
+            out,
+            form.version,
             self.correlation_id,
-            acks,
+            shared.settings.acks,
             &shared.topic,
-            due.len(),
+            batches,
         );
-        let mut batches = Vec::with_capacity(due.len());
-        for Due { slot, times_ns } in due {
+        for Portion { slot, times } in portions.drain(..) {
             let partition = self.spec.partitions[slot as usize];
-            let mut stamp = stamp;
-            stamp.timestamp_ms = thread
-                .clock
-                .epoch()
-                .unix_ms(times_ns.first().copied().unwrap_or(now_ns));
+            let mut stamp = Stamp {
+                producer_id: form.producer_id,
+                producer_epoch: form.producer_epoch,
+                base_sequence: -1,
+                timestamp_ms: thread.clock.epoch().unix_ms(times.first().unwrap_or(now_ns)),
+                lane: self.spec.id,
+                batch: 0,
+            };
             if stamp.producer_id >= 0 {
-                let sequence = &mut sequences[slot as usize];
+                let sequence = &mut form.sequences[slot as usize];
                 stamp.base_sequence = *sequence;
-                *sequence = next_sequence(*sequence, times_ns.len());
+                *sequence = next_sequence(*sequence, times.records());
             }
-            let (identity, bytes) = self.write_batch(&mut out, partition, stamp, &times_ns);
-            batches.push(Batch {
+            let (entry, bytes) = self.write_batch(&mut frame, partition, stamp, &times);
+            answers.expect_batch(Batch {
                 partition,
-                identity,
-                times_ns,
+                entry,
+                times,
                 bytes,
             });
         }
-        out.finish();
-        Request {
-            correlation_id: self.correlation_id,
-            sent_ns: now_ns,
-            batches,
-        }
+        frame.finish();
+        answers.expect(self.correlation_id, batches);
     }
 
     /// Appends one batch; stamps it anew in the rare case that another one looks exactly alike.
     fn write_batch(
         &mut self,
-        out: &mut Frame<'_>,
+        frame: &mut Frame<'_>,
         partition: i32,
         mut stamp: Stamp,
-        times_ns: &[u64],
-    ) -> (Identity, usize) {
-        let count = times_ns.len();
-        let shared = Rc::clone(&self.thread);
-        let bytes = shared.template(partition, |template| template.batch_bytes(count));
-        let identity = out.batch(partition, bytes, |out| {
-            let from = out.len();
-            loop {
-                stamp.batch = self.batches;
-                self.batches += 1;
-                let identity =
-                    shared.template(partition, |template| template.write(out, partition, count, stamp));
-                let sent = Sent {
-                    lane: self.spec.id,
-                    batch: stamp.batch,
-                    records: count as u32,
-                    times_ns: shared.shared.end_to_end.then(|| times_ns.into()),
-                };
-                let ledger = shared.shared.ledger.as_ref();
-                if ledger.is_none_or(|ledger| ledger.sent(partition, identity, sent)) {
-                    return identity;
+        times: &Times,
+    ) -> (Entry, usize) {
+        let count = times.records();
+        let (batches, lane) = (&mut self.batches, self.spec.id);
+        let shared = &self.thread.shared;
+        self.thread.template(partition, |template| {
+            let bytes = template.batch_bytes(count);
+            let entry = frame.batch(partition, bytes, |out| {
+                let from = out.len();
+                loop {
+                    stamp.batch = *batches;
+                    *batches += 1;
+                    let identity = template.write(out, partition, count, stamp);
+                    let Some(ledger) = &shared.ledger else {
+                        return Entry::default();
+                    };
+                    let sent = Sent {
+                        lane,
+                        batch: stamp.batch,
+                        records: count as u32,
+                        times: shared.end_to_end.then(|| times.clone()),
+                    };
+                    if let Some(entry) = ledger.sent(partition, identity, sent) {
+                        return entry;
+                    }
+                    out.truncate(from);
                 }
-                out.truncate(from);
-            }
-        });
-        (identity, bytes)
+            });
+            (entry, bytes)
+        })
     }
 
-    fn note_lateness(&mut self, due: &[Due], ready_ns: u64, now_ns: u64) {
+    fn note_lateness(&mut self, portions: &[Portion], ready_ns: u64, now_ns: u64) {
         if !self.source.is_open() {
             return;
         }
         let mut tally = self.thread.tally.borrow_mut();
         let window = tally.window();
-        let measured = |times: &[u64]| times.iter().filter(|at| window.contains(**at)).count() as u64;
-        let records: u64 = due.iter().map(|batch| measured(&batch.times_ns)).sum();
+        let records: u64 = portions
+            .iter()
+            .map(|portion| portion.times.measured(window))
+            .sum();
         tally.schedule.intended += records;
         if now_ns.saturating_sub(ready_ns) > LATE_NS {
             match self.blocked_until_ns >= ready_ns {
@@ -354,9 +391,9 @@ impl Lane {
         let now_ns = self.thread.clock.now_ns();
         let mut tally = self.thread.tally.borrow_mut();
         let window = tally.window();
-        for times_ns in self.unanswered.drain(..) {
-            tally.schedule.unanswered += times_ns.iter().filter(|at| window.contains(**at)).count() as u64;
-            tally.record_since(Tag::Ack, now_ns, &times_ns);
+        for times in self.unanswered.drain(..) {
+            tally.schedule.unanswered += times.measured(window);
+            tally.record_since(Tag::Ack, now_ns, &times);
         }
     }
 
@@ -396,13 +433,13 @@ fn next_sequence(sequence: i32, records: usize) -> i32 {
 /// Notes an outcome in the ledger, if there is one.
 pub fn note(thread: &Thread, batch: &Batch, outcome: Outcome) {
     if let Some(ledger) = &thread.shared.ledger {
-        ledger.outcome(batch.partition, batch.identity, outcome);
+        ledger.outcome(batch.partition, batch.entry, outcome);
     }
 }
 
 /// Counts a batch's records as produced.
 pub fn count(thread: &Thread, batch: &Batch, at_ns: u64) {
-    let records = batch.times_ns.len() as u64;
+    let records = batch.times.records() as u64;
     let bytes = records * thread.shared.settings.record_bytes as u64;
     let mut tally = thread.tally.borrow_mut();
     tally.flow(Stream::Produced, at_ns, records, bytes, batch.bytes as u64);

@@ -14,7 +14,7 @@ use super::batch::{Batches, Fetched, intact};
 use super::tally::{Stream, Tag};
 use super::thread::Thread;
 use crate::client::Connection;
-use crate::client::admin::topic_name;
+use crate::client::admin::{self, topic_name};
 use crate::client::connection::error_name;
 use crate::error::Error;
 use crate::ledger::Finding;
@@ -44,8 +44,22 @@ pub struct ReaderSpec {
     pub stream: Option<Stream>,
     /// Whether batches are noted in the ledger: one reader a partition does.
     pub ledger: bool,
-    /// Whether it starts over when all is read, until the run is stopped.
-    pub again: bool,
+    /// What it does when all is read.
+    pub repeat: Repeat,
+    /// Reads no faster than this; `None` as fast as it goes.
+    pub max_bytes_per_s: Option<f64>,
+}
+
+/// What a reader does when all is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// It is done.
+    Once,
+    /// It starts over, until the run is stopped.
+    SameRange,
+    /// It asks for the ends of its partitions and reads the older half, until the run is stopped: also where the log's start moves, and may
+    /// overtake it.
+    OldHalf,
 }
 
 /// Offsets of a partition, `[next, end)`.
@@ -59,6 +73,13 @@ pub struct Span {
     pub end: i64,
 }
 
+impl Span {
+    /// The same partition up to `end`.
+    pub fn ended_at(self, end: i64) -> Span {
+        Span { end, ..self }
+    }
+}
+
 struct Reader {
     thread: Rc<Thread>,
     spec: ReaderSpec,
@@ -69,6 +90,8 @@ struct Reader {
     first: usize,
     /// Where each span began.
     starts: Vec<i64>,
+    /// When the next fetch may be sent.
+    not_before_ns: u64,
 }
 
 /// Reads over `connection` until every span is read or the run is stopped.
@@ -87,6 +110,7 @@ pub async fn run(thread: Rc<Thread>, spec: ReaderSpec, connection: Connection) {
         partition_max_bytes: PARTITION_MAX_BYTES,
         first: 0,
         starts,
+        not_before_ns: 0,
     };
     let mut connection = Some(connection);
     while let Some(open) = connection.take() {
@@ -109,15 +133,23 @@ pub async fn run(thread: Rc<Thread>, spec: ReaderSpec, connection: Connection) {
 impl Reader {
     async fn read_all(&mut self, mut connection: Connection) -> Result<(), Error> {
         while !self.thread.shared.live.stopped() {
+            if self.spec.repeat == Repeat::OldHalf && self.all_read() {
+                self.find_old_half(&mut connection).await?;
+            }
             let Some(request) = self.request() else {
                 return Ok(());
             };
+            self.thread.clock.sleep_until(self.not_before_ns).await;
             let sent_ns = self.thread.clock.now_ns();
             let (answer, _) = connection.call(&request, FETCH_VERSION).await?;
             let (records, errors) = self.take(answer)?;
             let now_ns = self.thread.clock.now_ns();
+            self.pace(sent_ns, records);
             if records > 0 && self.spec.stream.is_some() {
                 let mut tally = self.thread.tally.borrow_mut();
+                if let Some(stream) = self.spec.stream {
+                    tally.request(stream, now_ns);
+                }
                 if tally.window().contains(sent_ns) {
                     tally.record(Tag::Fetch, now_ns, now_ns - sent_ns, 1);
                 }
@@ -141,6 +173,36 @@ impl Reader {
         None
     }
 
+    fn all_read(&self) -> bool {
+        self.spec.spans.iter().all(|span| span.next >= span.end)
+    }
+
+    /// Puts off the next fetch, if this one brought more than its time's worth.
+    fn pace(&mut self, sent_ns: u64, records: u64) {
+        if let Some(max_bytes_per_s) = self.spec.max_bytes_per_s {
+            let bytes = records as f64 * self.thread.shared.settings.record_bytes as f64;
+            self.not_before_ns = sent_ns + (bytes * 1e9 / max_bytes_per_s) as u64;
+        }
+    }
+
+    /// Takes the older half of what each partition holds now for its span; waits while that is nothing.
+    async fn find_old_half(&mut self, connection: &mut Connection) -> Result<(), Error> {
+        let topic = self.thread.shared.topic.clone();
+        let partitions: Vec<i32> = self.spec.spans.iter().map(|span| span.partition).collect();
+        while self.all_read() && !self.thread.shared.live.stopped() {
+            let starts = admin::offsets(connection, &topic, &partitions, admin::EARLIEST).await?;
+            let ends = admin::offsets(connection, &topic, &partitions, admin::LATEST).await?;
+            for (span, (start, end)) in self.spec.spans.iter_mut().zip(starts.into_iter().zip(ends)) {
+                (span.next, span.end) = (start, start + (end - start).max(0) / 2);
+            }
+            if self.all_read() {
+                let now_ns = self.thread.clock.now_ns();
+                self.thread.clock.sleep_until(now_ns + RETRY_NS).await;
+            }
+        }
+        Ok(())
+    }
+
     fn start_over(&mut self) {
         for (span, start) in self.spec.spans.iter_mut().zip(&self.starts) {
             span.next = *start;
@@ -149,7 +211,7 @@ impl Reader {
 
     /// The next fetch, `None` when every span was read.
     fn request(&mut self) -> Option<FetchRequest> {
-        if self.spec.again && self.spec.spans.iter().all(|span| span.next >= span.end) {
+        if self.spec.repeat == Repeat::SameRange && self.all_read() {
             self.start_over();
         }
         let spans = &self.spec.spans;
@@ -222,6 +284,12 @@ impl Reader {
     }
 
     fn refused(&mut self, at: usize, data: &PartitionData) {
+        if data.error_code == OFFSET_OUT_OF_RANGE && self.spec.repeat == Repeat::OldHalf {
+            // the log's start has overtaken it, as it was told to
+            let span = &mut self.spec.spans[at];
+            span.end = span.next;
+            return;
+        }
         let name = error_name(data.error_code);
         let mut tally = self.thread.tally.borrow_mut();
         if let Some(stream) = self.spec.stream {
@@ -265,11 +333,11 @@ impl Reader {
             return;
         };
         let partition = self.spec.spans[at].partition;
-        if let Finding::First(Some(times_ns)) = ledger.found(partition, fetched, intact(batch)) {
+        if let Finding::First(Some(times)) = ledger.found(partition, fetched, intact(batch)) {
             self.thread
                 .tally
                 .borrow_mut()
-                .record_since(Tag::EndToEnd, at_ns, &times_ns);
+                .record_since(Tag::EndToEnd, at_ns, &times);
         }
     }
 

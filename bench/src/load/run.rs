@@ -14,6 +14,7 @@ use super::schedule::Plan;
 use super::settings::{Rate, Settings};
 use super::source::{Saturate, Source};
 use super::tally::{Tag, Tally, Window};
+use super::text::Text;
 use super::thread::{Shared, Thread};
 use crate::client::Connection;
 use crate::error::Error;
@@ -131,9 +132,9 @@ pub fn run(shared: Arc<Shared>, work: Work, watch: &mut dyn Watch) -> Result<Don
 fn count_unread(shared: &Shared, tally: &mut Tally, now_ns: u64) {
     let Some(ledger) = &shared.ledger else { return };
     let mut records = 0;
-    ledger.take_unread(|times_ns| {
-        tally.record_since(Tag::EndToEnd, now_ns, times_ns);
-        records += times_ns.len();
+    ledger.take_unread(|times| {
+        tally.record_since(Tag::EndToEnd, now_ns, times);
+        records += times.records();
     });
     if records > 0 {
         let what = format!(
@@ -252,15 +253,13 @@ fn key_slots(shared: &Shared, partitions: &[i32]) -> Arc<[u32]> {
 
 impl Seat {
     fn run(self) -> Result<Tally, Error> {
-        let mut builder = tokio_uring::builder();
-        builder.entries(RING_ENTRIES);
         // the builder panics where the kernel refuses a ring: ask it first
         tokio_uring::uring_builder().build(8).map_err(|e| {
             Error::failed(format!(
                 "no io_uring for the client: {e} (kernel.io_uring_disabled, seccomp, memlock?)"
             ))
         })?;
-        builder.start(self.work())
+        crate::net::ring(RING_ENTRIES).start(self.work())
     }
 
     async fn work(self) -> Result<Tally, Error> {
@@ -357,6 +356,8 @@ impl Seat {
                 end_ns: window.end_ns,
                 left: self.records_per_lane.unwrap_or(u64::MAX),
                 next_slot: lane.id % slots,
+                key_slots,
+                random: Text::new(u64::from(lane.id) + 1),
             }),
             Rate::PerSecond(per_second) => Source::open(Plan {
                 arrivals: settings.arrivals,
@@ -365,7 +366,11 @@ impl Seat {
                 end_ns: window.end_ns,
                 linger_ns: settings.linger_ns,
                 batch_records,
-                request_records: (batch_records * (REQUEST_BYTES / settings.batch_bytes).max(1)),
+                request_records: match settings.batch_records {
+                    // what goes beyond a batch waits for the next request
+                    1 => 1,
+                    _ => batch_records * (REQUEST_BYTES / settings.batch_bytes).max(1),
+                },
                 slots,
                 key_slots,
                 seed: u64::from(lane.id) + 1,

@@ -24,6 +24,8 @@ pub struct Settings {
     pub consumers: u32,
     pub record_bytes: usize,
     pub batch_bytes: usize,
+    /// Records of a batch at most, however many more `batch_bytes` has room for; 0: as many as fit.
+    pub batch_records: usize,
     pub linger_ns: u64,
     pub in_flight: usize,
     pub rate: Rate,

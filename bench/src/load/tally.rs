@@ -4,8 +4,14 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
-use crate::report::latency::{HEAT_BUCKETS, heat_bucket, heat_edges_us, latency, new_histogram};
+use super::times::Times;
+use crate::report::latency::{
+    HEAT_BUCKETS, Second, heat_bucket, heat_edges_us, latency, new_histogram, worst,
+};
 use crate::report::model::{Event, Flow, Heat, Latency, Schedule};
+
+/// A measurement shorter than this has a heat map of tenths of seconds.
+const SHORT_NS: u64 = 30_000_000_001;
 
 /// The part of a run that is measured, nanoseconds since the run's epoch, `[start, end)`. Before it is warm-up.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +79,7 @@ pub enum Stream {
 /// One distribution as it grows. Memory: one histogram (a quarter of a MiB), and a second one each second if `seconds` are kept.
 struct Recorder {
     total: Histogram<u64>,
+    each_second: Vec<Second>,
     columns: Vec<[u64; HEAT_BUCKETS]>,
     seconds: Option<Vec<Histogram<u64>>>,
 }
@@ -82,17 +89,22 @@ impl Recorder {
         let seconds = keep_seconds.then(Vec::new);
         Recorder {
             total: new_histogram(),
+            each_second: Vec::new(),
             columns: Vec::new(),
             seconds,
         }
     }
 
-    fn record(&mut self, second: usize, value_ns: u64, count: u64) {
+    fn record(&mut self, (column, second): (usize, usize), value_ns: u64, count: u64) {
         self.total.saturating_record_n(value_ns, count);
-        while self.columns.len() <= second {
+        while self.columns.len() <= column {
             self.columns.push([0; HEAT_BUCKETS]);
         }
-        self.columns[second][heat_bucket(value_ns)] += count;
+        self.columns[column][heat_bucket(value_ns)] += count;
+        while self.each_second.len() <= second {
+            self.each_second.push(Second::default());
+        }
+        self.each_second[second].record(value_ns, count);
         if let Some(seconds) = &mut self.seconds {
             while seconds.len() <= second {
                 seconds.push(new_histogram());
@@ -112,6 +124,12 @@ impl Recorder {
                 *sum += count;
             }
         }
+        for (at, second) in other.each_second.iter().enumerate() {
+            if self.each_second.len() <= at {
+                self.each_second.push(Second::default());
+            }
+            self.each_second[at].add(second);
+        }
         let (Some(seconds), Some(others)) = (&mut self.seconds, &other.seconds) else {
             return;
         };
@@ -123,13 +141,20 @@ impl Recorder {
         }
     }
 
-    fn heat(&self) -> Heat {
+    fn latency(&self, interval_ns: u64) -> Latency {
+        Latency {
+            worst_second: worst(&self.each_second),
+            ..latency(&self.total, self.heat(interval_ns))
+        }
+    }
+
+    fn heat(&self, interval_ns: u64) -> Heat {
         let sparse = |column: &[u64; HEAT_BUCKETS]| {
             let filled = column.iter().enumerate().filter(|(_, count)| **count > 0);
             filled.map(|(bucket, count)| [bucket as u64, *count]).collect()
         };
         Heat {
-            interval_s: 1.0,
+            interval_s: interval_ns as f64 / 1e9,
             edges_us: heat_edges_us(),
             columns: self.columns.iter().map(sparse).collect(),
         }
@@ -141,6 +166,7 @@ struct Count {
     records: u64,
     bytes: u64,
     wire_bytes: u64,
+    requests: u64,
     per_second: Vec<u64>,
     errors: BTreeMap<String, u64>,
     used: bool,
@@ -158,6 +184,8 @@ pub struct Tally {
     /// When records last got through.
     pub last_flow_ns: u64,
     keep_seconds: bool,
+    /// Width of the heat map's columns.
+    column_ns: u64,
 }
 
 impl Tally {
@@ -171,6 +199,10 @@ impl Tally {
             events: Vec::new(),
             last_flow_ns: window.start_ns,
             keep_seconds,
+            column_ns: match window.end_ns - window.start_ns {
+                SHORT_NS.. => 1_000_000_000,
+                _ => 100_000_000,
+            },
         }
     }
 
@@ -186,20 +218,28 @@ impl Tally {
 
     /// `count` values of `value_ns`, completed at `at_ns`.
     pub fn record(&mut self, tag: Tag, at_ns: u64, value_ns: u64, count: u64) {
-        let second = self.window.second(at_ns);
+        let place = self.place(at_ns);
         let keep = self.keep_seconds;
         let recorder = self.recorders.entry(tag).or_insert_with(|| Recorder::new(keep));
-        recorder.record(second, value_ns, count);
+        recorder.record(place, value_ns, count);
     }
 
-    /// One value for each of `times_ns` that is in the window: from then to `at_ns`.
-    pub fn record_since(&mut self, tag: Tag, at_ns: u64, times_ns: &[u64]) {
+    /// One value for each of `times` that is in the window: from then to `at_ns`.
+    pub fn record_since(&mut self, tag: Tag, at_ns: u64, times: &Times) {
         let (window, keep) = (self.window, self.keep_seconds);
-        let second = window.second(at_ns);
+        let place = self.place(at_ns);
         let recorder = self.recorders.entry(tag).or_insert_with(|| Recorder::new(keep));
-        for due_ns in times_ns.iter().filter(|due| window.contains(**due)) {
-            recorder.record(second, at_ns.saturating_sub(*due_ns), 1);
-        }
+        times.each(|due_ns, records| {
+            if window.contains(due_ns) {
+                recorder.record(place, at_ns.saturating_sub(due_ns), records);
+            }
+        });
+    }
+
+    /// The heat map's column and the second of a moment.
+    fn place(&self, at_ns: u64) -> (usize, usize) {
+        let since_ns = at_ns.saturating_sub(self.window.start_ns);
+        ((since_ns / self.column_ns) as usize, self.window.second(at_ns))
     }
 
     /// Records that got through at `at_ns`, if that is in the window.
@@ -220,6 +260,13 @@ impl Tally {
             count.per_second.resize(second + 1, 0);
         }
         count.per_second[second] += records;
+    }
+
+    /// A request that got records through at `at_ns`, if that is in the window.
+    pub fn request(&mut self, stream: Stream, at_ns: u64) {
+        if self.window.contains(at_ns) {
+            self.counts[stream as usize].requests += 1;
+        }
     }
 
     /// Records that were refused or not answered.
@@ -261,7 +308,7 @@ impl Tally {
     pub fn latencies(&self) -> BTreeMap<String, Latency> {
         let named = self.recorders.iter();
         named
-            .map(|(tag, recorder)| (tag.name().to_owned(), latency(&recorder.total, recorder.heat())))
+            .map(|(tag, recorder)| (tag.name().to_owned(), recorder.latency(self.column_ns)))
             .collect()
     }
 
@@ -279,6 +326,7 @@ impl Tally {
             records: count.records,
             bytes: count.bytes,
             wire_bytes: count.wire_bytes,
+            requests: count.requests,
             records_per_s: count.records as f64 / seconds,
             mib_per_s: count.bytes as f64 / (1 << 20) as f64 / seconds,
             per_second: count.per_second.clone(),
@@ -292,6 +340,7 @@ impl Count {
         self.records += other.records;
         self.bytes += other.bytes;
         self.wire_bytes += other.wire_bytes;
+        self.requests += other.requests;
         self.used |= other.used;
         if self.per_second.len() < other.per_second.len() {
             self.per_second.resize(other.per_second.len(), 0);
@@ -334,12 +383,12 @@ mod tests {
         tally.record_since(
             Tag::Ack,
             3_600_000_000,
-            &[900_000_000, 1_600_000_000, 3_100_000_000],
+            &Times::Each([900_000_000, 1_600_000_000, 3_100_000_000].into()),
         );
         let ack = &tally.latencies()["ack"];
         assert_eq!(ack.count, 1);
         assert!((ack.max_us - 2_000_000.0).abs() < 2_000.0, "{}", ack.max_us);
-        assert_eq!(ack.heat.columns.len(), 3);
+        assert_eq!((ack.heat.columns.len(), ack.heat.interval_s), (27, 0.1));
         let kept: Vec<_> = tally
             .seconds()
             .map(|(tag, seconds)| (tag, seconds.len()))

@@ -1,7 +1,6 @@
 //! What the tasks of one load thread share, and what all threads of a run share.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -92,7 +91,8 @@ pub struct Thread {
     pub clock: Rc<Clock>,
     /// Counts.
     pub tally: RefCell<Tally>,
-    templates: RefCell<HashMap<i32, Template>>,
+    /// By partition, or only the first one.
+    templates: RefCell<Vec<Option<Box<Template>>>>,
     seed: u64,
     broker_lost: Cell<bool>,
 }
@@ -113,23 +113,31 @@ impl Thread {
     /// The template for a partition's records: one for all partitions where records have no key.
     pub fn template<T>(&self, partition: i32, act: impl FnOnce(&mut Template) -> T) -> T {
         let settings = &self.shared.settings;
-        let which = if settings.keys == 0 { 0 } else { partition };
+        let which = if settings.keys == 0 {
+            0
+        } else {
+            partition.max(0) as usize
+        };
         let mut templates = self.templates.borrow_mut();
-        let template = templates.entry(which).or_insert_with(|| {
+        if templates.len() <= which {
+            templates.resize_with(which + 1, || None);
+        }
+        let template = templates[which].get_or_insert_with(|| {
             let numbers = self.shared.keys.get(partition as usize);
             let numbers = numbers.map_or(&[][..], |numbers| numbers.as_slice());
             let keys: Vec<Vec<u8>> = numbers
                 .iter()
                 .map(|number| Settings::key(*number as usize))
                 .collect();
-            let mut text = Text::new(self.seed << 32 | u64::from(which as u32) << 1 | 1);
-            Template::new(
+            let mut text = Text::new(self.seed << 32 | (which as u64) << 1 | 1);
+            Box::new(Template::new(
                 settings.codec,
                 settings.batch_bytes,
+                settings.batch_records,
                 settings.value_bytes(),
                 &keys,
                 &mut text,
-            )
+            ))
         });
         act(template)
     }

@@ -29,6 +29,18 @@ const MAX_NS: u64 = 60_000_000_000;
 /// Written at least, however long it takes.
 const MIN_WRITES: u64 = 20;
 
+/// Bytes that an ordinary user may still write below `directory`, or below its nearest parent that exists.
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn free_bytes(directory: &Path) -> Result<u64, Error> {
+    let existing = directory.ancestors().find(|parent| parent.is_dir());
+    let existing = existing.unwrap_or(Path::new("."));
+    let space = rustix::fs::statvfs(existing)
+        .map_err(|e| Error::failed(format!("the space in {}: {e}", existing.display())))?;
+    Ok(space.f_bavail.saturating_mul(space.f_frsize))
+}
+
 /// Measures writes of 4 KiB, then of 128 KiB, each for `seconds_each`, one at a time, in a file of 64 MiB in `directory` that is
 /// removed afterwards.
 ///

@@ -89,7 +89,8 @@ fn core_use(old: &CoreCounts, new: &CoreCounts) -> CoreUse {
         core: new.core,
         seconds: seconds(old.uptime_ns, new.uptime_ns),
         cpu_s: seconds(old.cpu_ns, new.cpu_ns),
-        connections: new.connections,
+        // the load may have closed its own by the second look
+        connections: old.connections.max(new.connections),
         partitions: new.partitions,
     }
 }

@@ -1,6 +1,6 @@
 //! Every single figure of a step, named once: the rows of the A/B table and of `compare`, and what `--fail` can ask for.
 
-use super::model::{Flow, Latency, ProcessUse, Step};
+use super::model::{Flow, Latency, MachineUse, ProcessUse, Step};
 
 /// One figure of a step.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,6 +77,16 @@ pub fn quantiles(latency: &Latency) -> impl Iterator<Item = (&'static str, f64)>
         .map(|named| (named.0, named.2))
 }
 
+/// Processor seconds of the machine less the client over what `flow` got through meanwhile.
+pub fn machine_use(less_client_s: f64, flow: Option<&Flow>) -> MachineUse {
+    let per = |count: f64| (count > 0.0).then(|| less_client_s / count);
+    MachineUse {
+        less_client_s,
+        cpu_s_per_gib: flow.and_then(|flow| per(flow.bytes as f64 / GIB)),
+        us_per_request: flow.and_then(|flow| per(flow.requests as f64 / 1e6)),
+    }
+}
+
 /// Processor seconds of a process over a number of bytes, in GiB.
 pub fn cpu_s_per_gib(process: &ProcessUse, bytes: u64) -> Option<f64> {
     (bytes > 0).then(|| (process.user_s + process.system_s) / (bytes as f64 / GIB))
@@ -135,6 +145,10 @@ fn push_processes(all: &mut Vec<Figure>, step: &Step) {
     let over = |value: u64, total: f64| (total > 0.0).then(|| value as f64 / total);
     if let Some(broker) = &step.broker {
         push("cpu_s_per_gib", "broker CPU", "CPU-s/GiB", broker.cpu_s_per_gib);
+        let requests = main_flow(step).map_or(0, |flow| flow.requests);
+        let busy_us = (broker.user_s + broker.system_s) * 1e6;
+        let per_request = (requests > 0).then(|| busy_us / requests as f64);
+        push("cpu_us_per_request", "broker CPU per request", "us", per_request);
         push("rss", "broker memory", "MiB", Some(broker.rss_bytes as f64 / MIB));
         let switches = over(broker.context_switches, records as f64 / 1e3);
         push(
@@ -152,6 +166,12 @@ fn push_processes(all: &mut Vec<Figure>, step: &Step) {
                 written,
             );
         }
+    }
+    if let Some(machine) = &step.machine {
+        let name = "machine CPU less client";
+        push("machine.cpu_s_per_gib", name, "CPU-s/GiB", machine.cpu_s_per_gib);
+        let name = "machine CPU less client per request";
+        push("machine.us_per_request", name, "us", machine.us_per_request);
     }
     push(
         "client.cpu_s_per_gib",

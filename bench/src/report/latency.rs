@@ -11,8 +11,11 @@ use super::model::{Heat, Latency};
 use crate::error::Error;
 
 mod heat;
+mod second;
 
 pub use heat::{HEAT_BUCKETS, HEAT_EDGES_US, heat_bucket, heat_edges_us};
+
+pub use second::{Second, worst};
 
 /// Smallest value told from zero. HdrHistogram keeps its digits only from a thousand times this up, so that 1 it is.
 pub const LOWEST_NS: u64 = 1;
@@ -58,6 +61,7 @@ pub fn latency(histogram: &Histogram<u64>, heat: Heat) -> Latency {
         max_us: us(histogram.max()),
         curve: curve(histogram),
         heat,
+        worst_second: None,
         histogram: encode(histogram),
     }
 }
@@ -99,7 +103,13 @@ pub fn merge(latencies: &[&Latency]) -> Result<Latency, Error> {
         all.add(decode(latency)?)
             .map_err(|error| Error::failed(format!("cannot merge: {error}")))?;
     }
-    Ok(self::latency(&all, heat::merge_heat(latencies)?))
+    let worst_seconds = latencies
+        .iter()
+        .filter_map(|latency| latency.worst_second.clone());
+    Ok(Latency {
+        worst_second: worst_seconds.reduce(|a, b| if b.p999_us > a.p999_us { b } else { a }),
+        ..self::latency(&all, heat::merge_heat(latencies)?)
+    })
 }
 
 /// Evenly spaced in nines (-log10 of 1 - q) up to the last quantile the count can tell from the maximum, then the maximum.

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use super::figures::{cpu_s_per_gib, main_flow};
+use super::figures::{cpu_s_per_gib, machine_use, main_flow};
 use super::latency::merge;
-use super::model::{Flow, Latency, LedgerResult, ProcessUse, Schedule, Side, Spread, Step};
+use super::model::{Flow, Latency, LedgerResult, MachineUse, ProcessUse, Schedule, Side, Spread, Step};
 use crate::error::Error;
 
 const MIB: f64 = (1u64 << 20) as f64;
@@ -94,6 +94,7 @@ fn merge_steps(rounds: &[(u32, &Step)]) -> Result<Step, Error> {
     }
     let brokers: Vec<_> = steps.iter().filter_map(|step| step.broker.as_ref()).collect();
     step.broker = (brokers.len() == steps.len()).then(|| merge_processes(&brokers, bytes));
+    step.machine = merge_machines(&steps, main_flow(&step));
     step.client = merge_processes(&steps.iter().map(|step| &step.client).collect::<Vec<_>>(), bytes);
     Ok(step)
 }
@@ -112,6 +113,7 @@ fn merge_flows(flows: &[&Flow], seconds: f64) -> Flow {
         records,
         bytes,
         wire_bytes: sum(|flow| flow.wire_bytes),
+        requests: sum(|flow| flow.requests),
         records_per_s: per_second(records as f64),
         mib_per_s: per_second(bytes as f64) / MIB,
         per_second: Vec::new(),
@@ -187,6 +189,14 @@ fn merge_processes(uses: &[&ProcessUse], bytes: u64) -> ProcessUse {
     };
     all.cpu_s_per_gib = if known { cpu_s_per_gib(&all, bytes) } else { None };
     all
+}
+
+fn merge_machines(steps: &[&Step], flow: Option<&Flow>) -> Option<MachineUse> {
+    let used = steps.iter().map(|step| step.machine.as_ref());
+    let less_client_s = used
+        .map(|used| used.map(|used| used.less_client_s))
+        .sum::<Option<f64>>()?;
+    Some(machine_use(less_client_s, flow))
 }
 
 fn merge_figures(steps: &[&Step]) -> BTreeMap<String, f64> {

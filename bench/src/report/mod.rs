@@ -12,6 +12,7 @@ use crate::error::Error;
 
 pub mod compare;
 pub mod figures;
+pub mod floor;
 pub mod hlog;
 pub mod html;
 pub mod inside;

@@ -146,6 +146,8 @@ pub struct Step {
     pub inside: Option<Inside>,
     /// What the client used meanwhile.
     pub client: ProcessUse,
+    /// What the whole machine used less the client: the broker and the kernel's work for it; null where others of ours were busy too.
+    pub machine: Option<MachineUse>,
     /// Things that happened, in order.
     pub events: Vec<Event>,
     /// Scenario's own single figures with their unit in the name: `create_topic_ms`, `ready_ms`, `first_ack_ms`, `recovered_bytes`.
@@ -166,6 +168,8 @@ pub struct Flow {
     pub records_per_s: f64,
     /// bytes / seconds, in MiB.
     pub mib_per_s: f64,
+    /// Requests they came with: Produce requests acknowledged, or fetches that brought some.
+    pub requests: u64,
     /// Records in each second of the measurement, first second first.
     pub per_second: Vec<u64>,
     /// Records refused or without an answer, by error name (`NOT_LEADER_OR_FOLLOWER`, `connection lost`, `no answer`).
@@ -198,11 +202,29 @@ pub struct Latency {
     pub curve: Vec<[f64; 2]>,
     /// Counts over time and latency.
     pub heat: Heat,
+    /// The second that was most out of line; null where there are not two.
+    pub worst_second: Option<WorstSecond>,
     /// The whole histogram in HdrHistogram's V2 deflate encoding, base64; unit 1 ns. `compare` and rounds merge these.
     pub histogram: String,
 }
 
-/// A heat map: one column a second of the measurement, one row a latency bucket.
+/// The second of a measurement with the largest p99.9, by when values were complete. Quantiles are up to 3 % above the truth.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WorstSecond {
+    /// Which, from 0.
+    pub second: u64,
+    /// Values in it.
+    pub count: u64,
+    /// Its 99th percentile.
+    pub p99_us: f64,
+    /// Its 99.9th percentile.
+    pub p999_us: f64,
+    /// The 99.9th percentile of the second in the middle, for comparison.
+    pub median_p999_us: f64,
+}
+
+/// A heat map: one column a second of the measurement, or a tenth of one in short ones; one row a latency bucket.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Heat {
@@ -283,6 +305,19 @@ pub struct ProcessUse {
     pub samples: Vec<[f64; 3]>,
 }
 
+/// Processor time of the whole machine (`/proc/stat`) less that of the client, over the measurement. On a machine where nothing else
+/// runs it is the broker's, with what kernel threads did for it, which is in no process's time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MachineUse {
+    /// Processor seconds that were not idle and not the client's.
+    pub less_client_s: f64,
+    /// The same per GiB of records acknowledged or read, whichever the step is about; null without records.
+    pub cpu_s_per_gib: Option<f64>,
+    /// The same per request, in microseconds; null without requests.
+    pub us_per_request: Option<f64>,
+}
+
 /// The broker's own account of the measurement, all its cores together unless said otherwise. The two looks it is the difference
 /// of are up to 50 ms apart from the measurement's start and end.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -308,7 +343,7 @@ pub struct CoreUse {
     pub seconds: f64,
     /// Processor seconds of its thread.
     pub cpu_s: f64,
-    /// Connections at the end.
+    /// Connections, the more of the two looks.
     pub connections: u32,
     /// Partitions at the end.
     pub partitions: u32,

@@ -3,8 +3,8 @@
 use super::figures::figures;
 use super::inside::per_request;
 use super::merged::merged;
-use super::model::{LedgerResult, ProcessUse, Report, Side, Step};
-use super::units::{bytes, digits3, plain, whole, with_unit};
+use super::model::{LedgerResult, MachineUse, ProcessUse, Report, Side, Step};
+use super::units::{bytes, digits3, plain, time_us, whole, with_unit};
 
 mod page;
 mod tables;
@@ -117,16 +117,44 @@ fn one_step(page: &mut Page, report: &Report, step: &Step) {
     }
     errors(page, step);
     page.table(&latency_table(report, step));
+    worst_second(page, step);
+    if let Some(floor_us) = step.figures.get("floor_us").filter(|_| !alone) {
+        let what = "the disk's own 4 KiB p50 and 1.5 times the sink's p50";
+        page.field("floor", &format!("{}: {what}", time_us(*floor_us)));
+    }
     if alone {
         own_figures(page, step);
         if let Some(broker) = &step.broker {
             page.field("broker", &process(broker));
+        }
+        if let Some(machine) = &step.machine {
+            page.field("rest", &machine_use(machine));
         }
         page.field("client", &process(&step.client));
     }
     inside(page, step);
     schedule(page, step);
     events(page, std::slice::from_ref(step));
+}
+
+/// Of the distribution a step is about.
+fn worst_second(page: &mut Page, step: &Step) {
+    let named = [("end_to_end", "end to end"), ("ack", "ack")];
+    let found = named
+        .iter()
+        .find_map(|(key, name)| Some((*name, step.latencies.get(*key)?.worst_second.as_ref()?)));
+    if let Some((name, worst)) = found {
+        page.field(
+            name,
+            &format!(
+                "worst second: {}, p99.9 {}, p99 {}; p99.9 of the second in the middle {}",
+                worst.second,
+                time_us(worst.p999_us),
+                time_us(worst.p99_us),
+                time_us(worst.median_p999_us)
+            ),
+        );
+    }
 }
 
 fn own_figures(page: &mut Page, step: &Step) {
@@ -242,6 +270,18 @@ fn process(used: &ProcessUse) -> String {
         whole(used.context_switches as f64),
         bytes(used.disk_write_bytes)
     )
+}
+
+fn machine_use(used: &MachineUse) -> String {
+    let each = [
+        used.cpu_s_per_gib
+            .map(|value| format!("{} CPU-s/GiB", digits3(value))),
+        used.us_per_request
+            .map(|value| format!("{} a request", time_us(value))),
+        Some(format!("{} s", digits3(used.less_client_s))),
+    ];
+    let each: Vec<_> = each.into_iter().flatten().collect();
+    format!("{} on the whole machine less the client", each.join(", "))
 }
 
 fn schedule(page: &mut Page, step: &Step) {

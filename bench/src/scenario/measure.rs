@@ -12,6 +12,7 @@ use crate::load::run::{Done, Work, run};
 use crate::load::settings::{Rate, Settings};
 use crate::load::tally::{Stream, Tally};
 use crate::load::thread::{Live, Shared, keys_by_partition};
+use crate::report::figures::machine_use;
 use crate::report::model::{Event, ProcessUse, Step};
 
 /// How the event begins of work that was not brought to its end because nothing moved.
@@ -141,7 +142,7 @@ pub fn measure(
     let mut step = step(&tally, settings, seconds, writes);
     (step.label, step.x) = (part.label, part.x);
     (step.client, step.broker, step.inside) = (seen.client, seen.broker, seen.inside);
-    price(&mut step);
+    price(&mut step, seen.less_client_s);
     if seen.stuck {
         let what = format!("{GIVEN_UP}: nothing moved for {STUCK_S} s");
         step.events.push(Event { at_s: seconds, what });
@@ -173,12 +174,13 @@ fn step(tally: &Tally, settings: &Settings, seconds: f64, writes: bool) -> Step 
 }
 
 /// Processor time by GiB of what the step is about: written, else read.
-fn price(step: &mut Step) {
+fn price(step: &mut Step, less_client_s: Option<f64>) {
     let flow = step
         .produced
         .as_ref()
         .filter(|flow| flow.bytes > 0)
         .or(step.consumed.as_ref());
+    step.machine = less_client_s.map(|seconds| machine_use(seconds, flow));
     let gib = flow.map_or(0.0, |flow| flow.bytes as f64 / (1u64 << 30) as f64);
     let per_gib = |of: &ProcessUse| (gib > 0.0).then(|| (of.user_s + of.system_s) / gib);
     step.client.cpu_s_per_gib = per_gib(&step.client);

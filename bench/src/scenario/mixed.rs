@@ -6,7 +6,7 @@ use super::measure::{Part, measure};
 use super::stage::Stage;
 use super::verify::verify;
 use crate::error::Error;
-use crate::load::reader::ReaderSpec;
+use crate::load::reader::{ReaderSpec, Repeat};
 use crate::load::tally::Stream;
 use crate::report::model::Step;
 
@@ -27,7 +27,8 @@ pub fn run(context: &mut Context<'_>, steps: &mut Vec<Step>) -> Result<(), Error
             let cold = stage.readers(1, &stage.starts, Some(&filled), Some(Stream::Cold), false);
             // over and over: once through may be done before the warm-up is
             readers.extend(cold.into_iter().map(|reader| ReaderSpec {
-                again: true,
+                repeat: Repeat::SameRange,
+                max_bytes_per_s: context.flags.cold_bytes_per_s(),
                 ..reader
             }));
         }

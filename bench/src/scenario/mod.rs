@@ -1,21 +1,24 @@
 //! The scenarios, each one word, and what they share: a broker to talk to and a load to measure on it.
 
 mod consume;
+mod lookup;
 mod measure;
 mod mixed;
 mod observer;
 mod produce;
 mod restart;
 mod stage;
+mod steady;
 mod steps;
 mod sweep;
 mod target;
+mod trim;
 mod verify;
 mod warnings;
 
 pub use measure::Console;
 pub use target::Target;
-pub use warnings::warnings;
+pub use warnings::{once, warnings};
 
 use std::path::PathBuf;
 
@@ -35,6 +38,10 @@ pub enum Scenario {
     Tail,
     /// Tail, and then tail while another consumer reads old data.
     Mixed,
+    /// One load for minutes, with a cold reader and old records being deleted.
+    Steady,
+    /// Single fetches at random offsets, by the size of the log.
+    Lookup,
     /// Raise the rate until p99.9 passes a limit.
     Sweep,
     /// One load over more and more partitions.
@@ -55,6 +62,8 @@ impl Scenario {
             Scenario::Consume => "consume",
             Scenario::Tail => "tail",
             Scenario::Mixed => "mixed",
+            Scenario::Steady => "steady",
+            Scenario::Lookup => "lookup",
             Scenario::Sweep => "sweep",
             Scenario::Partitions => "partitions",
             Scenario::Connections => "connections",
@@ -74,6 +83,8 @@ pub struct Context<'a> {
     pub flags: ScenarioFlags,
     /// An existing topic to use.
     pub topic: Option<String>,
+    /// What a topic that is made gets, name and value.
+    pub topic_configs: Vec<(String, String)>,
     /// Whether the number of partitions was given, and an existing topic must have it.
     pub stated_partitions: bool,
     /// The broker.
@@ -94,6 +105,8 @@ pub fn run(context: &mut Context<'_>, steps: &mut Vec<Step>) -> Result<(), Error
         Scenario::Tail => produce::tail(context, steps),
         Scenario::Consume => consume::run(context, steps),
         Scenario::Mixed => mixed::run(context, steps),
+        Scenario::Steady => steady::run(context, steps),
+        Scenario::Lookup => lookup::run(context, steps),
         Scenario::Sweep => sweep::run(context, steps),
         Scenario::Partitions => steps::partitions(context, steps),
         Scenario::Connections => steps::connections(context, steps),

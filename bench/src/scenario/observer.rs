@@ -6,6 +6,7 @@ use super::Console;
 use crate::client::cores::CoreCounts;
 use crate::load::run::Watch;
 use crate::load::thread::Shared;
+use crate::measure::busy::MachineSampler;
 use crate::measure::process::{ProcessSampler, own};
 use crate::measure::stages::{StageProbe, between};
 use crate::report::model::{Inside, ProcessUse};
@@ -25,6 +26,8 @@ pub struct Observer<'a> {
     inside: Option<Inside>,
     client_use: Option<ProcessUse>,
     broker_use: Option<ProcessUse>,
+    machine: Option<MachineSampler>,
+    machine_busy_s: Option<f64>,
     /// Length of the measurement where the clock ends it.
     seconds: Option<f64>,
     interruptible: bool,
@@ -42,6 +45,8 @@ pub struct Seen {
     pub broker: Option<ProcessUse>,
     /// What the broker told of its inside, where it does.
     pub inside: Option<Inside>,
+    /// Processor seconds of the whole machine less the client's.
+    pub less_client_s: Option<f64>,
     /// Whether the load was given up.
     pub stuck: bool,
 }
@@ -66,6 +71,8 @@ impl<'a> Observer<'a> {
             broker: pid.and_then(|pid| ProcessSampler::start(pid).ok()),
             client_use: None,
             broker_use: None,
+            machine: MachineSampler::start(),
+            machine_busy_s: None,
             seconds,
             interruptible,
             marked: false,
@@ -86,6 +93,7 @@ impl<'a> Observer<'a> {
         }
         if let Some(sampler) = self.client.take() {
             self.client_use = Some(sampler.finish(None));
+            self.machine_busy_s = self.machine.as_ref().and_then(MachineSampler::busy_s);
         }
         if let Some(mut sampler) = self.broker.take() {
             sampler.sample();
@@ -97,8 +105,11 @@ impl<'a> Observer<'a> {
     /// What was seen.
     pub fn finish(mut self) -> Seen {
         self.close();
+        let client = self.client_use.unwrap_or_default();
+        let client_s = client.user_s + client.system_s;
         Seen {
-            client: self.client_use.unwrap_or_default(),
+            less_client_s: self.machine_busy_s.map(|busy_s| (busy_s - client_s).max(0.0)),
+            client,
             broker: self.broker_use,
             inside: self.inside,
             stuck: self.stuck,
@@ -113,6 +124,7 @@ impl Watch for Observer<'_> {
             // work without a clock may be half done when it is first looked at: it counts from before it began
             if self.seconds.is_some() {
                 self.samplers().for_each(ProcessSampler::mark);
+                self.machine = MachineSampler::start();
                 self.counts = self.probe.as_mut().and_then(StageProbe::ask);
             }
         }

@@ -1,23 +1,28 @@
-//! `restart`: write, kill -9, start again, and see how long the first answer and the first acknowledgement take; then read
-//! everything back. One step a log size, each on a fresh directory.
+//! `restart`: write, kill -9 under load, start again, and see how long the first answer and the first acknowledgement take and how much
+//! memory that needs; then read everything back. One step a log size, each on a fresh directory.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::ProduceRequest;
 
 use super::consume::fill;
+use super::measure::{Part, measure};
 use super::stage::{Stage, talk};
 use super::verify::verify;
 use super::{Context, Target};
 use crate::client::connection::{Connection, check, decode};
 use crate::error::Error;
-use crate::launch::{Launch, free_port, ringlog_command, start};
+use crate::launch::{Launch, Running, free_port, ringlog_command, start};
 use crate::ledger::{Outcome, Sent};
 use crate::load::batch::{Stamp, Template};
 use crate::load::codec::Codec;
 use crate::load::frame::{Frame, PRODUCE_VERSIONS};
+use crate::load::settings::{Rate, Settings};
 use crate::load::text::Text;
+use crate::measure::ProcessSampler;
+use crate::measure::disk::free_bytes;
 use crate::report::model::Step;
 use crate::report::units;
 
@@ -26,6 +31,11 @@ const DEFAULT_MIB: [u64; 3] = [0, 256, 1024];
 const AFTERWARDS: u32 = u32::MAX;
 /// A broker that acknowledges nothing for this long after it answered is not back.
 const FIRST_ACK_LIMIT: Duration = Duration::from_secs(120);
+/// The load that the broker is killed under, in records a second, and for how long: half of it before.
+const LOAD_RATE: f64 = 10_000.0;
+const LOAD_S: f64 = 1.0;
+/// What a broker needs besides its log: a journal, segments made in advance.
+const SPARE_MIB: u64 = 512;
 
 /// One step a size.
 pub fn run(context: &mut Context<'_>, steps: &mut Vec<Step>) -> Result<(), Error> {
@@ -52,6 +62,7 @@ fn step(context: &mut Context<'_>, command: &str, mib: u64) -> Result<Step, Erro
     if directory.exists() {
         fs::remove_dir_all(&directory).map_err(cleared)?;
     }
+    check_space(&context.directory, mib)?;
     let launch = Launch {
         name: "broker".into(),
         command: command.to_owned(),
@@ -70,13 +81,18 @@ fn step(context: &mut Context<'_>, command: &str, mib: u64) -> Result<Step, Erro
     let mut settings = context.settings.clone();
     let stage = Stage::open(context, &mut settings, false)?;
     let records = fill(context, &stage, &settings, mib)?;
-    broker.kill()?;
+    match mib {
+        0 => broker.kill()?,
+        _ => kill_under_load(context, &stage, &settings, &mut broker)?,
+    }
     let begun = Instant::now();
     broker.start_again()?;
     context.target.pid = Some(broker.pid());
     talk(first_acknowledgement(&stage, settings.acks, FIRST_ACK_LIMIT))?;
     let first_ack_ms = begun.elapsed().as_secs_f64() * 1e3;
+    let used = ProcessSampler::start(broker.pid()).ok();
     let mut step = Step {
+        broker: used.map(|sampler| sampler.finish(None)),
         label: units::bytes(mib << 20),
         x: (mib << 20) as f64,
         ..Step::default()
@@ -85,9 +101,54 @@ fn step(context: &mut Context<'_>, command: &str, mib: u64) -> Result<Step, Erro
     step.figures.insert("ready_ms".into(), broker.ready_ms());
     step.figures.insert("first_ack_ms".into(), first_ack_ms);
     step.figures.insert("records_before".into(), records as f64);
+    if let Some(used) = &step.broker {
+        let peak_mib = used.peak_rss_bytes as f64 / f64::from(1 << 20);
+        step.figures.insert("peak_memory_mib".into(), peak_mib);
+    }
     broker.stop()?;
     fs::remove_dir_all(&directory).map_err(cleared)?;
     Ok(step)
+}
+
+/// Kills the broker while records are on their way to it: some are acknowledged, some are not.
+fn kill_under_load(
+    context: &mut Context<'_>,
+    stage: &Stage,
+    settings: &Settings,
+    broker: &mut Running,
+) -> Result<(), Error> {
+    let settings = Settings {
+        rate: Rate::PerSecond(LOAD_RATE),
+        seconds: LOAD_S,
+        warmup_seconds: 0.0,
+        ..settings.clone()
+    };
+    let part = Part::timed("killing it under load", 0.0, stage.lanes(&settings), Vec::new());
+    std::thread::scope(|scope| {
+        let killer = scope.spawn(|| {
+            std::thread::sleep(Duration::from_secs_f64(LOAD_S / 2.0));
+            broker.kill()
+        });
+        let measured = measure(context, stage, &settings, part);
+        let killed = killer
+            .join()
+            .map_err(|_| Error::failed("the thread that kills the broker panicked"))?;
+        // that it ended badly is meant
+        measured.map(|_| ()).and(killed)
+    })
+}
+
+/// Refuses a log that the disk has no room for, before hours go into writing it.
+fn check_space(directory: &Path, mib: u64) -> Result<(), Error> {
+    let free_mib = free_bytes(directory)? >> 20;
+    let needed_mib = mib.saturating_add(mib / 20).saturating_add(SPARE_MIB);
+    match free_mib < needed_mib && mib > 0 {
+        true => Err(Error::usage(format!(
+            "a log of {mib} MiB needs {needed_mib} MiB in {}, which has {free_mib} left",
+            directory.display()
+        ))),
+        false => Ok(()),
+    }
 }
 
 /// Writes one record to partition 0 as soon as the broker takes it, and notes it in the ledger.
@@ -117,7 +178,7 @@ async fn try_to_write(stage: &Stage, acks: i16, attempt: u64) -> Result<(), Erro
         .ok_or_else(|| Error::failed("a topic without partitions"))?;
     let mut connection = Connection::open(at.leader).await?;
     let version = connection.versions.choose(0, "Produce", PRODUCE_VERSIONS)?;
-    let mut template = Template::new(Codec::None, 1 << 10, 100, &[], &mut Text::new(attempt));
+    let mut template = Template::new(Codec::None, 1 << 10, 1, 100, &[], &mut Text::new(attempt));
     let stamp = Stamp {
         producer_id: -1,
         producer_epoch: -1,
@@ -134,15 +195,14 @@ async fn try_to_write(stage: &Stage, acks: i16, attempt: u64) -> Result<(), Erro
         template.write(out, at.partition, 1, stamp)
     });
     frame.finish();
-    if let Some(ledger) = &stage.ledger {
-        let sent = Sent {
-            lane: AFTERWARDS,
-            batch: attempt,
-            records: 1,
-            times_ns: None,
-        };
-        ledger.sent(at.partition, identity, sent);
-    }
+    let sent = Sent {
+        lane: AFTERWARDS,
+        batch: attempt,
+        records: 1,
+        times: None,
+    };
+    let ledger = stage.ledger.as_ref();
+    let entry = ledger.and_then(|ledger| ledger.sent(at.partition, identity, sent));
     let broken = |error: std::io::Error| Error::failed(format!("{}: {error}", at.leader));
     connection.stream.write_all(out).await.0.map_err(broken)?;
     let answer = connection.reader.next().await.map_err(broken)?;
@@ -154,8 +214,8 @@ async fn try_to_write(stage: &Stage, acks: i16, attempt: u64) -> Result<(), Erro
         .flat_map(|topic| &topic.partition_responses)
     {
         check("the first record after the restart", told.error_code, None)?;
-        if let Some(ledger) = &stage.ledger {
-            ledger.outcome(at.partition, identity, Outcome::Acknowledged(told.base_offset));
+        if let (Some(ledger), Some(entry)) = (ledger, entry) {
+            ledger.outcome(at.partition, entry, Outcome::Acknowledged(told.base_offset));
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ use crate::client::{Topic, admin, facts};
 use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::load::lane::LaneSpec;
-use crate::load::reader::{ReaderSpec, Span};
+use crate::load::reader::{ReaderSpec, Repeat, Span};
 use crate::load::settings::Settings;
 use crate::load::tally::Stream;
 use crate::load::thread::keys_by_partition;
@@ -70,6 +70,7 @@ impl Stage {
     ) -> Result<Stage, Error> {
         let bootstrap = context.target.bootstrap.clone();
         let existing = context.topic.clone();
+        let configs = context.topic_configs.clone();
         let acks = settings.acks;
         let partitions = settings.partitions;
         let (topic, starts, created_ms, facts) = talk(async move {
@@ -78,7 +79,7 @@ impl Stage {
             let (topic, created_ms) = match &existing {
                 None => {
                     let name = format!("ringlog-bench-{:08x}", random());
-                    admin::create_topic(&mut connection, &name, partitions).await?;
+                    admin::create_topic(&mut connection, &name, partitions, &configs).await?;
                     let led = admin::wait_for_leaders(&mut connection, &name, partitions as usize).await;
                     if led.is_err() {
                         // the topic exists, and nobody would remove it
@@ -106,12 +107,8 @@ impl Stage {
                 topic.name
             )));
         }
-        if let Some(setting) = facts.rewrites.as_ref().filter(|_| created_ms.is_none()) {
-            return Err(Error::failed(format!(
-                "topic {} has {setting}: its batches would not come back as they were sent, and the ledger could not tell them",
-                topic.name
-            )));
-        }
+        let stated = created_ms.is_none() || !context.topic_configs.is_empty();
+        let rewrites = facts.rewrites.clone().filter(|_| stated);
         settings.partitions = topic.partitions.len() as i32;
         let own = created_ms.map(|_| Own {
             bootstrap: context.target.bootstrap.clone(),
@@ -122,14 +119,22 @@ impl Stage {
             .target
             .keeps_records
             .then(|| Arc::new(Ledger::new(topic.partitions.len(), acks, created_ms.is_none())));
-        Ok(Stage {
+        let stage = Stage {
             topic,
             starts,
             ledger,
             created_ms,
             own,
             next_lane: Cell::new(0),
-        })
+        };
+        match rewrites {
+            // the stage removes the topic if it is ours
+            Some(setting) => Err(Error::failed(format!(
+                "topic {} has {setting}: its batches would not come back as they were sent, and the ledger could not tell them",
+                stage.topic.name
+            ))),
+            None => Ok(stage),
+        }
     }
 
     /// Removes the topic if it is ours; returns how long the broker took. A broker that is gone keeps it.
@@ -195,7 +200,8 @@ impl Stage {
                         spans,
                         stream,
                         ledger,
-                        again: false,
+                        repeat: Repeat::Once,
+                        max_bytes_per_s: None,
                     });
                 }
             }
@@ -209,6 +215,17 @@ impl Stage {
     /// The broker's.
     pub fn ends(&self) -> Result<Vec<i64>, Error> {
         talk(ends(&self.topic))
+    }
+
+    /// Whether the broker serves an API.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub fn serves(&self, key: i16) -> Result<bool, Error> {
+        let leader = self.topic.partitions.first().map(|at| at.leader);
+        let leader = leader.ok_or_else(|| Error::failed("a topic without partitions"))?;
+        let connection = talk(crate::client::Connection::open(leader))?;
+        Ok(connection.versions.serves(key))
     }
 }
 
@@ -227,7 +244,7 @@ async fn ends(topic: &Topic) -> Result<Vec<i64>, Error> {
     let mut all = vec![0; topic.partitions.len()];
     for (leader, partitions) in topic.by_leader() {
         let mut connection = crate::client::Connection::open(leader).await?;
-        let found = admin::end_offsets(&mut connection, &topic.name, &partitions).await?;
+        let found = admin::offsets(&mut connection, &topic.name, &partitions, admin::LATEST).await?;
         for (partition, end) in partitions.iter().zip(found) {
             all[*partition as usize] = end;
         }

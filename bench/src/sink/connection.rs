@@ -9,8 +9,8 @@ use std::task::Poll;
 
 use bytes::{Buf, Bytes};
 use kafka_protocol::messages::{
-    ApiKey, CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest, FetchRequest,
-    InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, RequestHeader,
+    ApiKey, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeConfigsRequest,
+    FetchRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, RequestHeader,
 };
 use kafka_protocol::protocol::{Decodable, Encodable};
 use tokio_uring::net::TcpStream;
@@ -27,7 +27,7 @@ const WRITE_BYTES: usize = 1 << 20;
 const KEPT_BYTES: usize = 8 << 20;
 
 /// What is spoken here.
-pub(super) const VERSIONS: [(ApiKey, RangeInclusive<i16>); 9] = [
+pub(super) const VERSIONS: [(ApiKey, RangeInclusive<i16>); 10] = [
     (ApiKey::Produce, 3..=12),
     (ApiKey::Fetch, 4..=12),
     (ApiKey::ListOffsets, 1..=8),
@@ -35,6 +35,7 @@ pub(super) const VERSIONS: [(ApiKey, RangeInclusive<i16>); 9] = [
     (ApiKey::ApiVersions, 0..=4),
     (ApiKey::CreateTopics, 2..=7),
     (ApiKey::DeleteTopics, 1..=6),
+    (ApiKey::DeleteRecords, 0..=2),
     (ApiKey::InitProducerId, 0..=4),
     (ApiKey::DescribeConfigs, 1..=4),
 ];
@@ -180,6 +181,10 @@ fn answer_seldom(shared: &Shared, header: Header, frame: Bytes, out: &mut Vec<u8
         ApiKey::DescribeConfigs => {
             let request: DescribeConfigsRequest = decode(header, frame)?;
             encode(header, &admin::describe_configs(shared, &request), out)
+        }
+        ApiKey::DeleteRecords => {
+            let request: DeleteRecordsRequest = decode(header, frame)?;
+            encode(header, &offsets::delete_records(shared, &request), out)
         }
         ApiKey::ListOffsets => {
             let request: ListOffsetsRequest = decode(header, frame)?;

@@ -135,25 +135,29 @@ struct Room {
     is_empty: bool,
 }
 
-/// Some partition's batches and its high watermark, or Kafka's number for the error and the high watermark.
-type Found = Result<(Run, i64), (i16, i64)>;
+/// Some partition's batches and its ends, or Kafka's number for the error and the ends.
+type Found = Result<(Run, Ends), (i16, Ends)>;
+
+/// The log's start and its high watermark.
+type Ends = (i64, i64);
 
 fn find(topics: &View, topic: &str, asked: &FetchPartition, room: &mut Room) -> Found {
     let partition = topics.partition(topic, asked.partition);
-    let log = lock(partition.ok_or((UNKNOWN_TOPIC_OR_PARTITION, -1))?);
+    let log = lock(partition.ok_or((UNKNOWN_TOPIC_OR_PARTITION, (-1, -1)))?);
+    let ends = (log.start(), log.high_watermark());
     let max_bytes = usize::try_from(asked.partition_max_bytes).unwrap_or(0);
     let run = log
         .read(asked.fetch_offset, max_bytes.min(room.bytes), room.is_empty)
-        .map_err(|_| (OFFSET_OUT_OF_RANGE, log.high_watermark()))?;
+        .map_err(|_| (OFFSET_OUT_OF_RANGE, ends))?;
     let bytes = run.bytes();
     room.bytes = room.bytes.saturating_sub(bytes);
     room.is_empty &= bytes == 0;
-    Ok((run, log.high_watermark()))
+    Ok((run, ends))
 }
 
 fn partition_answer(frame: &mut Frame, version: i16, index: i32, found: Found) {
-    let (error, high_watermark) = match &found {
-        Ok((_, high_watermark)) => (0, *high_watermark),
+    let (error, (start, high_watermark)) = match &found {
+        Ok((_, ends)) => (0, *ends),
         Err(refused) => *refused,
     };
     frame.i32(index);
@@ -161,7 +165,7 @@ fn partition_answer(frame: &mut Frame, version: i16, index: i32, found: Found) {
     frame.i64(high_watermark);
     frame.i64(high_watermark); // last stable offset
     if version >= 5 {
-        frame.i64(0); // log start
+        frame.i64(start); // log start
     }
     frame.count(0); // aborted transactions
     if version >= 11 {

@@ -10,9 +10,11 @@ use super::{Keep, SinkConfig, batch};
 /// A sink that stores nothing renews the batch it answers fetches with this often.
 const SAMPLE_EVERY: u64 = 1000;
 
-/// A partition. Offsets start at 0 and none is ever removed.
+/// A partition. Offsets start at 0.
 #[derive(Default)]
 pub(super) struct Log {
+    /// The first offset that was not deleted.
+    start: i64,
     high_watermark: i64,
     /// Batches that came, refused ones included: what periodic faults count.
     arrived: u64,
@@ -66,6 +68,23 @@ impl Log {
     /// Offsets below this can be read.
     pub(super) fn high_watermark(&self) -> i64 {
         self.high_watermark
+    }
+
+    /// The first offset that can be read.
+    pub(super) fn start(&self) -> i64 {
+        self.start
+    }
+
+    /// Removes what is below `offset`, or all there is for -1; returns the new start. Batches that reach above it stay whole.
+    pub(super) fn delete_below(&mut self, offset: i64) -> Result<i64, OutOfRange> {
+        let offset = if offset == -1 { self.high_watermark } else { offset };
+        if offset < 0 || offset > self.high_watermark {
+            return Err(OutOfRange);
+        }
+        self.start = self.start.max(offset);
+        let gone = self.batches.len() - self.from(self.start).len();
+        self.batches.drain(..gone);
+        Ok(self.start)
     }
 
     /// Takes a checked batch of so many records; the base offset to answer, or Kafka's number for an error.
@@ -194,9 +213,9 @@ impl Log {
         Ok(Run::Stored(run))
     }
 
-    /// Offsets from 0 to the high watermark can be asked for, and those after it where copies may reach beyond it.
+    /// Offsets from the start to the high watermark can be asked for, and those after it where copies may reach beyond it.
     fn check(&self, offset: i64) -> Result<(), OutOfRange> {
-        let is_there = offset >= 0 && (offset <= self.high_watermark || self.sample.is_some());
+        let is_there = offset >= self.start && (offset <= self.high_watermark || self.sample.is_some());
         is_there.then_some(()).ok_or(OutOfRange)
     }
 

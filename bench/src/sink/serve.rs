@@ -107,8 +107,7 @@ impl Open {
 
 /// One thread, from its ring's creation, of which it tells `ready`, to the word to stop.
 pub(super) fn run(shared: &Arc<Shared>, listener: TcpListener, index: usize, ready: &Sender<io::Result<()>>) {
-    let mut builder = tokio_uring::builder();
-    let runtime = match tokio_uring::Runtime::new(builder.entries(RING_ENTRIES)) {
+    let runtime = match tokio_uring::Runtime::new(&crate::net::ring(RING_ENTRIES)) {
         Ok(runtime) => runtime,
         Err(error) => {
             let _ = ready.send(Err(error));

@@ -188,6 +188,11 @@ impl Block {
         }
     }
 
+    /// Whether a slice of the block is left somewhere: then dropping it gives no memory back.
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.memory) > 1
+    }
+
     /// Empties the block for new use when no slice of it is left, and says whether it did.
     pub fn reset(&mut self) -> bool {
         let alone = Arc::get_mut(&mut self.memory).is_some();

@@ -57,6 +57,7 @@ impl Gather {
 struct InFlight {
     sequence: Ticket,
     entries: u32,
+    bytes: usize,
     since: Instant,
     ends: Vec<CommittedEnd>,
     /// The write is only part of it: a sync follows.
@@ -137,7 +138,7 @@ impl Journal {
             return Err(Refused::Failed(reason.clone()));
         }
         let bytes = head.len() + data.iter().map(|d| d.len()).sum::<usize>();
-        let gather = self.gather_for(io, bytes)?;
+        let gather = self.gather_for(io, bytes, true)?;
         gather.block.append(head);
         for part in data {
             gather.block.append(part);
@@ -154,11 +155,12 @@ impl Journal {
         Ok(ticket)
     }
 
-    /// Makes sure that an entry of `bytes` can be appended next.
-    pub fn make_room(&mut self, io: &mut dyn Io, bytes: usize) -> Result<(), Refused> {
+    /// Makes sure that an entry of `bytes` can be appended next. A new frame is as large as suits the load, or with `any_size` as
+    /// large as there is memory.
+    pub fn make_room(&mut self, io: &mut dyn Io, bytes: usize, any_size: bool) -> Result<(), Refused> {
         match &self.failed {
             Some(reason) => Err(Refused::Failed(reason.clone())),
-            None => self.gather_for(io, bytes).map(|_| ()),
+            None => self.gather_for(io, bytes, any_size).map(|_| ()),
         }
     }
 
@@ -175,7 +177,7 @@ impl Journal {
     }
 
     /// The open frame if the entry fits in it, else a new one.
-    fn gather_for(&mut self, io: &mut dyn Io, bytes: usize) -> Result<&mut Gather, Refused> {
+    fn gather_for(&mut self, io: &mut dyn Io, bytes: usize, any_size: bool) -> Result<&mut Gather, Refused> {
         let fits = self
             .open
             .as_ref()
@@ -184,7 +186,7 @@ impl Journal {
             if self.queued_bytes > MAX_QUEUED_BYTES {
                 return Err(Refused::Busy);
             }
-            let gather = self.new_gather(io, bytes)?;
+            let gather = self.new_gather(io, bytes, any_size)?;
             match self.open.replace(gather) {
                 Some(full) if full.entries > 0 => self.queued.push_back(full),
                 Some(unused) => self.reuse_sequence(unused.sequence),
@@ -202,9 +204,9 @@ impl Journal {
         self.next_sequence = sequence + 1;
     }
 
-    fn new_gather(&mut self, io: &mut dyn Io, bytes: usize) -> Result<Gather, Refused> {
+    fn new_gather(&mut self, io: &mut dyn Io, bytes: usize, any_size: bool) -> Result<Gather, Refused> {
         let needed = FRAME_HEADER_BYTES + bytes;
-        let mut block = self.take_block(io, needed).ok_or(Refused::NoMemory)?;
+        let mut block = self.take_block(io, needed, any_size).ok_or(Refused::NoMemory)?;
         block.append(&[0; FRAME_HEADER_BYTES]);
         let sequence = self.next_sequence;
         self.next_sequence += 1;
@@ -219,16 +221,21 @@ impl Journal {
 
     /// A lone append takes a small block. While a write is in flight many will share the frame, and the larger they are
     /// the more of them should: a commit costs little more for a megabyte than for a page.
-    fn take_block(&self, io: &mut dyn Io, needed: usize) -> Option<Block> {
+    fn take_block(&self, io: &mut dyn Io, needed: usize, any_size: bool) -> Option<Block> {
         let wanted = match self.in_flight {
-            None => Class::Medium,
+            None if self.gathering.group_bytes() < Class::Medium.bytes() / 2 => Class::Medium,
+            None => Class::Large,
             Some(_) if needed < MANY_BYTES => Class::Large,
             Some(_) => Class::Huge,
         };
-        let classes = [Class::Small, Class::Medium, Class::Large, Class::Huge];
-        let fitting = classes.into_iter().filter(|c| c.bytes() >= needed);
+        let fitting = Class::ALL.into_iter().filter(|c| c.bytes() >= needed);
         let best = fitting.clone().find(|c| *c >= wanted).and_then(|c| io.block(c));
-        best.or_else(|| fitting.into_iter().find_map(|c| io.block(c)))
+        if best.is_some() || !any_size && needed <= Class::Huge.bytes() {
+            return best;
+        }
+        fitting
+            .into_iter()
+            .find_map(|c| io.block(c))
             .or_else(|| io.large_block(needed))
     }
 
@@ -290,6 +297,7 @@ impl Journal {
         self.in_flight = Some(InFlight {
             sequence: gather.sequence,
             entries: gather.entries,
+            bytes: payload,
             since: io.now(),
             ends: gather.ends,
             to_sync,
@@ -325,7 +333,8 @@ impl Journal {
                     None => (0, 0),
                 };
                 let took = now.saturating_duration_since(done.since);
-                self.gathering.committed(now, took, done.entries, open, bytes);
+                self.gathering
+                    .committed(now, took, (done.entries, done.bytes), (open, bytes));
                 Ok((done.sequence, done.ends))
             }
             Err(e) => {

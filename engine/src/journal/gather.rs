@@ -21,6 +21,7 @@ const DISCOURAGED_FOR: u32 = 64;
 pub struct Gathering {
     /// Entries under way when the last commit ended: in it, and behind it.
     group: u32,
+    group_bytes: usize,
     /// Entries that were there when the wait began, and when it ends at the latest.
     waiting: Option<(u32, Instant)>,
     discouraged: u32,
@@ -36,11 +37,13 @@ pub enum Start {
 }
 
 impl Gathering {
-    /// A commit ended that took `took` and held `committed` entries; `open` entries in `open_bytes` came meanwhile.
-    pub fn committed(&mut self, now: Instant, took: Duration, committed: u32, open: u32, open_bytes: usize) {
-        self.group = committed.saturating_add(open);
+    /// A commit ended that took `took`. What it held and what came meanwhile: entries and their bytes.
+    pub fn committed(&mut self, now: Instant, took: Duration, held: (u32, usize), open: (u32, usize)) {
+        self.group = held.0.saturating_add(open.0);
+        self.group_bytes = held.1.saturating_add(open.1);
         self.discouraged = self.discouraged.saturating_sub(1);
-        let large = open_bytes > LARGE_BYTES * open as usize;
+        let large = self.group_bytes > LARGE_BYTES * self.group as usize;
+        let open = open.0;
         let worth_it = self.group >= LEAST_ENTRIES && !large && self.discouraged == 0;
         self.waiting = worth_it.then(|| (open, now + took.min(LONGEST)));
     }
@@ -62,6 +65,11 @@ impl Gathering {
         }
     }
 
+    /// Bytes under way when the last commit ended: what the next one may have to hold.
+    pub fn group_bytes(&self) -> usize {
+        self.group_bytes
+    }
+
     /// When the wait ends at the latest, if one is under way.
     pub fn deadline(&self) -> Option<Instant> {
         self.waiting.map(|(_, until)| until)
@@ -80,7 +88,7 @@ mod tests {
         for _ in 0..10 {
             assert_eq!(gathering.start(now, 1), Start::Now);
             gathering.started(1);
-            gathering.committed(now, COMMIT, 1, 0, 0);
+            gathering.committed(now, COMMIT, (1, 1 << 10), (0, 0));
         }
     }
 
@@ -88,7 +96,7 @@ mod tests {
     fn two_halves_become_one_group() {
         let (mut gathering, now) = (Gathering::default(), Instant::now());
         gathering.started(40);
-        gathering.committed(now, COMMIT, 40, 40, 40 << 10);
+        gathering.committed(now, COMMIT, (40, 40 << 10), (40, 40 << 10));
         assert_eq!(gathering.start(now, 40), Start::Later(now + COMMIT));
         assert_eq!(gathering.start(now, 79), Start::Later(now + COMMIT));
         assert_eq!(gathering.start(now, 80), Start::Now, "all are back");
@@ -96,36 +104,36 @@ mod tests {
         gathering.started(80);
         assert_eq!(gathering.deadline(), None);
         // From then on everybody is in each commit.
-        gathering.committed(now, COMMIT, 80, 0, 0);
+        gathering.committed(now, COMMIT, (80, 80 << 10), (0, 0));
         assert_eq!(gathering.start(now, 80), Start::Now);
     }
 
     #[test]
     fn a_slow_disk_is_not_waited_for_longer_than_the_limit() {
         let (mut gathering, now) = (Gathering::default(), Instant::now());
-        gathering.committed(now, Duration::from_millis(5), 40, 40, 40 << 10);
+        gathering.committed(now, Duration::from_millis(5), (40, 40 << 10), (40, 40 << 10));
         assert_eq!(gathering.deadline(), Some(now + LONGEST));
     }
 
     #[test]
     fn large_appends_are_not_gathered() {
         let (mut gathering, now) = (Gathering::default(), Instant::now());
-        gathering.committed(now, COMMIT, 10, 10, 10 * (64 << 10));
+        gathering.committed(now, COMMIT, (10, 640 << 10), (10, 640 << 10));
         assert_eq!(gathering.start(now, 10), Start::Now);
     }
 
     #[test]
     fn who_does_not_come_back_is_not_waited_for_again_at_once() {
         let (mut gathering, now) = (Gathering::default(), Instant::now());
-        gathering.committed(now, COMMIT, 40, 8, 8 << 10);
+        gathering.committed(now, COMMIT, (40, 40 << 10), (8, 8 << 10));
         assert_eq!(gathering.start(now + COMMIT, 10), Start::Now);
         gathering.started(10);
         for _ in 0..DISCOURAGED_FOR - 1 {
-            gathering.committed(now, COMMIT, 40, 8, 8 << 10);
+            gathering.committed(now, COMMIT, (40, 40 << 10), (8, 8 << 10));
             assert_eq!(gathering.start(now, 8), Start::Now);
             gathering.started(8);
         }
-        gathering.committed(now, COMMIT, 40, 8, 8 << 10);
+        gathering.committed(now, COMMIT, (40, 40 << 10), (8, 8 << 10));
         assert_ne!(gathering.start(now, 8), Start::Now, "tried again after a while");
     }
 }

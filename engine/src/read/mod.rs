@@ -1,27 +1,45 @@
-//! Reading: from the tail when the bytes are in memory, else from the segment file with one direct read into a pool buffer, from
-//! which the answer is sent.
+//! Reading: from the tail when the bytes are in memory, else from the cache of what was read from the segment files, else from a file,
+//! with direct reads into pool buffers, from which the answer is sent.
+//!
+//! ```text
+//!   read ─▶ tail ─▶ cache ─┬─▶ whole chunks, once for all who wait for them     sequential readers; more is read ahead of them
+//!                          └─▶ exactly what is wanted, past the cache           readers that jump about, very large batches
+//! ```
 //!
 //! A cold lookup costs at most one page of the index file and one read of the log, however large the log is. The indexes of a segment
 //! of an earlier run are loaded when it is first read. Every batch that comes from disk is checked before anybody sees it: its
-//! checksum, and what the checksum does not cover, its offset and its leader epoch, against what must stand there.
+//! checksum, and what the checksum does not cover, its offset and its leader epoch, against what must stand there. A chunk remembers
+//! what of it was checked.
+
+use std::collections::HashMap;
+use std::time::Instant;
 
 use crate::background::{FileJob, JobOutput};
 use crate::error::Error;
 use crate::index::{IndexPage, search_page};
-use crate::io::{ALIGN, Block, Class, FileId, Io, Open};
+use crate::io::{Block, Class, FileId, Io, Open};
 use crate::ops::Op;
 use crate::segment::Handle;
 use crate::shard::{ReadData, ReadError, ReadOutcome, ReadRequest, Shard, ShardEvent, Slot};
 use crate::tail::Place;
 
+mod alone;
+mod cache;
+mod chunks;
+mod cursors;
+mod pace;
+mod span;
 mod walk;
 
+pub use cache::{Key, ReadCounters};
+pub use cursors::Cursors;
 use walk::*;
 
-/// Sequential readers remembered per partition.
-const CURSORS: usize = 4;
 /// Bytes of a batch header up to the last offset delta.
 const PEEK_BYTES: usize = 27;
+
+/// A cold read under way. Never used again.
+pub type ReadId = u64;
 
 /// What a cold read waits for.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +48,11 @@ enum Stage {
     OpenIndex(IndexPage),
     ReadIndex(FileId, IndexPage),
     OpenLog,
-    /// From this position, when the log could be read up to `limit`; behind it the bytes are not what they are now.
+    /// So many chunks of the cache.
+    Chunks {
+        missing: usize,
+    },
+    /// Bytes of its own from this position, when the log could be read up to `limit`; behind it the bytes are not what they are now.
     ReadLog {
         from: u64,
         limit: u64,
@@ -48,39 +70,78 @@ struct ColdRead {
     expected: Option<i64>,
     /// The batch to be read is larger than usual.
     batch_bytes: usize,
+    /// The reader goes from front to back.
+    is_sequential: bool,
+    /// How often it has waited for chunks: if they are always gone again it reads for itself.
+    waits: u32,
+    /// Bytes that it reads for itself.
+    len: usize,
     stage: Stage,
 }
 
-/// The cold reads under way.
+impl ColdRead {
+    fn place(&self) -> Place {
+        Place {
+            segment_base: self.segment_base,
+            position: self.position,
+        }
+    }
+}
+
+/// The cold reads under way, and what they have brought.
 #[derive(Default)]
 pub struct ColdReads {
-    reads: Vec<Option<ColdRead>>,
-    free: Vec<usize>,
+    reads: HashMap<ReadId, ColdRead>,
+    next_id: ReadId,
+    cache: cache::Cache,
+    queue: chunks::Queue,
 }
 
 impl ColdReads {
-    fn insert(&mut self, read: ColdRead) -> usize {
-        match self.free.pop() {
-            Some(i) => {
-                self.reads[i] = Some(read);
-                i
-            }
-            None => {
-                self.reads.push(Some(read));
-                self.reads.len() - 1
-            }
-        }
+    fn insert(&mut self, read: ColdRead) -> ReadId {
+        self.next_id += 1;
+        self.reads.insert(self.next_id, read);
+        self.next_id
     }
 
     /// Whether one of the partition's is under way.
     pub(crate) fn has_any_of(&self, slot: Slot) -> bool {
-        self.reads.iter().flatten().any(|read| read.slot == slot)
+        self.reads.values().any(|read| read.slot == slot)
     }
 
-    fn take(&mut self, i: usize) -> Option<ColdRead> {
-        let read = self.reads.get_mut(i)?.take()?;
-        self.free.push(i);
-        Some(read)
+    fn take(&mut self, id: ReadId) -> Option<ColdRead> {
+        self.reads.remove(&id)
+    }
+
+    fn get(&self, id: ReadId) -> Option<&ColdRead> {
+        self.reads.get(&id)
+    }
+
+    fn get_mut(&mut self, id: ReadId) -> Option<&mut ColdRead> {
+        self.reads.get_mut(&id)
+    }
+
+    fn len(&self) -> usize {
+        self.reads.len()
+    }
+
+    /// When somebody who waits may go on though nothing happens.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.queue.deadline()
+    }
+
+    /// A commit begins: reads of log files make way for it.
+    pub(crate) fn commit_begun(&mut self, now: Instant) {
+        self.queue.pace.commit_begun(now);
+    }
+
+    /// The commit under way is done.
+    pub(crate) fn commit_done(&mut self, now: Instant) {
+        self.queue.pace.commit_done(now);
+    }
+
+    pub(crate) fn counters(&self) -> ReadCounters {
+        self.cache.counters
     }
 }
 
@@ -99,9 +160,22 @@ impl Shard {
         }
         let segment_base = log.state.segment_of(request.offset).base_offset;
         match find(log, segment_base, request.offset) {
-            Found::InMemory(place) => ReadOutcome::Now(read_tail(log, place, &request)),
+            Found::InMemory(place) => ReadOutcome::Now(self.tail_answer(slot, place, &request)),
             found => self.begin_cold(io, slot, request, segment_base, found),
         }
+    }
+
+    /// Answers from memory.
+    fn tail_answer(&mut self, slot: Slot, place: Place, request: &ReadRequest) -> ReadData {
+        let now = self.reads.queue.now();
+        let Some(log) = self.log_mut(slot) else {
+            return ReadData::default();
+        };
+        let (answer, next) = read_tail(log, place, request);
+        if let (Some((next_offset, place)), Some(now)) = (next, now) {
+            log.cursors.advance(request.offset, next_offset, place, now);
+        }
+        answer
     }
 
     fn begin_cold(
@@ -119,55 +193,58 @@ impl Shard {
             position: 0,
             expected: None,
             batch_bytes: 0,
+            is_sequential: false,
+            waits: 0,
+            len: 0,
             stage: Stage::OpenLog,
         };
+        self.reads.cache.set_budget(io.memory().1);
         match found {
             Found::InMemory(_) => {}
             Found::OnDisk(place, expected) => {
                 read.position = place.position;
                 read.expected = expected;
+                read.is_sequential = expected.is_some();
             }
             Found::AskPage(page) => read.stage = Stage::OpenIndex(page),
             Found::AskIndex => read.stage = Stage::LoadIndex,
         }
-        let failed = match read.stage {
+        let begun = match read.stage {
             Stage::LoadIndex => self.load_index(io, read),
             Stage::OpenIndex(_) => self.open_index(io, read),
-            _ => self.read_log(io, read),
+            _ => return self.read_on(io, read),
         };
-        match failed {
-            Ok(()) => ReadOutcome::Later,
-            Err(error) => ReadOutcome::Error(error),
-        }
+        begun.map_or_else(ReadOutcome::Error, |()| ReadOutcome::Later)
     }
 
     fn finish_read(&mut self, read: &ColdRead, result: Result<ReadData, ReadError>) {
         self.stats.counters.cold_reads += 1;
-        if let Err(ReadError::Corrupt { offset, location }) = &result {
-            self.note_damage(read.slot, *offset, location);
-        }
         self.events.push(ShardEvent::ReadDone {
             token: read.request.token,
             result,
         });
     }
 
-    /// Reads the log for a read under way; one that cannot go on is answered.
+    /// A read under way has come to this.
+    fn finish(&mut self, read: &ColdRead, outcome: ReadOutcome) {
+        match outcome {
+            ReadOutcome::Later => {}
+            ReadOutcome::Now(data) => self.finish_read(read, Ok(data)),
+            ReadOutcome::Error(error) => self.finish_read(read, Err(error)),
+        }
+    }
+
+    /// Reads the log for a read under way.
     fn go_on(&mut self, io: &mut dyn Io, read: ColdRead) {
-        // The index may be on disk before the log is.
-        if let Some(log) = self.log(read.slot) {
-            let place = Place {
-                segment_base: read.segment_base,
-                position: read.position,
-            };
-            if log.tail.holds(place) {
-                let answer = read_tail(log, place, &read.request);
-                return self.finish_read(&read, Ok(answer));
-            }
-        }
-        if let Err(error) = self.read_log(io, read) {
-            self.finish_read(&read, Err(error));
-        }
+        let outcome = self.read_on(io, read);
+        self.finish(&read, outcome);
+    }
+
+    fn out_of_range(&self, read: &ColdRead) -> ReadOutcome {
+        ReadOutcome::Error(match self.log(read.slot) {
+            Some(log) => out_of_range(log),
+            None => ReadError::NoSuchPartition,
+        })
     }
 
     fn load_index(&mut self, io: &mut dyn Io, read: ColdRead) -> Result<(), ReadError> {
@@ -184,8 +261,8 @@ impl Shard {
         Ok(())
     }
 
-    pub(crate) fn index_loaded(&mut self, io: &mut dyn Io, i: usize, result: Result<JobOutput, Error>) {
-        let Some(read) = self.reads.take(i) else { return };
+    pub(crate) fn index_loaded(&mut self, io: &mut dyn Io, id: ReadId, result: Result<JobOutput, Error>) {
+        let Some(read) = self.reads.take(id) else { return };
         let index = match result {
             Ok(JobOutput::Index(index)) => index,
             Ok(_) => return,
@@ -197,12 +274,8 @@ impl Shard {
         if let Some(segment) = log.state.segment_mut(read.segment_base) {
             segment.index.get_or_insert(*index);
         }
-        let (slot, request) = (read.slot, read.request);
-        match self.read(io, slot, request) {
-            ReadOutcome::Later => {}
-            ReadOutcome::Now(data) => self.finish_read(&read, Ok(data)),
-            ReadOutcome::Error(error) => self.finish_read(&read, Err(error)),
-        }
+        let outcome = self.read(io, read.slot, read.request);
+        self.finish(&read, outcome);
     }
 
     fn open_index(&mut self, io: &mut dyn Io, read: ColdRead) -> Result<(), ReadError> {
@@ -213,40 +286,20 @@ impl Shard {
         Ok(())
     }
 
-    /// Reads the log at the read's position, opening its file first where necessary.
-    fn read_log(&mut self, io: &mut dyn Io, mut read: ColdRead) -> Result<(), ReadError> {
-        let log = self.log(read.slot).ok_or(ReadError::NoSuchPartition)?;
-        let segment = log.state.segment(read.segment_base).ok_or(out_of_range(log))?;
-        let file = match segment.handle {
-            Handle::Open(file) => file,
-            _ => {
-                let path = log.file(read.segment_base, ".log");
-                read.stage = Stage::OpenLog;
-                let token = self.ops.start(Op::Read(self.reads.insert(read)));
-                io.open(path, Open::Write, token);
-                return Ok(());
-            }
-        };
-        let from = read.position / ALIGN as u64 * ALIGN as u64;
-        let limit = readable_end(log, read.segment_base);
-        let end = limit.next_multiple_of(ALIGN as u64);
-        let lead = (read.position - from) as usize;
-        let wanted =
-            (read.request.max_bytes.min(Class::Huge.bytes() - ALIGN) + lead).max(read.batch_bytes + lead);
-        let len = wanted
-            .next_multiple_of(ALIGN)
-            .min(end.saturating_sub(from) as usize);
-        if len > io.memory().1 {
-            return Err(ReadError::Io(format!(
-                "a batch of {len} bytes is larger than all memory"
-            )));
+    /// The read's log file. When it is not open it is being opened for the read, which goes on then; `None` when its segment is no more.
+    fn open_log(&mut self, io: &mut dyn Io, read: &ColdRead) -> Option<Handle> {
+        let log = self.log(read.slot)?;
+        let handle = log.state.segment(read.segment_base)?.handle;
+        if !matches!(handle, Handle::Open(_)) {
+            let path = log.file(read.segment_base, ".log");
+            let read = ColdRead {
+                stage: Stage::OpenLog,
+                ..*read
+            };
+            let token = self.ops.start(Op::Read(self.reads.insert(read)));
+            io.open(path, Open::Write, token);
         }
-        let block = self.read_block(io, len).ok_or(ReadError::Busy)?;
-        let len = len.min(block.capacity() / ALIGN * ALIGN);
-        read.stage = Stage::ReadLog { from, limit };
-        let token = self.ops.start(Op::Read(self.reads.insert(read)));
-        io.read(file, from, len, block, token);
-        Ok(())
+        Some(handle)
     }
 
     /// A buffer for `len` bytes, given up by something older where the budget is spent.
@@ -267,8 +320,8 @@ impl Shard {
         }
     }
 
-    pub(crate) fn read_opened(&mut self, io: &mut dyn Io, i: usize, result: std::io::Result<FileId>) {
-        let Some(mut read) = self.reads.take(i) else {
+    pub(crate) fn read_opened(&mut self, io: &mut dyn Io, id: ReadId, result: std::io::Result<FileId>) {
+        let Some(mut read) = self.reads.take(id) else {
             return;
         };
         let file = match result {
@@ -316,126 +369,44 @@ impl Shard {
     pub(crate) fn read_finished(
         &mut self,
         io: &mut dyn Io,
-        i: usize,
+        id: ReadId,
         block: Block,
         result: std::io::Result<()>,
     ) {
-        let Some(mut read) = self.reads.take(i) else {
+        let Some(mut read) = self.reads.take(id) else {
             return;
         };
-        if let Stage::ReadIndex(file, _) = read.stage {
-            io.close(file);
-        }
-        if let Err(e) = result {
-            return self.finish_read(&read, Err(ReadError::Io(e.to_string())));
-        }
         match read.stage {
-            Stage::ReadIndex(_, page) => {
+            Stage::ReadIndex(file, page) => {
+                io.close(file);
+                if let Err(e) = result {
+                    return self.finish_read(&read, Err(ReadError::Io(e.to_string())));
+                }
                 let bytes = block.bytes();
                 let entries = &bytes[..page.valid_bytes.min(bytes.len())];
                 let relative = (read.request.offset - read.segment_base).clamp(0, i64::from(i32::MAX)) as u32;
                 read.position = search_page(entries, relative).map_or(0, |e| u64::from(e.position));
                 self.go_on(io, read);
             }
-            Stage::ReadLog { from, limit } => self.log_read(io, read, block, from, limit),
+            Stage::ReadLog { from, limit } => {
+                let outcome = self.alone_read(io, read, block, result, from, limit);
+                self.finish(&read, outcome);
+                self.run_cold(io);
+            }
             _ => {}
         }
     }
 
-    /// Bytes of the log arrived: answers, or reads on where the wanted batch is not among them.
-    fn log_read(&mut self, io: &mut dyn Io, mut read: ColdRead, block: Block, from: u64, limit: u64) {
-        let Some(log) = self.logs.get_mut(read.slot.0 as usize).and_then(Option::as_mut) else {
-            return self.finish_read(&read, Err(ReadError::NoSuchPartition));
+    /// What is told of a batch that is damaged, `at` bytes behind the read's position.
+    fn damaged(&mut self, read: &ColdRead, at: usize, why: &str) -> ReadError {
+        let offset = read.request.offset;
+        let Some(log) = self.log(read.slot) else {
+            return ReadError::NoSuchPartition;
         };
-        let now_limit = readable_end(log, read.segment_base);
-        let have = (from + block.len() as u64).min(limit);
-        let lead = (read.position - from) as usize;
-        let bytes = block
-            .bytes()
-            .get(lead..have.saturating_sub(from) as usize)
-            .unwrap_or_default();
-        let mut picked = pick(log, &read, bytes, limit, now_limit);
-        if let Picked::ReadOn {
-            skip: 0, batch_bytes, ..
-        } = picked
-            && batch_bytes <= read.batch_bytes
-            && limit == now_limit
-        {
-            let why = "the file is shorter than the log".to_owned();
-            picked = Picked::Damaged { at: 0, why };
-        }
-        match picked {
-            Picked::Batches {
-                start,
-                end,
-                next_offset,
-            } => {
-                let slice = block.slice(lead + start..lead + end);
-                remember(
-                    &mut log.cursors,
-                    next_offset,
-                    Place {
-                        segment_base: read.segment_base,
-                        position: read.position + end as u64,
-                    },
-                );
-                let answer = data(log, vec![slice]);
-                self.finish_read(&read, Ok(answer));
-            }
-            Picked::InMemory(place) => {
-                let answer = read_tail(log, place, &read.request);
-                self.finish_read(&read, Ok(answer));
-            }
-            Picked::TooLarge => {
-                let answer = data(log, Vec::new());
-                self.finish_read(&read, Ok(answer));
-            }
-            Picked::ReadOn {
-                skip,
-                expected,
-                batch_bytes,
-            } => {
-                read.position += skip as u64;
-                read.expected = expected;
-                read.batch_bytes = batch_bytes;
-                drop(block);
-                self.go_on(io, read);
-            }
-            Picked::SegmentEnd => {
-                let next = log
-                    .state
-                    .segments
-                    .iter()
-                    .find(|s| s.base_offset > read.segment_base)
-                    .map(|s| s.base_offset);
-                match next {
-                    Some(base) if base < log.committed_offset => {
-                        let request = ReadRequest {
-                            offset: base.max(read.request.offset),
-                            ..read.request
-                        };
-                        match self.read(io, read.slot, request) {
-                            ReadOutcome::Later => {}
-                            ReadOutcome::Now(data) => self.finish_read(&read, Ok(data)),
-                            ReadOutcome::Error(error) => self.finish_read(&read, Err(error)),
-                        }
-                    }
-                    _ => {
-                        let answer = data(log, Vec::new());
-                        self.finish_read(&read, Ok(answer));
-                    }
-                }
-            }
-            Picked::Damaged { at, why } => {
-                let place = read.position + at as u64;
-                let location = format!(
-                    "{} at byte {place}: {why}",
-                    log.file(read.segment_base, ".log").display()
-                );
-                let offset = read.request.offset;
-                self.finish_read(&read, Err(ReadError::Corrupt { offset, location }));
-            }
-        }
+        let (path, place) = (log.file(read.segment_base, ".log"), read.position + at as u64);
+        let location = format!("{} at byte {place}: {why}", path.display());
+        self.note_damage(read.slot, offset, &location);
+        ReadError::Corrupt { offset, location }
     }
 
     /// Says once per partition and place that stored bytes are damaged.

@@ -1,8 +1,7 @@
 //! Finding and walking over batches, in memory and in what a read brought. Pure: no I/O, nothing is changed.
 
-use std::collections::VecDeque;
-
-use super::{CURSORS, ColdRead, PEEK_BYTES};
+use super::span::Span;
+use super::{ColdRead, PEEK_BYTES};
 use crate::batch::{self, BatchHeader, HEADER_BYTES};
 use crate::index::{IndexPage, Lookup};
 use crate::log::PartitionLog;
@@ -45,13 +44,14 @@ pub(super) enum Picked {
     Damaged { at: usize, why: String },
 }
 
-/// Walks over the batches in `bytes`, which lie at the read's position; `limit` is where the readable log ended
+/// Walks over the batches in `span`, which lies at the read's position; `limit` is where the readable log ended
 /// then, and `now_limit` where it does by now.
-pub(super) fn pick(log: &PartitionLog, read: &ColdRead, bytes: &[u8], limit: u64, now_limit: u64) -> Picked {
+pub(super) fn pick(log: &PartitionLog, read: &ColdRead, span: &Span, limit: u64, now_limit: u64) -> Picked {
     let (mut at, mut expected, mut start) = (0, read.expected, None);
     let most = read.request.max_bytes;
     loop {
-        let left = &bytes[at..];
+        let mut copy = [0; HEADER_BYTES];
+        let head = span.head(at, &mut copy);
         let position = read.position + at as u64;
         let whole = |from: usize, next: Option<i64>| Picked::Batches {
             start: from,
@@ -76,7 +76,7 @@ pub(super) fn pick(log: &PartitionLog, read: &ColdRead, bytes: &[u8], limit: u64
             };
             return start.map_or(rest, |s| whole(s, expected));
         }
-        let size = match batch::peek_size(left) {
+        let size = match batch::peek_size(head) {
             Some(Ok(size)) if position + size as u64 <= limit => size,
             Some(Ok(_))
                 if start.is_none()
@@ -104,7 +104,7 @@ pub(super) fn pick(log: &PartitionLog, read: &ColdRead, bytes: &[u8], limit: u64
             }
             None => HEADER_BYTES,
         };
-        if left.len() < size {
+        if span.len() - at < size {
             return start.map_or(
                 Picked::ReadOn {
                     skip: at,
@@ -114,7 +114,13 @@ pub(super) fn pick(log: &PartitionLog, read: &ColdRead, bytes: &[u8], limit: u64
                 |s| whole(s, expected),
             );
         }
-        let header = match check(log, &left[..size], expected) {
+        // Where a batch starts is known from the one before it; what only an index says may be wrong.
+        let known = if expected.is_some() && span.is_verified(at..at + size) {
+            BatchHeader::read(head)
+        } else {
+            None
+        };
+        let header = match known.map_or_else(|| check(log, span, at..at + size, expected), Ok) {
             Ok(header) => header,
             Err(why) => return start.map_or(Picked::Damaged { at, why }, |s| whole(s, expected)),
         };
@@ -134,8 +140,13 @@ pub(super) fn pick(log: &PartitionLog, read: &ColdRead, bytes: &[u8], limit: u64
 }
 
 /// The checksum, and what it does not cover.
-pub(super) fn check(log: &PartitionLog, bytes: &[u8], expected: Option<i64>) -> Result<BatchHeader, String> {
-    let header = batch::check_stored(bytes).map_err(|e| e.to_string())?;
+fn check(
+    log: &PartitionLog,
+    span: &Span,
+    range: std::ops::Range<usize>,
+    expected: Option<i64>,
+) -> Result<BatchHeader, String> {
+    let header = span.check(range).map_err(|e| e.to_string())?;
     if let Some(expected) = expected {
         let gap =
             header.base_offset != expected && (!log.options.may_have_gaps || header.base_offset < expected);
@@ -188,17 +199,6 @@ pub(super) fn readable_end(log: &PartitionLog, segment_base: i64) -> u64 {
     size.min(committed).min(written)
 }
 
-pub(super) fn remember(cursors: &mut VecDeque<(i64, Place)>, next_offset: i64, place: Place) {
-    if next_offset < 0 {
-        return;
-    }
-    cursors.retain(|c| c.0 != next_offset);
-    cursors.push_back((next_offset, place));
-    if cursors.len() > CURSORS {
-        cursors.pop_front();
-    }
-}
-
 pub(super) fn find(log: &PartitionLog, segment_base: i64, offset: i64) -> Found {
     let relative = (offset - segment_base).min(i64::from(i32::MAX)) as u32;
     let segment = log.state.segment(segment_base);
@@ -218,16 +218,11 @@ pub(super) fn find(log: &PartitionLog, segment_base: i64, offset: i64) -> Found 
     {
         return Found::InMemory(at(0));
     }
-    if let Some((expected, place)) = log
-        .cursors
-        .iter()
-        .rev()
-        .find(|c| c.0 == offset && c.1.segment_base == segment_base)
-    {
-        if log.tail.holds(*place) {
-            return Found::InMemory(*place);
+    if let Some(cursor) = log.cursors.find(offset, segment_base) {
+        if log.tail.holds(cursor.place) {
+            return Found::InMemory(cursor.place);
         }
-        return Found::OnDisk(*place, Some(*expected));
+        return Found::OnDisk(cursor.place, Some(cursor.offset));
     }
     match lookup {
         Some(Lookup::At(entry)) => Found::OnDisk(at(u64::from(entry.position)), None),
@@ -237,29 +232,84 @@ pub(super) fn find(log: &PartitionLog, segment_base: i64, offset: i64) -> Found 
     }
 }
 
-/// Reads from memory: `place` is the start of a batch at or before the one that is wanted.
-pub(super) fn read_tail(log: &PartitionLog, mut place: Place, request: &ReadRequest) -> ReadData {
+/// Reads from memory: `place` is the start of a batch at or before the one that is wanted. Also gives the offset and the place to go
+/// on at, unless that is the end of what can be read.
+pub(super) fn read_tail(
+    log: &PartitionLog,
+    mut place: Place,
+    request: &ReadRequest,
+) -> (ReadData, Option<(i64, Place)>) {
     let size = log.state.segment(place.segment_base).map_or(0, |s| s.size_bytes);
     let limit = if log.committed.segment_base == place.segment_base {
         log.committed.position
     } else {
         size
     };
-    let mut peek = [0; PEEK_BYTES];
-    while place.position < limit && log.tail.copy(place, &mut peek) {
-        let [o0, o1, o2, o3, o4, o5, o6, o7, l0, l1, l2, l3, ..] = peek;
-        let base_offset = i64::from_be_bytes([o0, o1, o2, o3, o4, o5, o6, o7]);
-        let bytes = batch::LOG_OVERHEAD + i32::from_be_bytes([l0, l1, l2, l3]) as usize;
-        let delta = i32::from_be_bytes([peek[23], peek[24], peek[25], peek[26]]);
-        if base_offset + i64::from(delta) < request.offset {
-            place.position += bytes as u64;
+    while place.position < limit
+        && let Some(batch) = peek(log, place)
+    {
+        if batch.last_offset < request.offset {
+            place.position += batch.bytes as u64;
             continue;
         }
-        if bytes > request.max_bytes && !request.at_least_one {
+        if batch.bytes > request.max_bytes && !request.at_least_one {
             break;
         }
-        let to = (place.position + request.max_bytes.max(bytes) as u64).min(limit);
-        return data(log, log.tail.slices(place, to));
+        let to = place.position + request.max_bytes.max(batch.bytes) as u64;
+        if to >= limit {
+            return (data(log, log.tail.slices(place, limit)), None);
+        }
+        let (next_offset, end) = cut(log, place, to);
+        return (
+            data(log, log.tail.slices(place, end.position)),
+            Some((next_offset, end)),
+        );
     }
-    data(log, Vec::new())
+    (data(log, Vec::new()), None)
+}
+
+/// A batch in memory.
+struct Peeked {
+    base_offset: i64,
+    last_offset: i64,
+    bytes: usize,
+}
+
+fn peek(log: &PartitionLog, place: Place) -> Option<Peeked> {
+    let mut front = [0; PEEK_BYTES];
+    if !log.tail.copy(place, &mut front) {
+        return None;
+    }
+    let [o0, o1, o2, o3, o4, o5, o6, o7, l0, l1, l2, l3, ..] = front;
+    let base_offset = i64::from_be_bytes([o0, o1, o2, o3, o4, o5, o6, o7]);
+    let delta = i32::from_be_bytes([front[23], front[24], front[25], front[26]]);
+    Some(Peeked {
+        base_offset,
+        last_offset: base_offset + i64::from(delta),
+        bytes: batch::LOG_OVERHEAD + i32::from_be_bytes([l0, l1, l2, l3]) as usize,
+    })
+}
+
+/// The last end of a batch at or before `to`, which is at least one batch behind `from`, and the offset that follows. The index has a
+/// place near it, so that only few of the batches in between are looked at.
+fn cut(log: &PartitionLog, from: Place, to: u64) -> (i64, Place) {
+    let segment = log.state.segment(from.segment_base);
+    let near = segment
+        .and_then(|s| s.index.as_ref()?.entry_at_position(to))
+        .map(|e| u64::from(e.position))
+        .filter(|near| *near > from.position);
+    let mut place = Place {
+        position: near.unwrap_or(from.position),
+        ..from
+    };
+    let mut next_offset = -1;
+    while let Some(batch) = peek(log, place) {
+        next_offset = batch.base_offset;
+        if place.position + batch.bytes as u64 > to {
+            break;
+        }
+        next_offset = batch.last_offset + 1;
+        place.position += batch.bytes as u64;
+    }
+    (next_offset, place)
 }

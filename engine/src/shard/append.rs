@@ -6,6 +6,10 @@ use crate::journal::commit::{CommittedEnd, Refused};
 use crate::journal::format::{Entry, EntryKind};
 use crate::log::{Checked, PartitionLog};
 
+/// Pieces of memory given up for one block of the size that is wanted, before one of any size will do: once the budget is spent, small
+/// blocks would make each commit and each write to a segment small as well.
+const MOST_GIVEN_UP_FOR_SIZE: u32 = 8;
+
 impl Shard {
     /// Appends exactly one batch as a producer sent it. It is visible to readers and safe once its ticket is committed.
     pub fn append(&mut self, io: &mut dyn Io, slot: Slot, bytes: &[u8]) -> Result<Appended, AppendError> {
@@ -119,9 +123,12 @@ impl Shard {
     }
 
     pub(super) fn make_room(&mut self, io: &mut dyn Io, needed: usize) -> Result<(), AppendError> {
+        let mut given_up = 0;
         loop {
-            match self.journal.make_room(io, needed) {
-                Err(Refused::NoMemory) if self.relieve() => {}
+            let any_size = given_up >= MOST_GIVEN_UP_FOR_SIZE;
+            match self.journal.make_room(io, needed, any_size) {
+                Err(Refused::NoMemory) if self.relieve() => given_up += 1,
+                Err(Refused::NoMemory) if !any_size => given_up = MOST_GIVEN_UP_FOR_SIZE,
                 Err(Refused::NoMemory) => {
                     self.checkpointer.hurry();
                     return Err(AppendError::Busy);
@@ -141,16 +148,23 @@ impl Shard {
             &mut dyn FnMut(Class) -> Option<crate::io::Block>,
         ) -> Result<(), crate::tail::NoMemory>,
     ) -> Result<(), AppendError> {
+        let mut given_up = 0;
         loop {
             let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
                 return Err(AppendError::NoSuchPartition);
             };
-            if work(log, &mut |class| io.block(class)).is_ok() {
+            let any_size = given_up >= MOST_GIVEN_UP_FOR_SIZE;
+            let smallest = |io: &mut dyn Io| any_size.then(|| io.block(Class::Small)).flatten();
+            if work(log, &mut |class| io.block(class).or_else(|| smallest(io))).is_ok() {
                 return Ok(());
             }
-            if !self.relieve() {
-                self.checkpointer.hurry();
-                return Err(AppendError::Busy);
+            match self.relieve() {
+                true => given_up += 1,
+                false if !any_size => given_up = MOST_GIVEN_UP_FOR_SIZE,
+                false => {
+                    self.checkpointer.hurry();
+                    return Err(AppendError::Busy);
+                }
             }
         }
     }
@@ -194,8 +208,14 @@ impl Shard {
             .map_err(AppendError::from)
     }
 
-    /// Gives back memory that is on disk already; true if some went.
+    /// Gives back memory that is on disk already; true if some went. What was read from disk and nobody is coming to goes first, then
+    /// what the tails have written, then whatever else the cache of reads has.
     pub(crate) fn relieve(&mut self) -> bool {
+        self.evict_idle_chunk() || self.relieve_tails() || self.evict_chunk()
+    }
+
+    /// Gives back the oldest part of a tail that is on disk already; true if some went.
+    pub(crate) fn relieve_tails(&mut self) -> bool {
         let mut tries = self.evictable.len();
         while tries > 0
             && let Some(slot) = self.evictable.pop_front()

@@ -85,6 +85,7 @@ impl Shard {
             return;
         }
         log.dirty = true;
+        self.forget_chunks(|key| key.slot == slot && base_offsets.contains(&key.segment_base));
         let checkpoint = self.checkpointer.next_number();
         self.doomed.push(Doomed {
             checkpoint,

@@ -17,7 +17,7 @@ use crate::io::{Event, FileId, Io};
 use crate::journal::commit::Journal;
 use crate::log::{LogState, PartitionLog};
 use crate::ops::{Op, Ops};
-use crate::read::ColdReads;
+use crate::read::{ColdReads, ReadCounters};
 use crate::stats::Stats;
 use crate::times::Searches;
 
@@ -140,6 +140,7 @@ impl Shard {
             for file in log.state.segments.iter().filter_map(|s| open_file(s.handle)) {
                 io.close(file);
             }
+            self.forget_chunks(|key| key.slot == slot);
             self.checkpointer.forget(slot);
             self.doomed.retain(|d| d.slot != slot);
         }
@@ -221,6 +222,7 @@ impl Shard {
             Event::Read { token, block, result } => match self.ops.finish(token) {
                 Some(Op::Prefix(slot)) => self.prefix_read(io, slot, &block, result),
                 Some(Op::Read(read)) => self.read_finished(io, read, block, result),
+                Some(Op::Chunk(key, valid)) => self.chunk_read(io, key, valid, block, result),
                 _ => {}
             },
             _ => {}
@@ -243,6 +245,7 @@ impl Shard {
     }
 
     fn journal_wrote(&mut self, now: Instant, result: std::io::Result<()>) {
+        self.reads.commit_done(now);
         match self.journal.wrote(now, result) {
             Ok((ticket, ends)) => {
                 self.stats.committed(ticket);
@@ -280,6 +283,7 @@ impl Shard {
         self.run_handovers(io);
         // Last: the others put partitions in its queue, and nothing else may happen for long.
         self.run_flushes(io);
+        self.run_cold(io);
         self.retry_busy(io.now());
         out.append(&mut self.events);
     }
@@ -307,6 +311,11 @@ impl Shard {
         self.journal.space().used_bytes()
     }
 
+    /// What reads found in memory, and what they waited for.
+    pub fn read_counters(&self) -> ReadCounters {
+        self.reads.counters()
+    }
+
     /// When [`Shard::tick`] wants to be called at the latest.
     pub fn next_deadline(&self) -> Option<Instant> {
         let retry = self.disk_full_since.map(|since| since + DISK_FULL_RETRY);
@@ -316,10 +325,17 @@ impl Shard {
         // A shard that stops begins none of its own accord.
         let checkpoint = checkpoint.filter(|_| !self.stopping);
         let grow = self.journal_grow_after.filter(|_| self.journal.is_starved());
-        [retry, checkpoint, grow, self.busy_until, self.journal.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            retry,
+            checkpoint,
+            grow,
+            self.busy_until,
+            self.journal.deadline(),
+            self.reads.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn commit(&mut self, io: &mut dyn Io) {
@@ -327,6 +343,7 @@ impl Shard {
             let token = self.ops.start(Op::JournalWrite);
             if self.journal.start_write(io, token) {
                 self.stats.submitted(io);
+                self.reads.commit_begun(io.now());
             } else {
                 self.ops.finish(token);
                 self.checkpointer.hurry();

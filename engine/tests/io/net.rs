@@ -123,6 +123,56 @@ fn echoes_with_sockets_outside_the_table() {
     }));
 }
 
+fn zero_copy() -> Ring {
+    ring_with(RingConfig {
+        zero_copy_send: true,
+        ..RingConfig::default()
+    })
+}
+
+#[test]
+fn echoes_without_a_copy_where_the_kernel_can() {
+    large_echoes(zero_copy());
+}
+
+#[test]
+fn what_was_sent_without_a_copy_is_kept_until_it_is_needed_no_more() {
+    let mut ring = zero_copy();
+    let (conn, mut client) = connect(&mut ring);
+    let mut sent = Vec::new();
+    for round in 0..4 {
+        let mut block = ring.block(Class::Huge).expect("memory");
+        block.append(&pattern(round, 900_000));
+        sent.extend_from_slice(block.bytes());
+        // The block itself is dropped here: the sends alone hold its memory. A close must not let go of it either.
+        ring.send(conn, vec![Piece::Slice(block.slice(0..900_000))]);
+        let mut received = vec![0; 900_000];
+        let reader = thread::scope(|scope| {
+            let reader = scope.spawn(|| client.read_exact(&mut received));
+            wait_for(&mut ring, |event| {
+                matches!(event, Event::Sent { .. }).then_some(())
+            });
+            reader.join().expect("the reader")
+        });
+        reader.expect("received");
+        assert!(received == sent[sent.len() - 900_000..], "round {round}");
+    }
+    ring.close_connection(conn);
+    let deadline = Instant::now() + PATIENCE;
+    while ring.memory().0 > 0 {
+        assert!(
+            Instant::now() < deadline,
+            "{} bytes are still held",
+            ring.memory().0
+        );
+        ring.turn(
+            Some(Instant::now() + Duration::from_millis(20)),
+            &mut || false,
+            &mut Vec::new(),
+        );
+    }
+}
+
 fn large_echoes(mut ring: Ring) {
     let address = listen(&mut ring);
     let sizes = [1 << 20, 3 << 20, 8 << 20, (5 << 20) + 17];
@@ -515,10 +565,11 @@ fn closing_a_connection_that_is_leaving_leaves_nothing_open() {
     ring.receive(conn);
     ring.detach(conn);
     ring.close_connection(conn);
-    wait_for(&mut ring, |event| match event {
-        Event::Closed { conn: closed } => Some(assert_eq!(closed, conn)),
+    let closed = wait_for(&mut ring, |event| match event {
+        Event::Closed { conn } => Some(conn),
         Event::Detached { .. } => panic!("it was closed"),
         _ => None,
     });
+    assert_eq!(closed, conn);
     assert_eq!(client.read(&mut [0; 1]).expect("the end"), 0);
 }

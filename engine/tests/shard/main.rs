@@ -7,6 +7,7 @@ mod faults;
 mod faulty;
 mod liveness;
 mod model;
+mod reading;
 mod restart;
 mod world;
 

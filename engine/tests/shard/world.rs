@@ -143,7 +143,8 @@ impl World {
         let mut out = Vec::new();
         self.shard.tick(&mut self.ring, &mut out);
         let shard = &self.shard;
-        let deadline = Instant::now() + Duration::from_millis(20);
+        let soon = Instant::now() + Duration::from_millis(20);
+        let deadline = shard.next_deadline().map_or(soon, |at| at.min(soon));
         let mut disk = Vec::new();
         self.ring
             .turn(Some(deadline), &mut || shard.has_mail(), &mut disk);

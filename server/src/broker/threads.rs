@@ -192,6 +192,7 @@ impl Plan {
         let memory_bytes = config.memory_bytes as usize / config.cores;
         let ring = Ring::new(&RingConfig {
             memory_bytes,
+            zero_copy_send: config.zero_copy_send,
             ..RingConfig::default()
         });
         ring.map_err(|error| StartError::because(probe::explain(error)))

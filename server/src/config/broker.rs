@@ -375,6 +375,13 @@ pub static BROKER_KEYS: &[BrokerKey] = &[
          machine's, at least 64 MiB and at most 256 MiB. It grows only with use."
     ),
     key!(
+        "ringlog.send.zerocopy",
+        Kind::Bool,
+        Some("false"),
+        "Whether large answers are read from the broker's memory by the network card instead of being copied for it \
+         (SENDMSG_ZC). A connection on which the kernel copies all the same, as on loopback, goes back to plain sends."
+    ),
+    key!(
         "socket.request.max.bytes",
         POSITIVE_INT,
         Some("104857600"),

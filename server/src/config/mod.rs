@@ -84,6 +84,8 @@ pub struct Config {
     pub memory_bytes: u64,
     /// `ringlog.journal.bytes`, for each core.
     pub journal_bytes: u64,
+    /// `ringlog.send.zerocopy`.
+    pub zero_copy_send: bool,
     /// `ringlog.durability`, as given at start.
     pub durability: Durability,
     /// `num.partitions`.
@@ -230,6 +232,7 @@ fn resolve(fixed: Settings, unsupported: Vec<String>) -> Result<Config, ConfigEr
         cores: read.set("ringlog.cores").unwrap_or_else(default_cores),
         memory_bytes: read.set("ringlog.memory").unwrap_or_else(default_memory_bytes),
         journal_bytes: read.number("ringlog.journal.bytes"),
+        zero_copy_send: read.flag("ringlog.send.zerocopy"),
         durability: topic::durability(read.text("ringlog.durability").unwrap_or_default()),
         num_partitions: read.number("num.partitions"),
         default_replication_factor: read.number("default.replication.factor"),

@@ -19,6 +19,9 @@ use crate::sessions::{Plan, SessionFields, Wanted};
 use crate::wire::code::ErrorCode;
 use crate::wire::fetch::FetchRequest;
 
+/// The share of a core's memory that one answer may hold, so that a client that is slow to take it leaves the rest to others.
+const ANSWER_SHARE: usize = 8;
+
 /// A fetch that is read for, or waits.
 #[derive(Debug)]
 pub struct FetchCall {
@@ -84,6 +87,7 @@ impl Core {
         };
         let targets: Vec<_> = wanted.iter().map(target).collect();
         let max_bytes = request.max_bytes.clamp(0, self.shared.config.fetch_max_bytes) as usize;
+        let max_bytes = max_bytes.min(self.io.memory().1 / ANSWER_SHARE);
         let wait = Duration::from_millis(request.max_wait_ms.max(0) as u64);
         let call = FetchCall {
             plan,

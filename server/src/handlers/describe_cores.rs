@@ -99,10 +99,14 @@ pub fn stages(stages: &Stages) -> Vec<CoreStage> {
     Stage::ALL.map(described).into()
 }
 
-/// The `most` partitions with the largest load, the largest first; equal ones in the order they came in.
+/// The `most` partitions with the largest load, the largest first. Only those are sorted: there may be very many others.
 pub fn busiest<T>(mut loads: Vec<(Load, T)>, most: usize) -> Vec<(Load, T)> {
-    loads.sort_by_key(|(load, _)| std::cmp::Reverse(load.bytes()));
-    loads.truncate(most);
+    let largest_first = |of: &(Load, T)| std::cmp::Reverse(of.0.bytes());
+    if most < loads.len() {
+        loads.select_nth_unstable_by_key(most, largest_first);
+        loads.truncate(most);
+    }
+    loads.sort_by_key(largest_first);
     loads
 }
 

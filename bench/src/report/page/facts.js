@@ -62,6 +62,11 @@ function processFacts(name, used) {
     [`${name} context switches`, whole(used.context_switches)], [`${name} disk`, `${bytes(used.disk_write_bytes)} written, ${bytes(used.disk_read_bytes)} read`]];
 }
 
+function machineFacts(used) {
+  const each = [[used.cpu_s_per_gib, (value) => `${digits(value)} s/GiB`], [used.us_per_request, (value) => `${time(value)} a request`]];
+  return [`${digits(used.less_client_s)} s`, ...each.filter(([value]) => value !== null).map(([value, say]) => say(value))].join(", ");
+}
+
 function sideCard(side, step) {
   const one = report.sides[side], schedule = step && step.schedule, ledger = step && step.ledger;
   const errors = step ? ["produced", "consumed", "cold"].flatMap((flow) => Object.entries((step[flow] || { errors: {} }).errors)) : [];
@@ -73,7 +78,7 @@ function sideCard(side, step) {
     ["sent late, broker", schedule && share(schedule.late_by_broker, schedule.intended)], ["sent late, client", schedule && share(schedule.late_by_client, schedule.intended)],
     ["unsent, unanswered", schedule && `${whole(schedule.unsent)}, ${whole(schedule.unanswered)}`],
     ...errors.map(([name, count]) => [`errors: ${name}`, whole(count)]),
-    ...processFacts("broker", step && step.broker), ...processFacts("client", step && step.client),
+    ...processFacts("broker", step && step.broker), ["machine CPU less client", step && step.machine && machineFacts(step.machine)], ...processFacts("client", step && step.client),
   ]), Object.keys(one.settings).length > 0 && [el("h3", null, "Settings that are not the default"), pairs(Object.entries(one.settings).map(([name, value]) => [el("code", null, name), value]))]);
 }
 

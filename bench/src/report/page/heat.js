@@ -1,6 +1,6 @@
-// Latency over time: a column a second, a row a latency bucket, darker where more records were.
+// Latency over time: a column a second (or a tenth), a row a latency bucket, darker where more records were.
 const LEVELS = 9;
-const MAX_COLUMNS = 240;
+const MAX_COLUMNS = 600;
 
 /** Several columns become one where there are more than a screen shows. */
 function condense(heat) {
@@ -73,6 +73,10 @@ function heatMap(heat, shared, events, label) {
   return plot;
 }
 
+function worstSecond({ worst_second: worst }) {
+  return worst && el("p", { class: "note" }, `worst second: ${whole(worst.second)}, p99.9 ${time(worst.p999_us)}, p99 ${time(worst.p99_us)}; p99.9 of the second in the middle: ${time(worst.median_p999_us)}`);
+}
+
 function heatCards(label) {
   const steps = stepsOf(label);
   return ["ack", "end_to_end", "fetch"].map((key) => {
@@ -83,6 +87,6 @@ function heatCards(label) {
     const shared = { low: of(Math.min, 0), high: of(Math.max, 1), most: of(Math.max, 2) };
     const ramp = el("span", { class: "ramp" }, "1 ", Array.from({ length: LEVELS }, (_, at) => svg("svg", { width: 14, height: 10, "aria-hidden": "true" }, svg("rect", { class: `h${at}`, width: 14, height: 10 }))), ` ${compact(shared.most)} records a cell`);
     return card(`Latency over time: ${nameOf(key)}`, ramp, el("div", { class: "pair" }, shown.map(({ step, side, latency }) =>
-      el("div", null, two && el("h3", null, sideName(side)), heatMap(latency.heat, shared, step.events, `${nameOf(key)} latency of ${report.sides[side].name} over time`), eventList(step.events)))));
+      el("div", null, two && el("h3", null, sideName(side)), worstSecond(latency), heatMap(latency.heat, shared, step.events, `${nameOf(key)} latency of ${report.sides[side].name} over time`), eventList(step.events)))));
   });
 }

@@ -1,12 +1,13 @@
 // Several loads: the curve over them with its knee, a row each, and B against A.
 const AXES = {
-  sweep: { text: "acknowledged records/s", write: (n) => `${whole(n)}/s`, tick: compact },
+  sweep: { text: "records/s asked for", write: (n) => `${whole(n)}/s`, tick: compact },
   partitions: { text: "partitions", write: (n) => `${whole(n)} partitions`, tick: compact, log: true },
   connections: { text: "connections", write: (n) => `${whole(n)} connections`, tick: compact, log: true },
   restart: { text: "bytes in the log", write: bytes, tick: bytes, log: true },
+  lookup: { text: "bytes in the log", write: bytes, tick: bytes, log: true },
 };
 const axis = AXES[report.scenario] || { text: "load", write: digits, tick: compact };
-const xOf = (step) => (report.scenario === "sweep" && flowOf(step) ? flowOf(step).records_per_s : step.x);
+const xOf = (step) => step.x;
 
 /** Milliseconds p99.9 may take, by whatever flag holds it. */
 function limitUs() {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::report::figures::cpu_s_per_gib;
-use crate::report::latency::{heat_bucket, heat_edges_us, latency, new_histogram};
+use crate::report::figures::{cpu_s_per_gib, machine_use};
+use crate::report::latency::{Second, heat_bucket, heat_edges_us, latency, new_histogram, worst};
 use crate::report::model::*;
 
 /// A small generator, so that a report is the same each time.
@@ -59,6 +59,7 @@ impl Broker {
             records,
             bytes,
             wire_bytes: bytes + records * 9,
+            requests: records / 16,
             records_per_s: records as f64 / self.seconds as f64,
             mib_per_s: bytes as f64 / self.seconds as f64 / f64::from(1 << 20),
             per_second,
@@ -69,7 +70,7 @@ impl Broker {
             offered_per_s: Some(self.rate),
             seconds: self.seconds as f64,
             consumed: distributions.contains(&"end_to_end").then(|| flow.clone()),
-            produced: Some(flow),
+            produced: Some(flow.clone()),
             latencies,
             schedule: Some(Schedule {
                 intended: records,
@@ -77,6 +78,10 @@ impl Broker {
                 ..Default::default()
             }),
             ledger: Some(super::passed(records)),
+            machine: Some(machine_use(
+                self.cpu_s_per_gib * 1.1 * bytes as f64 / f64::from(1 << 30),
+                Some(&flow),
+            )),
             broker: Some(self.used(bytes, self.cpu_s_per_gib, &mut random)),
             client: Broker { rss_mib: 64, ..self }.used(bytes, 0.21, &mut random),
             events: self.events(),
@@ -98,8 +103,10 @@ impl Broker {
         let mut random = Random(self.seed + (slower * 100.0) as u64);
         let mut histogram = new_histogram();
         let mut columns = Vec::new();
+        let mut seconds = Vec::new();
         for second in 0..self.seconds {
             let mut column = BTreeMap::<u64, u64>::new();
+            let mut kept = Second::default();
             for at in 0..2_000 {
                 let mut us = self.median_us * slower * (random.normal() * self.sigma).exp();
                 us *= if random.next() < 0.004 {
@@ -111,8 +118,10 @@ impl Broker {
                 let stalled = second == 14 && waited_ms > 0.0;
                 let ns = ((us + if stalled { waited_ms * 1e3 } else { 0.0 }) * 1e3) as u64;
                 histogram.saturating_record_n(ns, 25);
+                kept.record(ns, 25);
                 *column.entry(heat_bucket(ns) as u64).or_default() += 25;
             }
+            seconds.push(kept);
             columns.push(
                 column
                     .into_iter()
@@ -120,14 +129,15 @@ impl Broker {
                     .collect(),
             );
         }
-        latency(
-            &histogram,
-            Heat {
-                interval_s: 1.0,
-                edges_us: heat_edges_us(),
-                columns,
-            },
-        )
+        let heat = Heat {
+            interval_s: 1.0,
+            edges_us: heat_edges_us(),
+            columns,
+        };
+        Latency {
+            worst_second: worst(&seconds),
+            ..latency(&histogram, heat)
+        }
     }
 
     fn used(self, bytes: u64, per_gib: f64, random: &mut Random) -> ProcessUse {

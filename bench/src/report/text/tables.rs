@@ -71,7 +71,7 @@ pub(super) fn step_table(steps: &[Step]) -> Table {
     let quantile_names = ["p50", "p99", "p99.9", "max"];
     let mut table = Table::new(["step", "records/s", "MiB/s"]);
     table.extend_heading(&quantile_names.map(|quantile| format!("{name} {quantile}")));
-    table.extend_heading(&["CPU-s/GiB", "memory"].map(str::to_owned));
+    table.extend_heading(&["CPU-s/GiB", "machine", "memory"].map(str::to_owned));
     let own = own_figures(steps);
     table.extend_heading(&own.iter().map(|figure| figure.name.clone()).collect::<Vec<_>>());
     for step in steps {
@@ -94,6 +94,8 @@ pub(super) fn step_table(steps: &[Step]) -> Table {
                 .and_then(|broker| broker.cpu_s_per_gib)
                 .map_or(String::new(), digits3),
         );
+        let machine = step.machine.as_ref().and_then(|machine| machine.cpu_s_per_gib);
+        cells.push(machine.map_or(String::new(), digits3));
         cells.push(broker.map_or(String::new(), |broker| bytes(broker.rss_bytes)));
         cells.extend(own.iter().map(|figure| {
             step.figures
@@ -199,7 +201,7 @@ fn main_ratios(report: &Report) -> Vec<String> {
     let own = own_figures(&steps).into_iter().map(|figure| figure.name);
     let wanted = std::iter::once("records".to_owned())
         .chain(quantiles)
-        .chain(["broker CPU".to_owned()])
+        .chain(["broker CPU", "machine CPU less client"].map(str::to_owned))
         .chain(own);
     wanted
         .filter(|name| report.ratios.iter().any(|row| row.figure == *name))

@@ -75,7 +75,7 @@ fn two_sides_have_a_table_of_ratios() {
         "{row}"
     );
     assert!(
-        text.lines().count() < 50 && text.lines().all(|line| line.len() < 130),
+        text.lines().count() < 56 && text.lines().all(|line| line.len() < 130),
         "{text}"
     );
     assert!(text.contains("warning  the two brokers promise different things"));

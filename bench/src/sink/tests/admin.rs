@@ -52,7 +52,7 @@ fn a_version_from_the_future_is_answered_in_version_0() {
     let answer = ApiVersionsResponse::decode(&mut frame, 0).unwrap();
     assert!(frame.is_empty());
     assert_eq!(answer.error_code, 35);
-    assert_eq!(answer.api_keys.len(), 9);
+    assert_eq!(answer.api_keys.len(), 10);
     assert_eq!(client.call(0, &ApiVersionsRequest::default()).error_code, 0);
 }
 

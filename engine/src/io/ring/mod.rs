@@ -28,6 +28,7 @@ mod sending;
 mod slab;
 mod table;
 mod wake;
+mod zero_copy;
 
 pub use wake::Waker;
 
@@ -85,6 +86,9 @@ pub struct RingConfig {
     pub sockets_in_table: bool,
     /// Whether block memory is registered with the kernel where the limit on locked memory lets it.
     pub register_memory: bool,
+    /// Whether large sends leave the bytes where they are for the network card to read (IORING_OP_SENDMSG_ZC), except on connections
+    /// where the kernel reports that it copied them. What is sent stays in memory until the client's machine has it.
+    pub zero_copy_send: bool,
 }
 
 impl Default for RingConfig {
@@ -96,6 +100,7 @@ impl Default for RingConfig {
             direct_io: true,
             sockets_in_table: probe::kernel_version() >= PROMPT_CLOSE_KERNEL,
             register_memory: true,
+            zero_copy_send: false,
         }
     }
 }
@@ -134,7 +139,7 @@ impl Ring {
         let waker = Waker::new(unsafe { BorrowedFd::borrow_raw(queue.uring.as_raw_fd()) })?;
         let mut ring = Ring {
             queue,
-            net: Net::new(chunks, config.sockets_in_table),
+            net: Net::new(chunks, config.sockets_in_table, config.zero_copy_send),
             disk: Disk::new(config.sync_method, config.direct_io),
             pool: Pool::new(config.memory_bytes),
             table,
@@ -225,6 +230,7 @@ impl Ring {
             Kind::Receive => self.net.on_receive(queue, done, events),
             Kind::ReceiveCancel => self.net.on_receive_cancel(queue, done, events),
             Kind::Send => self.net.on_send(queue, done, events),
+            Kind::SendZeroCopy => self.net.on_zero_copy(queue, done, events),
             Kind::SocketCancel => self.net.on_socket_cancel(queue, done),
             Kind::SocketClose => self.net.on_socket_close(done, events),
             Kind::SocketInstall => self.net.on_socket_install(queue, done, events),

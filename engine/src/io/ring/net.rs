@@ -13,6 +13,7 @@ use io_uring::{opcode, squeue};
 use super::queue::{Completion, Kind, Queue};
 use super::sending::{Progress, Sending};
 use super::slab::Slab;
+use super::zero_copy::{REPORT_USAGE, Usage, ZeroCopy};
 use crate::io::buffers::ChunkPool;
 use crate::io::{ConnId, Event, Piece};
 
@@ -22,6 +23,8 @@ pub(super) const BUFFER_GROUP: u16 = 0;
 const BACKLOG: i32 = 4096;
 /// How long a listener rests after accepting failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// What a caller that names a connection promises.
+const OPEN: &str = "a verb on a connection that is closed";
 /// Receive buffers offered at first; doubled whenever the kernel runs dry.
 const FIRST_CHUNKS: u16 = 4;
 
@@ -83,6 +86,7 @@ struct Conn {
     /// Operations on the socket that will still complete. The descriptor is closed when there is none.
     pending: u32,
     sending: Option<Box<Sending>>,
+    usage: Usage,
 }
 
 struct Listener {
@@ -102,11 +106,13 @@ pub(super) struct Net {
     pub(super) chunks: Rc<ChunkPool>,
     /// Accepted sockets go straight into the ring's table.
     direct: bool,
+    /// Zero-copy sends under way, where they are to be used.
+    zero_copy: Option<ZeroCopy>,
 }
 
 impl Net {
     /// `direct` says whether sockets live in the ring's table. The chunk pool is already registered.
-    pub(super) fn new(chunks: ChunkPool, direct: bool) -> Net {
+    pub(super) fn new(chunks: ChunkPool, direct: bool, zero_copy: bool) -> Net {
         chunks.grow(FIRST_CHUNKS);
         let (listeners, conns, starved) = (Slab::new(), Slab::new(), VecDeque::new());
         Net {
@@ -116,6 +122,7 @@ impl Net {
             gone: Vec::new(),
             chunks: Rc::new(chunks),
             direct,
+            zero_copy: zero_copy.then(ZeroCopy::new),
         }
     }
 
@@ -320,7 +327,7 @@ impl Net {
 
     /// `false` when there was nothing to send: it is sent already.
     pub(super) fn send(&mut self, queue: &mut Queue, id: ConnId, pieces: Vec<Piece>) -> bool {
-        let conn = self.conn(id);
+        let conn = self.conns.get_mut(id.0).expect(OPEN);
         if conn.closing {
             return true;
         }
@@ -333,8 +340,16 @@ impl Net {
         if sending.is_idle() {
             return false;
         }
-        conn.submit_send(queue, id.0);
+        conn.submit_send(queue, id.0, &mut self.zero_copy);
         true
+    }
+
+    /// A zero-copy send was taken, or its bytes are free again.
+    pub(super) fn on_zero_copy(&mut self, queue: &mut Queue, done: Completion, events: &mut Vec<Event>) {
+        let sent = self.zero_copy.as_mut().and_then(|all| all.completed(&done));
+        if let Some(index) = sent {
+            self.on_send(queue, Completion { index, ..done }, events);
+        }
     }
 
     pub(super) fn on_send(&mut self, queue: &mut Queue, done: Completion, events: &mut Vec<Event>) {
@@ -351,7 +366,7 @@ impl Net {
         }
         let id = ConnId(done.index);
         match sending.advance(done.outcome()) {
-            Progress::Continue => conn.submit_send(queue, id.0),
+            Progress::Continue => conn.submit_send(queue, id.0, &mut self.zero_copy),
             Progress::Done(result) => {
                 events.push(Event::Sent { conn: id, result });
                 self.detach_when_quiet(queue, done.index, events);
@@ -508,13 +523,12 @@ impl Net {
     /// Leaves all memory the kernel may still use where it is, for good.
     pub(super) fn leak(&mut self) {
         std::mem::forget(std::mem::replace(&mut self.conns, Slab::new()));
+        std::mem::forget(self.zero_copy.take());
         std::mem::forget(self.chunks.clone());
     }
 
     fn conn(&mut self, id: ConnId) -> &mut Conn {
-        self.conns
-            .get_mut(id.0)
-            .expect("a verb on a connection that is closed")
+        self.conns.get_mut(id.0).expect(OPEN)
     }
 }
 
@@ -530,6 +544,7 @@ impl Conn {
             moving: Moving::No,
             pending: 0,
             sending,
+            usage: Usage::default(),
         }
     }
 
@@ -552,12 +567,24 @@ impl Conn {
         cancel_by_tag(queue, Kind::Receive.tag(index), Kind::ReceiveCancel, index);
     }
 
-    fn submit_send(&mut self, queue: &mut Queue, index: u32) {
+    fn submit_send(&mut self, queue: &mut Queue, index: u32, zero_copy: &mut Option<ZeroCopy>) {
         let Some(sending) = self.sending.as_mut() else {
             return;
         };
         let message = sending.message();
         let flags = libc::MSG_NOSIGNAL as u32;
+        if let Some(all) = zero_copy
+            && self.usage.suits(sending.at_once_bytes())
+        {
+            let held = all.hold(index, &self.usage, sending.pieces_at_once());
+            let entry = on_socket!(self.socket, fd => opcode::SendMsgZc::new(fd, message)
+                .flags(flags)
+                .ioprio(REPORT_USAGE)
+                .build());
+            // SAFETY: as below until the first completion; the bytes themselves are held until the notification, whatever
+            // becomes of the connection.
+            return unsafe { self.submit(queue, entry, Kind::SendZeroCopy, held) };
+        }
         let entry = on_socket!(self.socket, fd => opcode::SendMsg::new(fd, message).flags(flags).build());
         // SAFETY: the message, its vector and the pieces belong to `sending`, which is boxed, and neither changed nor
         // dropped before the completion: `pending` keeps the connection.

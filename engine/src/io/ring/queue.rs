@@ -37,6 +37,8 @@ pub(super) enum Kind {
     ReceiveCancel,
     /// Index: connection.
     Send,
+    /// Index: in the list of zero-copy sends.
+    SendZeroCopy,
     /// Breaks off everything on a socket. Index: connection.
     SocketCancel,
     /// Index: connection.
@@ -50,7 +52,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 13] = [
+    const ALL: [Kind; 14] = [
         Kind::Ignore,
         Kind::Wake,
         Kind::Bell,
@@ -59,6 +61,7 @@ impl Kind {
         Kind::Receive,
         Kind::ReceiveCancel,
         Kind::Send,
+        Kind::SendZeroCopy,
         Kind::SocketCancel,
         Kind::SocketClose,
         Kind::SocketInstall,
@@ -92,6 +95,11 @@ impl Completion {
     /// Whether the operation goes on and completes again.
     pub(super) fn more(&self) -> bool {
         cqueue::more(self.flags)
+    }
+
+    /// Whether it says that a zero-copy send needs its memory no more.
+    pub(super) fn is_notification(&self) -> bool {
+        cqueue::notif(self.flags)
     }
 
     /// The provided buffer the bytes are in.
@@ -145,7 +153,7 @@ impl Queue {
         self.outstanding += 1;
         self.counters.submissions += 1;
         match kind {
-            Kind::Send => self.counters.sends += 1,
+            Kind::Send | Kind::SendZeroCopy => self.counters.sends += 1,
             Kind::Message => self.counters.wakes_sent += 1,
             _ => {}
         }

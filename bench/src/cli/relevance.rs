@@ -1,0 +1,71 @@
+//! Which scenarios have a use for which flag: others refuse it, and their help does not show it.
+
+use clap::Command;
+
+use crate::scenario::Scenario::{self, *};
+
+/// They end with the clock, at a rate or as fast as it goes; the others end with their work.
+const CLOCKED: &[Scenario] = &[
+    Produce,
+    Tail,
+    Mixed,
+    Steady,
+    Sweep,
+    Partitions,
+    Connections,
+    Small,
+];
+
+/// By the flag's name; a flag that is not here is of use to all.
+const USERS: &[(&str, &[Scenario])] = &[
+    ("fill-mib", &[Consume, Mixed, Steady]),
+    ("keep-mib", &[Steady]),
+    ("cold-mib-per-s", &[Mixed, Steady]),
+    ("neighbours", &[Steady]),
+    ("lookups", &[Lookup]),
+    ("limit-ms", &[Sweep]),
+    ("growth", &[Sweep]),
+    ("steps", &[Partitions, Connections, Restart, Lookup]),
+    ("start", &[Restart]),
+    ("sink", &[Produce, Consume, Small, Sweep, Partitions, Connections]),
+    (
+        "bootstrap",
+        &[
+            Produce,
+            Consume,
+            Tail,
+            Mixed,
+            Steady,
+            Lookup,
+            Sweep,
+            Partitions,
+            Connections,
+            Small,
+        ],
+    ),
+    ("topic", &[Produce, Tail, Small]),
+    ("seconds", CLOCKED),
+    ("warmup-seconds", CLOCKED),
+    ("rate", CLOCKED),
+];
+
+/// Whether `scenario` has a use for a flag, named without its dashes.
+pub fn is_of_use(flag: &str, scenario: Scenario) -> bool {
+    USERS
+        .iter()
+        .find(|(name, _)| *name == flag)
+        .is_none_or(|(_, users)| users.contains(&scenario))
+}
+
+/// The command line with each scenario's help cut to what it has a use for.
+pub fn with_own_help(command: Command) -> Command {
+    let scenarios: Vec<Scenario> = <Scenario as clap::ValueEnum>::value_variants().to_vec();
+    scenarios.into_iter().fold(command, |command, scenario| {
+        command.mut_subcommand(scenario.name(), |own| {
+            own.mut_args(|arg| {
+                let hidden = arg.get_long().is_some_and(|long| !is_of_use(long, scenario));
+                if hidden { arg.hide(true) } else { arg }
+            })
+        })
+    })
+}
