@@ -208,10 +208,10 @@ impl Shard {
 
     /// Goes on with what is under way; to be called once a turn.
     pub(crate) fn run_handovers(&mut self, io: &mut dyn Io) {
-        if self.journal.failure().is_some() {
-            self.settle_arriving();
+        if let Some(reason) = self.journal.failure().map(str::to_owned) {
+            self.give_back_arriving(io, &reason);
         }
-        // Nobody knows how long: a checkpoint waits for all partitions of the shard.
+        // Nobody knows for how long: a checkpoint waits for all partitions of the shard.
         if self.disk_full_since.is_some() {
             self.give_back_arriving(io, "the disk is full");
         }
@@ -376,7 +376,7 @@ impl Shard {
         }
     }
 
-    /// No checkpoint is written any more: what has arrived stays, and whoever gave it keeps it in mind.
+    /// The shard stops and writes no checkpoint any more: what has arrived stays, and whoever gave it keeps it in mind.
     fn settle_arriving(&mut self) {
         for Arriving { slot, .. } in std::mem::take(&mut self.handovers.arriving) {
             self.events.push(ShardEvent::Adopted {

@@ -255,7 +255,7 @@ pub enum ShardEvent {
     Adopted {
         /// Which.
         slot: Slot,
-        /// Whether a checkpoint of this shard has it. Else the shard writes none any more: it has failed, or stops.
+        /// Whether a checkpoint of this shard has it. Else the shard writes none any more: it stops.
         is_durable: bool,
     },
     /// A partition that was taken in has left again, unchanged: no checkpoint could be written.

@@ -151,8 +151,13 @@ impl Core {
         if self.waits_for_move(id) {
             return self.relocating.hold_fetch(id);
         }
-        let placement = self.placement.clone();
-        let Some(call) = self.fetch_call(id) else { return };
+        let Some(Call {
+            kind: CallKind::Fetch(call),
+            ..
+        }) = self.calls.get_mut(id)
+        else {
+            return;
+        };
         call.round += 1;
         call.moved = false;
         let parked = call.parked.take();
@@ -164,7 +169,7 @@ impl Core {
         let mut items: Vec<Vec<ReadItem>> = vec![Vec::new(); cores];
         for (at, (wanted, target)) in call.wanted.iter().zip(&call.targets).enumerate() {
             if let Ok(key) = target {
-                items[placement.owner(key)].push(read_item(at, *key, wanted));
+                items[self.placement.owner(key)].push(read_item(at, *key, wanted));
             }
         }
         let owners = items.iter().filter(|items| !items.is_empty()).count();
