@@ -18,6 +18,7 @@
 //!   whatever order the journals are gone through, and however often the partition went to and fro.
 
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use crate::background::{FileJob, JobOutput};
 use crate::error::Error;
@@ -29,6 +30,10 @@ use crate::ops::Op;
 use crate::segment::{Handle, Phase};
 use crate::shard::{AppendError, Doomed, LogOptions, Shard, ShardEvent, Slot, open_file};
 use crate::tail::Place;
+
+/// How long a partition may take to get ready to leave, and again to be in the taker's checkpoint. Its clients wait meanwhile, and so does
+/// whoever asked for the move: a disk that does not get on with it must not keep them longer.
+pub const EACH_WAY_FOR: Duration = Duration::from_secs(10);
 
 /// A partition that is in no shard: everything of it is in synced files, and this is what was in memory besides.
 pub struct Released {
@@ -75,6 +80,8 @@ impl std::fmt::Debug for Released {
     }
 }
 
+const TOO_LONG: &str = "the disk takes too long";
+
 /// What of a leaving partition's index is in its files.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum IndexStep {
@@ -85,7 +92,11 @@ enum IndexStep {
 
 struct Leaving {
     slot: Slot,
+    /// Tells this attempt from earlier ones, whose index may still be on its way.
+    attempt: u64,
     index: IndexStep,
+    /// When it stays after all.
+    until: Instant,
 }
 
 struct Departed {
@@ -98,11 +109,14 @@ struct Arriving {
     slot: Slot,
     /// The first checkpoint that has it.
     checkpoint: u64,
+    /// When it goes back.
+    until: Instant,
 }
 
 /// The partitions that one shard is giving away or taking in.
 #[derive(Default)]
 pub(crate) struct Handovers {
+    attempts: u64,
     leaving: Vec<Leaving>,
     /// Given away, and in no other core's checkpoint as far as is known.
     departed: Vec<Departed>,
@@ -113,6 +127,12 @@ impl Handovers {
     /// Whether nothing may be appended to the partition now.
     pub(crate) fn holds(&self, slot: Slot) -> bool {
         self.leaving.iter().any(|l| l.slot == slot) || self.arriving.iter().any(|a| a.slot == slot)
+    }
+
+    /// When somebody has taken too long.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let leaving = self.leaving.iter().map(|l| l.until);
+        leaving.chain(self.arriving.iter().map(|a| a.until)).min()
     }
 
     /// What belongs into this shard's checkpoints though the partitions have left.
@@ -132,7 +152,7 @@ impl Shard {
     ///
     /// # Errors
     /// The partition is not open, is on its way already ([`AppendError::Busy`]), or the shard can bring nothing to disk.
-    pub fn release(&mut self, slot: Slot) -> Result<(), AppendError> {
+    pub fn release(&mut self, io: &dyn Io, slot: Slot) -> Result<(), AppendError> {
         let end = self.log(slot).ok_or(AppendError::NoSuchPartition)?.state.end();
         if self.handovers.holds(slot) {
             return Err(AppendError::Busy);
@@ -140,8 +160,13 @@ impl Shard {
         if let Some(reason) = self.why_not_released(slot) {
             return Err(AppendError::Storage(reason));
         }
-        let index = IndexStep::NotBegun;
-        self.handovers.leaving.push(Leaving { slot, index });
+        self.handovers.attempts += 1;
+        self.handovers.leaving.push(Leaving {
+            slot,
+            attempt: self.handovers.attempts,
+            index: IndexStep::NotBegun,
+            until: io.now() + EACH_WAY_FOR,
+        });
         self.force_flush(slot, end);
         Ok(())
     }
@@ -151,7 +176,11 @@ impl Shard {
     pub fn take_over(&mut self, io: &dyn Io, released: Released) -> Slot {
         let slot = self.take_in(io, released);
         let checkpoint = self.checkpointer.next_with_all();
-        self.handovers.arriving.push(Arriving { slot, checkpoint });
+        self.handovers.arriving.push(Arriving {
+            slot,
+            checkpoint,
+            until: io.now() + EACH_WAY_FOR,
+        });
         self.checkpointer.want();
         if self.stopping {
             self.close_for_stop(slot);
@@ -215,6 +244,9 @@ impl Shard {
         if self.disk_full_since.is_some() {
             self.give_back_arriving(io, "the disk is full");
         }
+        if self.handovers.arriving.iter().any(|a| a.until <= io.now()) {
+            self.give_back_arriving(io, TOO_LONG);
+        }
         for leaving in std::mem::take(&mut self.handovers.leaving) {
             self.go_on_leaving(io, leaving);
         }
@@ -228,10 +260,14 @@ impl Shard {
         if let Some(reason) = self.why_not_released(slot) {
             return self.events.push(ShardEvent::Kept { slot, reason });
         }
+        if leaving.until <= io.now() {
+            let reason = TOO_LONG.to_owned();
+            return self.events.push(ShardEvent::Kept { slot, reason });
+        }
         if self.is_settled(slot) {
             match leaving.index {
                 IndexStep::Written => return self.hand_over(io, slot),
-                IndexStep::NotBegun => leaving.index = self.write_index(io, slot),
+                IndexStep::NotBegun => leaving.index = self.write_index(io, slot, leaving.attempt),
                 IndexStep::UnderWay => {}
             }
             if leaving.index == IndexStep::Written {
@@ -247,7 +283,7 @@ impl Shard {
             Some(reason) => Some(reason.to_owned()),
             None if self.stopping => Some("the broker is stopping".to_owned()),
             None if flush.failed => Some("its files cannot be written".to_owned()),
-            None if flush.starved => Some("the disk is full".to_owned()),
+            None if flush.starved || self.disk_full_since.is_some() => Some("the disk is full".to_owned()),
             None => None,
         }
     }
@@ -276,7 +312,7 @@ impl Shard {
     }
 
     /// Completes the active segment's index files.
-    fn write_index(&mut self, io: &mut dyn Io, slot: Slot) -> IndexStep {
+    fn write_index(&mut self, io: &mut dyn Io, slot: Slot, attempt: u64) -> IndexStep {
         let Some(log) = self.log_mut(slot) else {
             return IndexStep::Written;
         };
@@ -286,7 +322,7 @@ impl Shard {
             return IndexStep::Written;
         }
         let folder = log.folder.clone();
-        let token = self.ops.start(Op::HandOverIndex(slot));
+        let token = self.ops.start(Op::HandOverIndex(slot, attempt));
         let job = FileJob::ExtendIndex {
             folder,
             base_offset,
@@ -296,8 +332,13 @@ impl Shard {
         IndexStep::UnderWay
     }
 
-    pub(crate) fn hand_over_index_written(&mut self, slot: Slot, result: Result<JobOutput, Error>) {
-        let Some(at) = self.handovers.leaving.iter().position(|l| l.slot == slot) else {
+    pub(crate) fn hand_over_index_written(
+        &mut self,
+        slot: Slot,
+        attempt: u64,
+        result: Result<JobOutput, Error>,
+    ) {
+        let Some(at) = self.handovers.leaving.iter().position(|l| l.attempt == attempt) else {
             return;
         };
         match result {

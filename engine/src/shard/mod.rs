@@ -332,6 +332,7 @@ impl Shard {
             self.busy_until,
             self.journal.deadline(),
             self.reads.deadline(),
+            self.handovers.deadline(),
         ]
         .into_iter()
         .flatten()
@@ -394,7 +395,7 @@ impl Shard {
             Op::JournalGrow(to) => self.journal_grown(io.now(), to, done.result),
             Op::Seal(slot, base) => self.sealed(io, slot, base, done.result),
             Op::ExtendIndex(slot, base, number) => self.index_extended(io, slot, base, number, done.result),
-            Op::HandOverIndex(slot) => self.hand_over_index_written(slot, done.result),
+            Op::HandOverIndex(slot, attempt) => self.hand_over_index_written(slot, attempt, done.result),
             Op::Checkpoint(number) => self.checkpoint_written(io, number, done.result),
             Op::RemoveSegments => self.note_error("old segments stay", done.result),
             Op::FindTime(search) => self.time_found(io, search, done.result),

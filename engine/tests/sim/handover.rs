@@ -111,8 +111,15 @@ fn nothing_is_appended_to_what_leaves() {
     let refused = shard.append(machine, slot, &batch(1));
     assert_eq!(refused.unwrap_err(), AppendError::Busy);
     assert_eq!(shard.delete_records(machine, slot, 0).unwrap().0, 0);
-    assert_eq!(shard.release(slot), Err(AppendError::Busy), "under way already");
-    assert_eq!(shard.release(Slot(99)), Err(AppendError::NoSuchPartition));
+    assert_eq!(
+        shard.release(machine, slot),
+        Err(AppendError::Busy),
+        "under way already"
+    );
+    assert_eq!(
+        shard.release(machine, Slot(99)),
+        Err(AppendError::NoSuchPartition)
+    );
     settle(&mut life);
     assert!(life.offsets((core, slot)).is_none(), "it is gone here");
     assert_eq!(append(&mut life, 1).unwrap().base_offset, 1);

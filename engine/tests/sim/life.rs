@@ -267,7 +267,8 @@ impl Life {
         let Some((from, slot)) = self.slots[topic].filter(|at| at.0 != to) else {
             return;
         };
-        if self.sides[from].shard.release(slot).is_ok() {
+        let Side { machine, shard, .. } = &mut self.sides[from];
+        if shard.release(machine, slot).is_ok() {
             self.slots[topic] = None;
             let at = (from, slot);
             self.travels.push(Travel { topic, from, to, at });

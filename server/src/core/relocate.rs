@@ -164,7 +164,10 @@ impl Core {
         }
         let released = match slot {
             None => Err("its folder could not be made yet".to_owned()),
-            Some(slot) => self.shard.release(slot).map_err(|error| format!("{error:?}")),
+            Some(slot) => {
+                let released = self.shard.release(&*self.io, slot);
+                released.map_err(|error| format!("{error:?}"))
+            }
         };
         match released {
             Ok(()) => self.relocating.leaving = Some(Leaving::Releasing(relocation)),
