@@ -7,7 +7,8 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Instant;
 
 use crossbeam_queue::SegQueue;
 
@@ -16,6 +17,7 @@ use crate::index::{OFFSET_ENTRY_BYTES, SparseIndex, TIME_ENTRY_BYTES};
 use crate::io::files::changes::{Changing, How};
 use crate::io::files::{self, Sync};
 use crate::io::{Token, Waker};
+use crate::spares::Spares;
 
 /// Where the indexes of a segment are continued, and with what.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -119,6 +121,17 @@ pub enum FileJob {
         /// One past the last byte.
         to: u64,
     },
+    /// Makes a spare file the log of a new segment, if there is one that fits: see [`crate::spares`]. Gives [`JobOutput::Recycled`].
+    Recycle {
+        /// The partition's folder.
+        folder: PathBuf,
+        /// The segment's base offset.
+        base_offset: i64,
+        /// Most bytes of a segment.
+        segment_bytes: u64,
+    },
+    /// Gives back a spare file, because the disk is full.
+    GiveSpareBack,
     /// Reads a sealed segment's indexes, or builds them again from its log where they are missing or cannot be believed.
     LoadIndex {
         /// The partition's folder.
@@ -155,6 +168,8 @@ pub enum FileJob {
 pub enum JobOutput {
     /// It is done.
     Done,
+    /// A spare of so many bytes has become a segment's log; 0 when there was none.
+    Recycled(u64),
     /// A segment's indexes.
     Index(Box<SparseIndex>),
     /// The batch a search found.
@@ -210,6 +225,7 @@ fn ended() -> Error {
 #[derive(Clone)]
 pub struct Background {
     orders: Sender<Order>,
+    spares: Arc<Spares>,
 }
 
 /// What was submitted and waits to be done: by the threads of [`Background::start`], or, in a simulation, when its owner says so.
@@ -217,6 +233,7 @@ pub struct Backlog {
     arriving: Receiver<Order>,
     removals: Sender<Order>,
     to_remove: Receiver<Order>,
+    spares: Arc<Spares>,
 }
 
 impl Backlog {
@@ -224,47 +241,62 @@ impl Backlog {
     pub fn run_jobs(&self, most: usize) -> bool {
         let orders: Vec<Order> = self.arriving.try_iter().take(most).collect();
         let some = !orders.is_empty();
-        work_off(orders, &self.removals);
+        work_off(orders, &self.removals, &self.spares);
         some
     }
 
     /// Does the next removal, as the other thread would. False when none waits.
     pub fn run_removal(&self) -> bool {
-        self.to_remove.try_recv().map(remove).is_ok()
+        let next = self.to_remove.try_recv();
+        next.map(|order| remove(order, &self.spares)).is_ok()
     }
 }
 
 impl Background {
-    /// Starts the thread.
+    /// Starts the threads. No spare file is kept.
     pub fn start() -> std::io::Result<Background> {
-        let (background, backlog) = Background::by_hand();
+        Background::start_with(Spares::none())
+    }
+
+    /// Starts the threads.
+    pub fn start_with(spares: Spares) -> std::io::Result<Background> {
+        let (background, backlog) = Background::by_hand(spares);
         let Backlog {
             arriving,
             removals,
             to_remove,
+            spares,
         } = backlog;
         let thread = |name: &str| std::thread::Builder::new().name(name.into());
-        thread("removals").spawn(move || to_remove.into_iter().for_each(remove))?;
+        let pool = spares.clone();
+        thread("removals").spawn(move || remove_all(&to_remove, &pool))?;
         thread("files").spawn(move || {
             while let Ok(first) = arriving.recv() {
                 let waiting = arriving.try_iter().take(MAX_TOGETHER - 1);
                 let orders: Vec<Order> = std::iter::once(first).chain(waiting).collect();
-                work_off(orders, &removals);
+                work_off(orders, &removals, &spares);
             }
         })?;
         Ok(background)
     }
 
     /// Without a thread: jobs are done by whoever holds the backlog, and when they choose.
-    pub fn by_hand() -> (Background, Backlog) {
+    pub fn by_hand(spares: Spares) -> (Background, Backlog) {
         let (orders, arriving) = channel();
         let (removals, to_remove) = channel();
+        let spares = Arc::new(spares);
         let backlog = Backlog {
             arriving,
             removals,
             to_remove,
+            spares: spares.clone(),
         };
-        (Background { orders }, backlog)
+        (Background { orders, spares }, backlog)
+    }
+
+    /// The spare files.
+    pub fn spares(&self) -> &Spares {
+        &self.spares
     }
 
     /// Gives the thread a job; what became of it goes to `inbox`, then `waker` is woken.
@@ -281,23 +313,70 @@ impl Background {
     }
 }
 
+/// The removals thread: what is asked for, and spares that nobody has used for long.
+fn remove_all(orders: &Receiver<Order>, spares: &Spares) {
+    loop {
+        let next = match spares.idle_after(Instant::now()) {
+            Some(patience) => orders.recv_timeout(patience),
+            None => orders.recv().map_err(RecvTimeoutError::from),
+        };
+        match next {
+            Ok(order) => remove(order, spares),
+            // One that cannot be removed is found at the next start.
+            Err(RecvTimeoutError::Timeout) => drop(spares.give_one_back()),
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
 /// The folder's name may belong to a new partition by now: only what was renamed goes.
-fn remove(order: Order) {
+fn remove(order: Order, spares: &Spares) {
     let result = match &order.job {
-        FileJob::RemovePartition { renamed, .. } => files::remove_dir(renamed).map(|()| JobOutput::Done),
-        job => run(job),
+        FileJob::RemovePartition { renamed, .. } => {
+            keep_logs(renamed, spares).and_then(|()| files::remove_dir(renamed))
+        }
+        FileJob::RemoveSegments { folder, base_offsets } => base_offsets.iter().try_for_each(|base| {
+            let log = segment_file(folder, *base, ".log");
+            if log.exists() {
+                spares.keep(&log)?;
+            }
+            remove_segment(folder, *base)
+        }),
+        FileJob::GiveSpareBack => spares.give_one_back().map(drop),
+        job => run(job).map(drop),
     };
-    order.done(result);
+    order.done(result.map(|()| JobOutput::Done));
+}
+
+/// Keeps the logs of a partition that is removed, as far as there is room.
+fn keep_logs(folder: &Path, spares: &Spares) -> Result<(), Error> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    for entry in files::list(folder)? {
+        if crate::scan::segment_base(&entry.name, ".log").is_some() && !entry.is_dir {
+            spares.keep(&folder.join(&entry.name))?;
+        }
+    }
+    Ok(())
 }
 
 /// Jobs run one after the other. Where many of them end with a sync, one sync of the filesystem serves them all.
-fn work_off(orders: Vec<Order>, removals: &Sender<Order>) {
+fn work_off(orders: Vec<Order>, removals: &Sender<Order>, spares: &Spares) {
     let is_grouped = orders.iter().filter(|o| o.job.ends_with_sync()).count() >= MIN_GROUPED;
     let sync = if is_grouped { Sync::Later } else { Sync::Now };
     let mut unsynced = Vec::new();
     for order in orders {
         let result = match &order.job {
-            FileJob::RemoveSegments { .. } => None,
+            FileJob::RemoveSegments { .. } | FileJob::GiveSpareBack => None,
+            FileJob::Recycle {
+                folder,
+                base_offset,
+                segment_bytes,
+            } => {
+                let log = segment_file(folder, *base_offset, ".log");
+                Some(spares.take(&log, *segment_bytes).map(JobOutput::Recycled))
+            }
             FileJob::RemovePartition { folder, renamed } => hide(folder, renamed).err().map(Err),
             job if is_grouped && job.ends_with_sync() => {
                 let result = run_with(job, sync);
@@ -394,6 +473,14 @@ fn run_with(job: &FileJob, sync: Sync) -> Result<JobOutput, Error> {
             if let Some(next) = next_base {
                 create_segment(folder, *next)?;
             }
+            // A recycled file may be much longer. At a clean stop nobody waits for a commit.
+            if *sync == Sync::Now {
+                files::cut(
+                    &segment_file(folder, *base_offset, ".log"),
+                    *size_bytes,
+                    Sync::Later,
+                )?;
+            }
             let sync = if grouped == Sync::Later { grouped } else { *sync };
             seal(folder, *base_offset, *size_bytes, index, snapshot, epochs, sync)?;
         }
@@ -422,6 +509,9 @@ fn run_with(job: &FileJob, sync: Sync) -> Result<JobOutput, Error> {
             files::prewrite(path, *from, *to)
                 .inspect_err(|_| drop(files::truncate(path, *from, Sync::Now)))?;
         }
+        // Without a pool there is no spare.
+        FileJob::Recycle { .. } => return Ok(JobOutput::Recycled(0)),
+        FileJob::GiveSpareBack => {}
         FileJob::LoadIndex {
             folder,
             base_offset,

@@ -284,6 +284,13 @@ impl Shard {
         match (stage, result) {
             (Stage::Writing { start }, Ok(_)) => {
                 self.journal.space_mut().release_before(start);
+                if self.journal.space().used_bytes() > 0 {
+                    // A frame that was being filled when this one began. Nobody need append anything for it to be freed.
+                    self.checkpointer.appended.get_or_insert(io.now());
+                }
+                for log in self.logs.iter_mut().flatten() {
+                    log.in_checkpoint |= log.checkpointed.is_some();
+                }
                 self.checkpointer.disk_full = false;
                 self.remove_doomed(io, number);
                 self.note_adopted(number);
@@ -298,8 +305,10 @@ impl Shard {
     fn abandon_checkpoint(&mut self, io: &mut dyn Io, e: &Error) {
         let now = io.now();
         self.give_back_arriving(io, &e.to_string());
+        // Spares go first.
+        let is_full = e.is_disk_full() && !self.give_spare_back(io);
         // A full disk is told once.
-        if !std::mem::replace(&mut self.checkpointer.disk_full, e.is_disk_full()) {
+        if !std::mem::replace(&mut self.checkpointer.disk_full, is_full) {
             self.events
                 .push(ShardEvent::Notice(format!("a checkpoint is put off: {e}")));
         }

@@ -3,8 +3,6 @@
 //! A partition takes one step at a time: open the file, get space for it, write a piece, sync. A full segment is sealed: its
 //! rest is written, the file cut to its exact length, its indexes completed. Nothing here is on the path of an acknowledgement.
 
-use std::time::Instant;
-
 use crate::background::{FileJob, IndexTail, JobOutput};
 use crate::error::{Error, is_disk_full};
 use crate::io::files;
@@ -12,7 +10,8 @@ use crate::io::{ALIGN, Durability, FileId, Io, Open};
 use crate::log::PartitionLog;
 use crate::ops::Op;
 use crate::segment::{Handle, Phase, Segment};
-use crate::shard::{DISK_FULL_RETRY, Shard, ShardEvent, Slot, open_file};
+use crate::shard::{Shard, ShardEvent, Slot, open_file};
+use crate::spares::Spares;
 use crate::tail::Place;
 
 /// A piece written at once; larger ones triple the journal's p99 beside them.
@@ -31,6 +30,7 @@ const MAX_ALLOCATE_BYTES: u64 = 32 << 20;
 /// The next thing to do for a partition.
 enum Step {
     Nothing,
+    Recycle(i64),
     Open(i64),
     Allocate(i64, FileId, u64, u64),
     Write(FileId, crate::io::Slice, Place, Place),
@@ -81,7 +81,7 @@ impl Shard {
         if log.flush.busy {
             return;
         }
-        let step = next_step(log);
+        let step = next_step(log, self.background.spares());
         if matches!(step, Step::Nothing) {
             return;
         }
@@ -89,6 +89,7 @@ impl Shard {
         self.flushes_in_flight += 1;
         match step {
             Step::Nothing => {}
+            Step::Recycle(base) => self.recycle(io, slot, base),
             Step::Open(base) => self.open_to_flush(io, slot, base),
             Step::Allocate(base, file, from, to) => {
                 let token = self.ops.start(Op::Allocate(slot, base, to));
@@ -112,7 +113,10 @@ impl Shard {
     /// The partition's step ended; on to the next.
     fn step_done(&mut self, slot: Slot) {
         self.flushes_in_flight -= 1;
-        let Some(log) = self.log_mut(slot) else { return };
+        let Some(log) = self.log_mut(slot) else {
+            self.background.spares().stray_ended();
+            return;
+        };
         log.flush.busy = false;
         // Memory may have been asked for while the step was under way, when it could not be given.
         self.note_evictable(slot);
@@ -135,6 +139,45 @@ impl Shard {
         {
             self.evictable.push_back(slot);
         }
+    }
+
+    /// Asks for a spare file to be the segment's log.
+    fn recycle(&mut self, io: &mut dyn Io, slot: Slot, base: i64) {
+        let Some(log) = self.log_mut(slot) else { return };
+        let job = FileJob::Recycle {
+            folder: log.folder.clone(),
+            base_offset: base,
+            segment_bytes: u64::from(log.options.segment_bytes),
+        };
+        if let Some(segment) = log.state.segment_mut(base) {
+            segment.spare_asked = true;
+        }
+        let token = self.ops.start(Op::Recycle(slot, base));
+        self.submit_job(io, token, job);
+    }
+
+    pub(crate) fn recycled(
+        &mut self,
+        io: &mut dyn Io,
+        slot: Slot,
+        base: i64,
+        result: Result<JobOutput, Error>,
+    ) {
+        match result {
+            Ok(JobOutput::Recycled(bytes)) => {
+                if let Some(segment) = self.log_mut(slot).and_then(|l| l.state.segment_mut(base)) {
+                    segment.allocated_bytes = segment.allocated_bytes.max(bytes);
+                    segment.prewritten_bytes = bytes;
+                }
+            }
+            Ok(_) => {}
+            Err(e) => {
+                // Which file has the name after a power cut is unknown: not even a full disk may be tried again.
+                let e = std::io::Error::other(e.to_string());
+                self.flush_failed(io, slot, base, "recycled", &e);
+            }
+        }
+        self.step_done_go_on(slot);
     }
 
     fn open_to_flush(&mut self, io: &mut dyn Io, slot: Slot, base: i64) {
@@ -162,7 +205,7 @@ impl Shard {
                 if let Some(segment) = self.log_mut(slot).and_then(|l| l.state.segment_mut(base)) {
                     segment.handle = Handle::Closed;
                 }
-                self.flush_failed(io.now(), slot, base, "opened", &e);
+                self.flush_failed(io, slot, base, "opened", &e);
             }
         }
         self.step_done_go_on(slot);
@@ -224,60 +267,26 @@ impl Shard {
                 if let Some(segment) = self.log_mut(slot).and_then(|l| l.state.segment_mut(base)) {
                     segment.allocated_bytes = segment.allocated_bytes.max(to);
                 }
-                if self.disk_full_since.take().is_some() {
-                    self.events.push(ShardEvent::Notice(
-                        "the disk has room again, producers are served".into(),
-                    ));
-                    self.note_progress();
-                }
+                self.note_disk_room();
             }
-            Err(e) => self.flush_failed(io.now(), slot, base, "extended", &e),
+            Err(e) => self.flush_failed(io, slot, base, "extended", &e),
         }
         self.step_done_go_on(slot);
     }
 
     /// A full disk passes: the partition tries again later. Anything else is final.
-    fn flush_failed(&mut self, now: Instant, slot: Slot, base: i64, what: &str, e: &std::io::Error) {
+    fn flush_failed(&mut self, io: &dyn Io, slot: Slot, base: i64, what: &str, e: &std::io::Error) {
         let Some(log) = self.log_mut(slot) else { return };
         let path = log.file(base, ".log");
         if is_disk_full(e) {
             log.flush.starved = true;
-            self.note_disk_full(now, e);
+            self.note_disk_full(io, e);
         } else {
             log.flush.failed = true;
             let reason = format!("{} cannot be {what}: {e}", path.display());
             self.journal.fail(reason.clone());
             self.events.push(ShardEvent::Failed(reason));
         }
-    }
-
-    /// After a while a full disk is asked again.
-    pub(crate) fn retry_full_disk(&mut self, io: &dyn Io) {
-        let due = self
-            .disk_full_since
-            .is_some_and(|since| io.now() >= since + DISK_FULL_RETRY);
-        if !due {
-            return;
-        }
-        self.disk_full_since = Some(io.now());
-        let starved: Vec<Slot> = (0..self.logs.len() as u32)
-            .map(Slot)
-            .filter(|s| self.is_starved(*s))
-            .collect();
-        if starved.is_empty() && !self.journal_growing {
-            self.disk_full_since = None;
-            self.note_progress();
-        }
-        for slot in starved {
-            if let Some(log) = self.log_mut(slot) {
-                log.flush.starved = false;
-            }
-            self.want_flush(slot);
-        }
-    }
-
-    fn is_starved(&self, slot: Slot) -> bool {
-        self.log(slot).is_some_and(|l| l.flush.starved)
     }
 
     pub(crate) fn flushed(
@@ -299,7 +308,7 @@ impl Shard {
                     log.flush.unsynced = true;
                 }
             }
-            Err(e) => self.flush_failed(io.now(), slot, base, "written", &e),
+            Err(e) => self.flush_failed(io, slot, base, "written", &e),
         }
         if self.log(slot).is_some_and(|l| l.flush.wanted.is_some()) {
             self.step_done_go_on(slot);
@@ -365,12 +374,12 @@ impl Shard {
             }) => {
                 // Also when the disk was full: it may have dropped what it had no room for, and says so only once.
                 let e = std::io::Error::other(source);
-                self.flush_failed(io.now(), slot, base, "synced", &e);
+                self.flush_failed(io, slot, base, "synced", &e);
             }
-            Err(Error::Io { source, .. }) => self.flush_failed(io.now(), slot, base, "sealed", &source),
+            Err(Error::Io { source, .. }) => self.flush_failed(io, slot, base, "sealed", &source),
             Err(other) => {
                 let e = std::io::Error::other(other.to_string());
-                self.flush_failed(io.now(), slot, base, "sealed", &e);
+                self.flush_failed(io, slot, base, "sealed", &e);
             }
         }
         self.step_done(slot);
@@ -391,7 +400,7 @@ impl Shard {
             Err(e) => {
                 // Never tried again as if clean: what the file holds is unknown.
                 let e = std::io::Error::other(e);
-                self.flush_failed(io.now(), slot, base, "synced", &e);
+                self.flush_failed(io, slot, base, "synced", &e);
             }
         }
         self.step_done(slot);
@@ -429,7 +438,7 @@ impl Shard {
                 if let (Err(e), Some(place)) = (&result, place)
                     && !is_passing
                 {
-                    self.flush_failed(io.now(), slot, place.segment_base, "opened", e);
+                    self.flush_failed(io, slot, place.segment_base, "opened", e);
                 }
                 self.close_if_open(io, result);
                 // What memory or files are wanting for waits until there are some again.
@@ -456,11 +465,11 @@ impl Shard {
                 Some(prefix) => log.tail.set_remainder(start, prefix),
                 None => {
                     let e = std::io::Error::other("the file is shorter than the log");
-                    self.flush_failed(io.now(), slot, start.segment_base, "read back", &e);
+                    self.flush_failed(io, slot, start.segment_base, "read back", &e);
                 }
             }
         } else if let Err(e) = result {
-            self.flush_failed(io.now(), slot, end.segment_base, "read back", &e);
+            self.flush_failed(io, slot, end.segment_base, "read back", &e);
         }
         self.note_progress();
     }
@@ -490,7 +499,7 @@ fn has_work(log: &PartitionLog) -> bool {
     }
 }
 
-fn next_step(log: &mut PartitionLog) -> Step {
+fn next_step(log: &mut PartitionLog, spares: &Spares) -> Step {
     if !has_work(log) {
         return Step::Nothing;
     }
@@ -509,6 +518,7 @@ fn next_step(log: &mut PartitionLog) -> Step {
     let file = match handle {
         Handle::Open(file) => file,
         Handle::Opening => return Step::Nothing,
+        Handle::Closed if more && wants_spare(log, segment, spares) => return Step::Recycle(base),
         Handle::Closed if more => return Step::Open(base),
         Handle::Closed => return Step::Nothing,
     };
@@ -529,6 +539,15 @@ fn next_step(log: &mut PartitionLog) -> Step {
         Some((slice, from, reached)) => Step::Write(file, slice, from, reached),
         None => Step::Nothing,
     }
+}
+
+/// Whether a spare should be the segment's log: nothing of it is in a file, and more than a little is to be. A restart must know where the log
+/// ends without looking for it.
+fn wants_spare(log: &PartitionLog, segment: &Segment, spares: &Spares) -> bool {
+    let is_new = log.flush.written.position == 0 && segment.allocated_bytes == 0 && !segment.spare_asked;
+    let segment_bytes = u64::from(log.options.segment_bytes);
+    let is_much = segment.size_bytes >= (WRITE_BYTES as u64).min(segment_bytes / 4);
+    is_new && is_much && log.in_checkpoint && spares.has_one_for(segment_bytes)
 }
 
 /// The next piece of disk space: the file doubles, within limits, and holds at least what there is.

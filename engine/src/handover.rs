@@ -241,7 +241,7 @@ impl Shard {
             self.give_back_arriving(io, &reason);
         }
         // Nobody knows for how long: a checkpoint waits for all partitions of the shard.
-        if self.disk_full_since.is_some() {
+        if self.room.is_full() {
             self.give_back_arriving(io, "the disk is full");
         }
         if self.handovers.arriving.iter().any(|a| a.until <= io.now()) {
@@ -283,7 +283,7 @@ impl Shard {
             Some(reason) => Some(reason.to_owned()),
             None if self.stopping => Some("the broker is stopping".to_owned()),
             None if flush.failed => Some("its files cannot be written".to_owned()),
-            None if flush.starved || self.disk_full_since.is_some() => Some("the disk is full".to_owned()),
+            None if flush.starved || self.room.is_full() => Some("the disk is full".to_owned()),
             None => None,
         }
     }

@@ -84,6 +84,7 @@ pub mod recover;
 pub mod scan;
 pub mod segment;
 pub mod shard;
+pub mod spares;
 pub mod stats;
 pub mod stop;
 pub mod tail;

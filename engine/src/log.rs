@@ -191,6 +191,8 @@ pub struct PartitionLog {
     pub loading_prefix: bool,
     /// Changed since the last checkpoint.
     pub dirty: bool,
+    /// A checkpoint on disk has the partition: a restart does not look for its end in its files.
+    pub in_checkpoint: bool,
     /// The partition's part of the last checkpoint.
     pub checkpointed: Option<Rc<[u8]>>,
     /// Size of the largest batch appended since the partition was opened.
@@ -266,6 +268,7 @@ impl PartitionLog {
             flush: FlushState::at(end),
             loading_prefix: false,
             dirty: true,
+            in_checkpoint: false,
             checkpointed: None,
             largest_batch_bytes: 0,
             last_append: now,

@@ -17,6 +17,10 @@ pub enum Op {
     OpenToFlush(Slot, i64),
     /// Space up to this many bytes is being allocated for a segment's file.
     Allocate(Slot, i64, u64),
+    /// A spare file is being made a segment's log by the files thread.
+    Recycle(Slot, i64),
+    /// A spare file is being given back to a full disk.
+    GiveSpareBack,
     /// A piece of the tail is being written; the log is in the file up to this position afterwards.
     Flush(Slot, i64, u64),
     /// The active segment's file is being synced.

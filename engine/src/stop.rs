@@ -15,6 +15,7 @@ impl Shard {
             return;
         }
         self.stop_handovers();
+        self.background.spares().close();
         (0..self.logs.len() as u32).for_each(|i| self.close_for_stop(Slot(i)));
         self.run_flushes(io);
     }

@@ -173,6 +173,50 @@ pub fn replace_with(path: &Path, content: &[u8], sync: Sync) -> Result<()> {
     }
 }
 
+/// Cuts the file to `bytes`, large ends in steps, so that freeing their space never stalls the disk for others. One that is
+/// shorter stays as it is.
+///
+/// # Errors
+/// The system's.
+pub fn cut(path: &Path, bytes: u64, sync: Sync) -> Result<()> {
+    let file = Changing::open(path, How::Existing).at(path, "open")?;
+    let mut left = file.size_bytes().at(path, "stat")?;
+    while left > bytes.saturating_add(SHRINK_STEP_BYTES) {
+        left -= SHRINK_STEP_BYTES;
+        file.set_len(left).at(path, "shrink")?;
+        std::thread::sleep(SHRINK_PAUSE);
+    }
+    if left > bytes {
+        file.set_len(bytes).at(path, "truncate")?;
+    }
+    sync.file(&file, path)
+}
+
+/// How many bytes from the file's start were written without a hole: space that was only allocated counts as one. The whole file where
+/// the filesystem does not tell.
+///
+/// # Errors
+/// The system's.
+pub fn written_bytes(path: &Path) -> Result<u64> {
+    let file = fs::File::open(path).at(path, "open")?;
+    let bytes = file.metadata().at(path, "stat")?.len();
+    match rustix::fs::seek(&file, rustix::fs::SeekFrom::Hole(0)) {
+        Ok(hole) => Ok(hole.min(bytes)),
+        Err(_) => Ok(bytes),
+    }
+}
+
+/// Bytes of the filesystem that holds the path.
+///
+/// # Errors
+/// The system's.
+pub fn filesystem_bytes(path: &Path) -> Result<u64> {
+    let filesystem = rustix::fs::statvfs(path)
+        .map_err(io::Error::from)
+        .at(path, "look at the filesystem of")?;
+    Ok(filesystem.f_blocks.saturating_mul(filesystem.f_frsize))
+}
+
 /// Waits until the direct writes of a predecessor that was killed are done, so that none of them lands on what is written next:
 /// its io_uring ends some milliseconds after its process. Changing a file's length waits for them (`inode_dio_wait` in
 /// ext4 and xfs); afterwards the length is what it was. A missing file is fine.

@@ -345,9 +345,10 @@ impl Journal {
         }
     }
 
-    /// When a frame that waits for more appends is to be written at the latest.
+    /// When a frame that waits for more appends is to be written at the latest. One that waits for journal space has no such time.
     pub fn deadline(&self) -> Option<Instant> {
-        self.gathering.deadline().filter(|_| self.has_waiting())
+        let deadline = self.gathering.deadline();
+        deadline.filter(|_| self.has_waiting() && !self.starved)
     }
 
     /// Refuses everything from now on.

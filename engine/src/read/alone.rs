@@ -52,6 +52,8 @@ impl Shard {
     ) -> ReadOutcome {
         self.reads.queue.ended(block.capacity());
         let picked = match (self.log(read.slot), result) {
+            // Its file may be another partition's by now.
+            (Some(log), Ok(())) if log.state.segment(read.segment_base).is_none() => Err(out_of_range(log)),
             (Some(log), Ok(())) => pick_alone(log, &read, &block, from, limit),
             (None, _) => Err(ReadError::NoSuchPartition),
             (_, Err(e)) => Err(ReadError::Io(e.to_string())),

@@ -382,6 +382,12 @@ impl Shard {
                 if let Err(e) = result {
                     return self.finish_read(&read, Err(ReadError::Io(e.to_string())));
                 }
+                if let Some(log) = self.log(read.slot)
+                    && log.state.segment(read.segment_base).is_none()
+                {
+                    let gone = out_of_range(log);
+                    return self.finish_read(&read, Err(gone));
+                }
                 let bytes = block.bytes();
                 let entries = &bytes[..page.valid_bytes.min(bytes.len())];
                 let relative = (read.request.offset - read.segment_base).clamp(0, i64::from(i32::MAX)) as u32;

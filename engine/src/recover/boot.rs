@@ -146,6 +146,7 @@ pub fn finish_stop(data_dir: &Path, stopped: &[Stopped], broker_epoch: i64) -> R
             files::remove_large_file(&data_dir.join(&found.name))?;
         }
     }
+    crate::spares::remove_all(data_dir)?;
     files::sync_dir(data_dir)
 }
 

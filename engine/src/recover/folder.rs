@@ -397,7 +397,10 @@ impl Opening<'_> {
                 state.segments.push_back(Segment::sealed(base, size));
                 continue;
             }
-            if !self.read_segment(&mut state, base, size, known_to)? {
+            let is_whole = self.read_segment(&mut state, base, size, known_to)?;
+            // Zeroes at its end are fine, as long as nothing is missing before the next one: else its bytes went with the power.
+            let is_cut = state.active().size_bytes < size && next.is_some_and(|n| state.end_offset < n);
+            if !is_whole || is_cut {
                 self.remove_behind(&logs[i + 1..])?;
                 break;
             }

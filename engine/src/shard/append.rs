@@ -20,7 +20,7 @@ impl Shard {
     /// Being busy passes when something goes on; not so while everything waits for a full disk.
     pub(super) fn refusal<T>(&mut self, result: Result<T, AppendError>) -> Result<T, AppendError> {
         match result {
-            Err(AppendError::Busy) if self.disk_full_since.is_some() || self.checkpointer.is_disk_full() => {
+            Err(AppendError::Busy) if self.room.is_full() || self.checkpointer.is_disk_full() => {
                 Err(AppendError::Storage("the disk is full".into()))
             }
             Err(AppendError::Busy) => {
@@ -100,7 +100,7 @@ impl Shard {
         if self.handovers.holds(slot) {
             return Err(AppendError::Busy);
         }
-        let disk_full = self.disk_full_since.is_some();
+        let disk_full = self.room.is_full();
         let Some(log) = self.log(slot) else {
             return Err(AppendError::NoSuchPartition);
         };

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::background::{Background, FileJob, Inbox, JobDone, JobOutput};
 use crate::checkpointer::Checkpointer;
-use crate::error::{Error, is_disk_full};
+use crate::error::Error;
 use crate::handover::Handovers;
 use crate::io::{Event, FileId, Io};
 use crate::journal::commit::Journal;
@@ -23,6 +23,7 @@ use crate::times::Searches;
 
 mod append;
 mod delete;
+mod full;
 mod types;
 
 pub use types::*;
@@ -53,7 +54,7 @@ pub struct Shard {
     pub(crate) handovers: Handovers,
     pub(crate) stats: Stats,
     pub(crate) events: Vec<ShardEvent>,
-    pub(crate) disk_full_since: Option<Instant>,
+    pub(crate) room: full::DiskRoom,
     pub(crate) was_busy: bool,
     /// Somebody was told to wait: when to let them try again, if nothing else does before.
     busy_until: Option<Instant>,
@@ -74,8 +75,6 @@ const GROW_RETRY: Duration = Duration::from_secs(10);
 /// How long somebody who was told to wait does so when nothing of the shard's own goes on. Memory comes back unannounced when a
 /// client has taken an answer.
 const BUSY_RETRY: Duration = Duration::from_millis(20);
-/// How long after a failed allocation the disk is asked again.
-pub(crate) const DISK_FULL_RETRY: Duration = Duration::from_millis(500);
 
 impl Shard {
     /// A shard on its journal's file, which [`crate::recover`] prepared.
@@ -101,7 +100,7 @@ impl Shard {
             handovers: Handovers::default(),
             stats: Stats::default(),
             events: Vec::new(),
-            disk_full_since: None,
+            room: full::DiskRoom::default(),
             was_busy: false,
             busy_until: None,
             stopping: false,
@@ -119,18 +118,20 @@ impl Shard {
         } = spec;
         let folder = self.config.data_dir.join(&name);
         let interval = options.index_interval_bytes;
+        // The first checkpoint has all that recovery found.
+        let in_checkpoint = state.is_some();
         let mut state = state.unwrap_or_else(|| LogState::empty(name, topic_id, interval, io.wall_ms()));
         state.producers.assume_active(io.wall_ms());
         if let Some(index) = state.active_mut().index.as_mut() {
             index.set_interval_bytes(interval);
         }
-        self.logs.push(Some(PartitionLog::new(
-            state,
-            folder,
-            options,
-            leader_epoch,
-            io.now(),
-        )));
+        let mut log = PartitionLog::new(state, folder, options, leader_epoch, io.now());
+        log.in_checkpoint = in_checkpoint;
+        self.logs.push(Some(log));
+        if !in_checkpoint && !self.background.spares().is_empty() {
+            // Only with one does it get a spare.
+            self.checkpointer.want();
+        }
         Slot(self.logs.len() as u32 - 1)
     }
 
@@ -141,6 +142,9 @@ impl Shard {
                 io.close(file);
             }
             self.forget_chunks(|key| key.slot == slot);
+            if log.flush.busy {
+                self.background.spares().stray_begins();
+            }
             self.checkpointer.forget(slot);
             self.doomed.retain(|d| d.slot != slot);
         }
@@ -318,7 +322,7 @@ impl Shard {
 
     /// When [`Shard::tick`] wants to be called at the latest.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let retry = self.disk_full_since.map(|since| since + DISK_FULL_RETRY);
+        let retry = self.room.deadline();
         let checkpoint = self
             .checkpointer
             .deadline(Duration::from_millis(self.config.checkpoint_idle_ms));
@@ -392,8 +396,10 @@ impl Shard {
             return;
         };
         match op {
-            Op::JournalGrow(to) => self.journal_grown(io.now(), to, done.result),
+            Op::JournalGrow(to) => self.journal_grown(io, to, done.result),
             Op::Seal(slot, base) => self.sealed(io, slot, base, done.result),
+            Op::Recycle(slot, base) => self.recycled(io, slot, base, done.result),
+            Op::GiveSpareBack => self.spare_given_back(io, done.result),
             Op::ExtendIndex(slot, base, number) => self.index_extended(io, slot, base, number, done.result),
             Op::HandOverIndex(slot, attempt) => self.hand_over_index_written(slot, attempt, done.result),
             Op::Checkpoint(number) => self.checkpoint_written(io, number, done.result),
@@ -404,7 +410,7 @@ impl Shard {
         }
     }
 
-    fn journal_grown(&mut self, now: Instant, to: u64, result: Result<JobOutput, Error>) {
+    fn journal_grown(&mut self, io: &dyn Io, to: u64, result: Result<JobOutput, Error>) {
         match result {
             Ok(_) => {
                 self.journal.space_mut().set_capacity(to);
@@ -412,8 +418,11 @@ impl Shard {
                 self.note_progress();
             }
             Err(e) => {
-                self.journal_grow_after = Some(now + GROW_RETRY);
+                self.journal_grow_after = Some(io.now() + GROW_RETRY);
                 self.journal_growing = false;
+                if e.is_disk_full() {
+                    self.give_spare_back(io);
+                }
                 self.events.push(ShardEvent::Notice(format!(
                     "the journal stays at its size for now: {e}"
                 )));
@@ -425,19 +434,6 @@ impl Shard {
         if let Err(e) = result {
             self.events.push(ShardEvent::Notice(format!("{what}: {e}")));
         }
-    }
-
-    /// The disk had no room. Appends that need more are refused until it has.
-    pub(crate) fn note_disk_full(&mut self, now: Instant, e: &std::io::Error) {
-        debug_assert!(is_disk_full(e));
-        if self.disk_full_since.is_none() {
-            self.events.push(ShardEvent::Notice(format!(
-                "the disk is full, producers are refused: {e}"
-            )));
-        }
-        self.disk_full_since = Some(now);
-        // Who waits is to hear of it.
-        self.note_progress();
     }
 }
 

@@ -9,6 +9,7 @@ mod liveness;
 mod model;
 mod reading;
 mod restart;
+mod spares;
 mod world;
 
 use std::fs;

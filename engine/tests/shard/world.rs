@@ -9,6 +9,7 @@ use ringlog_engine::checkpoint;
 use ringlog_engine::io::{Io, Ring, RingConfig};
 use ringlog_engine::recover::{self, Report, boot};
 use ringlog_engine::shard::*;
+use ringlog_engine::spares::{Limits, Spares};
 
 use crate::faulty::Faulty;
 
@@ -26,7 +27,7 @@ pub struct World {
     pub progress: u64,
     pub report: Report,
     data_dir: PathBuf,
-    background: Background,
+    pub background: Background,
 }
 
 impl Drop for World {
@@ -66,6 +67,8 @@ pub struct Setup {
     pub topic_id: [u8; 16],
     /// Folders are made without the files that a broker puts in them: faster for many.
     pub bare_folders: bool,
+    /// Files of removed segments that are kept.
+    pub spares: Limits,
 }
 
 impl Default for Setup {
@@ -79,6 +82,7 @@ impl Default for Setup {
             cores: 1,
             topic_id: TOPIC,
             bare_folders: false,
+            spares: Limits::NONE,
         }
     }
 }
@@ -115,7 +119,8 @@ impl World {
             journal_max_bytes: setup.journal_max_bytes,
             checkpoint_idle_ms: setup.checkpoint_idle_ms,
         };
-        let background = Background::start().unwrap();
+        let spares = Spares::open(data_dir, setup.spares).unwrap();
+        let background = Background::start_with(spares).unwrap();
         let mut shard = Shard::new(config, journal, background.clone());
         for name in &setup.partitions {
             let spec = PartitionSpec {

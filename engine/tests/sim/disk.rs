@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use ringlog_engine::io::files::changes::Change;
+use ringlog_engine::spares::PREFIX;
 
 use crate::state::State;
 
@@ -111,6 +112,8 @@ pub struct Disk {
     pub planted: Option<Planted>,
     names: BTreeMap<(Ino, String), Node>,
     pub next_ino: Ino,
+    /// Spare files that became segments.
+    pub recycled: u64,
     pending: Vec<Pending>,
 }
 
@@ -126,6 +129,7 @@ impl Disk {
             start,
             steps: Vec::new(),
             planted: None,
+            recycled: 0,
             pending: Vec::new(),
         }
     }
@@ -199,11 +203,26 @@ impl Disk {
         let (Some((dir, from)), Some((to_dir, to))) = (self.split(from), self.split(to)) else {
             return;
         };
-        assert_eq!(dir, to_dir, "names change within a folder only");
-        if let Some(node) = self.names.remove(&(dir, from.clone())) {
-            self.names.insert((dir, to.clone()), node);
+        let Some(node) = self.names.remove(&(dir, from.clone())) else {
+            return;
+        };
+        self.names.insert((to_dir, to.clone()), node);
+        if dir == to_dir {
             self.push(Step::Rename { dir, from, to, node }, true);
+            return;
         }
+        // Between folders: nobody promises that both names change together.
+        self.recycled += u64::from(from.starts_with(PREFIX));
+        let (old, new) = (from, to);
+        self.push(
+            Step::Link {
+                dir: to_dir,
+                name: new,
+                node,
+            },
+            true,
+        );
+        self.push(Step::Unlink { dir, name: old }, true);
     }
 
     /// A write begins.

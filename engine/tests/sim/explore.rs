@@ -50,6 +50,8 @@ pub struct Tally {
     pub wraps: u64,
     /// Topics that arrived at another core.
     pub moves: u64,
+    /// Spare files that became segments.
+    pub recycled: u64,
 }
 
 impl Tally {
@@ -66,6 +68,7 @@ impl Tally {
             checkpoints: self.checkpoints + other.checkpoints,
             wraps: self.wraps + other.wraps,
             moves: self.moves + other.moves,
+            recycled: self.recycled + other.recycled,
         }
     }
 }
@@ -74,6 +77,7 @@ impl Tally {
     /// Counts what the steps of a life are.
     fn count(&mut self, disk: &Disk) {
         let mut has_frames = false;
+        self.recycled += disk.recycled;
         for step in &disk.steps {
             match step {
                 Step::Link { node, .. } => self.folders += u64::from(node.is_dir),
@@ -124,8 +128,9 @@ impl Explorer {
     /// Lives once in a new directory, then cuts the power everywhere.
     pub fn run(&mut self) -> Result<(), String> {
         let history = Rc::new(History::default());
-        let effort = self.effort;
-        self.life(&State::default(), &history, 0, effort)
+        let (effort, spares) = (self.effort, self.setup.spares_at_first);
+        let files = crate::story::spares(&mut self.random, spares);
+        self.life(&State::with_files(&files), &history, 0, effort)
     }
 
     fn folder(&mut self, state: &State) -> PathBuf {

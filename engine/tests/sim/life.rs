@@ -15,6 +15,7 @@ use ringlog_engine::log::LogState;
 use ringlog_engine::recover::boot::JournalFile;
 use ringlog_engine::recover::{self, boot};
 use ringlog_engine::shard::*;
+use ringlog_engine::spares::{Limits, Spares};
 use ringlog_engine::{batch, checkpoint};
 
 use crate::disk::SharedDisk;
@@ -34,6 +35,10 @@ pub struct Setup {
     pub journal_max_bytes: u64,
     pub checkpoint_idle_ms: u64,
     pub memory_bytes: usize,
+    /// Files of removed segments that are kept.
+    pub spare_bytes: u64,
+    /// Such files that a predecessor left.
+    pub spares_at_first: u64,
     /// Cores, at most.
     pub most_cores: u64,
     /// Topics go from core to core all the time.
@@ -131,7 +136,13 @@ impl Life {
         let watch = disk.clone().map(|disk| Watch::start(disk, faults.clone()));
         let topics = history.topics_at(at);
         let (states, prepared) = prepare(dir, setup, &topics, &mut random).map_err(|e| e.to_string())?;
-        let (background, backlog) = Background::by_hand();
+        let limits = Limits {
+            most_bytes: setup.spare_bytes,
+            least_bytes: 4096,
+            idle: Duration::MAX,
+        };
+        let spares = Spares::open(dir, limits).map_err(|e| e.to_string())?;
+        let (background, backlog) = Background::by_hand(spares);
         let mut sides = Vec::new();
         for (core, prepared) in prepared.into_iter().enumerate() {
             let mut machine = Machine::new(setup.memory_bytes, disk.clone(), faults.clone(), random.split());

@@ -68,6 +68,21 @@ pub struct State {
 }
 
 impl State {
+    /// A directory with these files.
+    pub fn with_files(files: &[(String, Vec<u8>)]) -> State {
+        let mut state = State::default();
+        for (i, (name, bytes)) in files.iter().enumerate() {
+            let node = Node {
+                ino: ROOT + 1 + i,
+                is_dir: false,
+            };
+            let (name, dir) = (name.clone(), ROOT);
+            state.apply(&Step::Link { dir, name, node });
+            state.file(node.ino).write(0, bytes);
+        }
+        state
+    }
+
     /// Every name, by its folder.
     pub fn names(&self) -> impl Iterator<Item = ((Ino, String), Node)> {
         self.folders.iter().flat_map(|(dir, names)| {

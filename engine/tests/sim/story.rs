@@ -6,6 +6,7 @@ use ringlog_engine::background::FileJob;
 use ringlog_engine::batch::BatchBuilder;
 use ringlog_engine::io::Durability;
 use ringlog_engine::shard::*;
+use ringlog_engine::spares::PREFIX;
 
 use crate::history::{Topic, Value};
 use crate::life::{Life, Promise, Setup, Side, create_job, whole_batches};
@@ -22,10 +23,31 @@ pub fn setup(random: &mut Random) -> Setup {
         journal_max_bytes: random.pick(&[journal_bytes, journal_bytes, journal_bytes, 2 << 20]),
         checkpoint_idle_ms: random.pick(&[1, 5, 20, 100, 10_000]),
         memory_bytes: 16 << 20,
+        spare_bytes: random.pick(&[0, 200_000, 4 << 20, 4 << 20]),
+        spares_at_first: random.pick(&[0, 3, 8]),
         most_cores: 1 + random.below(3),
         restless: false,
         forgets_early: false,
     }
+}
+
+/// Spare files full of intact batches of another time: whatever is taken for a log's end, a batch stands there, or not far from it.
+pub fn spares(random: &mut Random, count: u64) -> Vec<(String, Vec<u8>)> {
+    let spare = |number| {
+        let bytes = random.pick(&[8_192, 12_288, 28_672]);
+        let mut content = Vec::new();
+        for offset in 0.. {
+            let mut batch = BatchBuilder::new().record(0, None, Some(b"of old")).finish();
+            batch[..8].copy_from_slice(&(offset as i64).to_be_bytes());
+            content.extend(batch);
+            if content.len() > bytes {
+                break;
+            }
+        }
+        content.truncate(bytes);
+        (format!("{PREFIX}{number}"), content)
+    };
+    (0..count).map(spare).collect()
 }
 
 fn options(random: &mut Random) -> LogOptions {

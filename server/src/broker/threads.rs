@@ -11,6 +11,7 @@ use ringlog_engine::background::Background;
 use ringlog_engine::io::{Io, Ring, RingConfig, Waker, probe};
 use ringlog_engine::recover::boot;
 use ringlog_engine::shard::{Shard, ShardConfig};
+use ringlog_engine::spares::{Limits, Spares};
 use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
 
 use super::storage::{Opening, Storage};
@@ -81,8 +82,12 @@ struct Plan {
 /// # Errors
 /// A thread or a ring cannot be made.
 pub fn spawn(shared: &Arc<Shared>, storage: Storage) -> Result<(Cores, Receiver<Report>), StartError> {
-    let background =
-        Background::start().map_err(|error| StartError(format!("cannot start a thread: {error}")))?;
+    let data_dir = &shared.config.data_dir;
+    let spares = Limits::of(data_dir)
+        .and_then(|limits| Spares::open(data_dir, limits))
+        .map_err(StartError::because)?;
+    let background = Background::start_with(spares)
+        .map_err(|error| StartError(format!("cannot start a thread: {error}")))?;
     let (reports, from_cores) = channel();
     let image = Arc::new(storage.start.replay.image().clone());
     let placement = Arc::new(storage.placement);

@@ -15,12 +15,14 @@ use io_uring::{opcode, squeue};
 use super::SyncMethod;
 use super::queue::{Completion, Kind, Queue};
 use super::slab::Slab;
-use crate::io::{ALIGN, Block, Durability, Event, FileId, IoCounters, Open, Slice, Token};
+use crate::io::{ALIGN, Block, Durability, Event, FileId, IoCounters, Open, Slice, Token, probe};
 
 /// Reads and writes in flight at once. Devices queue 256 by default, shared by all cores.
 const TRANSFERS: usize = 64;
 /// Part of them that only synced writes may use.
 const TRANSFERS_RESERVED: usize = 16;
+/// Since this kernel a linked pair whose first half is not told of completes also with DEFER_TASKRUN.
+const LINK_KERNEL: (u32, u32) = (6, 12);
 /// Rights of a new file, before the umask.
 const CREATE_MODE: libc::mode_t = 0o644;
 
@@ -37,6 +39,8 @@ struct Operation {
     work: Work,
     /// Bytes already read or written.
     done: usize,
+    /// A write and the sync behind it are under way as one: [`Queue::splits`] when they were submitted.
+    pair: Option<u64>,
 }
 
 enum Work {
@@ -76,6 +80,8 @@ pub(super) struct Disk {
     urgent: VecDeque<u32>,
     waiting: VecDeque<u32>,
     sync_method: SyncMethod,
+    /// A sync is submitted together with its write.
+    link_syncs: bool,
     /// Cleared for good by the first file whose filesystem refuses direct I/O.
     pub(super) direct: bool,
     direct_checked: bool,
@@ -92,6 +98,7 @@ impl Disk {
             urgent,
             waiting,
             sync_method,
+            link_syncs: probe::kernel_version() >= LINK_KERNEL,
             direct,
             direct_checked: false,
         }
@@ -104,7 +111,7 @@ impl Disk {
             how,
             direct: self.direct,
         };
-        let index = self.operations.insert(Operation { token, work, done: 0 });
+        let index = self.operations.insert(Operation::new(token, work));
         self.submit(queue, index);
         Ok(())
     }
@@ -195,7 +202,7 @@ impl Disk {
         let entry = self.file(file.0);
         assert!(!entry.closing, "a verb on a file that is closed");
         entry.pending += 1;
-        let index = self.operations.insert(Operation { token, work, done: 0 });
+        let index = self.operations.insert(Operation::new(token, work));
         match &self.operation(index).work {
             Work::Write {
                 durability: Durability::Synced,
@@ -222,13 +229,14 @@ impl Disk {
 
     /// Hands an operation, or what is left of it, to the ring.
     fn submit(&mut self, queue: &mut Queue, index: u32) {
-        let sync_method = self.sync_method;
+        let (sync_method, link_syncs) = (self.sync_method, self.link_syncs);
         let Disk {
             operations, files, ..
         } = self;
         let Some(operation) = operations.get_mut(index) else {
             return;
         };
+        let pair = link_syncs && operation.wants_sync_behind(sync_method);
         let mut slot = |file: u32| types::Fixed(files.get_mut(file).map_or(u32::MAX, |file| file.slot));
         let done = operation.done;
         operation.work.count(&mut queue.counters);
@@ -258,6 +266,13 @@ impl Disk {
                 .offset(*position)
                 .build(),
         };
+        if let (true, Some(file)) = (pair, operation.work.file()) {
+            let sync = datasync_entry(slot(file));
+            queue.counters.syncs += 1;
+            operation.pair = Some(queue.splits());
+            // SAFETY: as below.
+            return unsafe { queue.push_linked(entry, sync, index) };
+        }
         // SAFETY: path, block and slice belong to the operation, which stays in the slab until its completion; their
         // memory is on the heap or in a mapping and does not move with it. A block has no other reader or writer; a
         // slice's bytes do not change. The file's slot stays open while `pending`.
@@ -273,7 +288,11 @@ impl Disk {
         let direct = file
             .and_then(|file| self.files.get_mut(file))
             .is_some_and(|file| file.direct);
-        let next = match done.outcome() {
+        let outcome = match operation.pair.take() {
+            Some(splits) => operation.end_pair(done.outcome(), splits == queue.splits()),
+            None => done.outcome(),
+        };
+        let next = match outcome {
             Err(error) if is_passing(&error) => Next::Again,
             outcome => operation.advance(outcome, direct, sync_method),
         };
@@ -284,6 +303,14 @@ impl Disk {
             }
             Next::Done(result) => self.finish(queue, done.index, result, events),
         }
+    }
+
+    /// The write of a pair was not whole; the sync behind it was not done.
+    pub(super) fn on_linked(&mut self, queue: &mut Queue, done: Completion, events: &mut Vec<Event>) {
+        if let Some(operation) = self.operations.get_mut(done.index) {
+            operation.pair = None;
+        }
+        self.on_disk(queue, done, events);
     }
 
     /// Whether a file just opened for direct I/O cannot have it in multiples of [`ALIGN`]. Asked until the first file
@@ -419,6 +446,41 @@ impl Work {
 }
 
 impl Operation {
+    fn new(token: Token, work: Work) -> Operation {
+        Operation {
+            token,
+            work,
+            done: 0,
+            pair: None,
+        }
+    }
+
+    /// Whether this is a write that a sync has to follow.
+    fn wants_sync_behind(&self, sync_method: SyncMethod) -> bool {
+        match &self.work {
+            Work::Write {
+                slice,
+                durability,
+                syncing,
+                ..
+            } => *durability == Durability::Synced && !*syncing && !sync_method.flags(slice.padded_len()),
+            _ => false,
+        }
+    }
+
+    /// The sync of a pair has ended, so the write before it was whole. Gives the outcome to go on from.
+    fn end_pair(&mut self, synced: io::Result<u32>, together: bool) -> io::Result<u32> {
+        if let Work::Write { syncing, .. } = &mut self.work {
+            // From here on it is the sync that may have to be done again.
+            *syncing = true;
+        }
+        if !together {
+            let torn = "the kernel was out of memory while a write and its sync were submitted: their order is not known";
+            return Err(io::Error::other(torn));
+        }
+        synced
+    }
+
     fn advance(&mut self, outcome: io::Result<u32>, file_is_direct: bool, sync_method: SyncMethod) -> Next {
         let count = match outcome {
             Ok(count) => count,

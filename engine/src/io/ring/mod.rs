@@ -235,6 +235,7 @@ impl Ring {
             Kind::SocketClose => self.net.on_socket_close(done, events),
             Kind::SocketInstall => self.net.on_socket_install(queue, done, events),
             Kind::Disk => self.disk.on_disk(queue, done, events),
+            Kind::DiskLinked => self.disk.on_linked(queue, done, events),
             Kind::FileClose => self.disk.on_close(done),
         }
     }

@@ -47,12 +47,14 @@ pub(super) enum Kind {
     SocketInstall,
     /// Index: disk operation.
     Disk,
+    /// A write that was not whole, instead of the pair it was the first half of. Index: disk operation.
+    DiskLinked,
     /// Index: file.
     FileClose,
 }
 
 impl Kind {
-    const ALL: [Kind; 14] = [
+    const ALL: [Kind; 15] = [
         Kind::Ignore,
         Kind::Wake,
         Kind::Bell,
@@ -66,6 +68,7 @@ impl Kind {
         Kind::SocketClose,
         Kind::SocketInstall,
         Kind::Disk,
+        Kind::DiskLinked,
         Kind::FileClose,
     ];
 
@@ -113,13 +116,22 @@ impl Completion {
     }
 }
 
+/// An entry that waits for room.
+struct Waiting {
+    entry: squeue::Entry,
+    /// The next one must reach the kernel together with it.
+    linked: bool,
+}
+
 /// The io_uring and what does not fit into it.
 pub(super) struct Queue {
     pub(super) uring: IoUring,
     /// Entries waiting for room, oldest first. While it is not empty, all new entries go through it: order matters.
-    overflow: VecDeque<squeue::Entry>,
+    overflow: VecDeque<Waiting>,
     /// Operations the kernel owes a last completion for.
     outstanding: usize,
+    /// Submissions of which the kernel took a part only: it was out of memory.
+    splits: u64,
     pub(super) counters: IoCounters,
 }
 
@@ -139,6 +151,7 @@ impl Queue {
             uring,
             overflow: VecDeque::new(),
             outstanding: 0,
+            splits: 0,
             counters: IoCounters::default(),
         })
     }
@@ -157,14 +170,50 @@ impl Queue {
             Kind::Message => self.counters.wakes_sent += 1,
             _ => {}
         }
-        if !self.overflow.is_empty() {
-            return self.overflow.push_back(entry);
+        self.queue(entry, false);
+    }
+
+    /// Queues two operations of which the second starts once the first has ended well, and without telling of the first then
+    /// (IOSQE_IO_LINK, IOSQE_CQE_SKIP_SUCCESS). When the first fails or comes up short it completes as [`Kind::DiskLinked`], the second is
+    /// cancelled, and nothing is told of that: the pair completes once, either way.
+    ///
+    /// # Safety
+    /// As for [`Queue::push`], for both until the second's completion.
+    pub(super) unsafe fn push_linked(&mut self, first: squeue::Entry, second: squeue::Entry, index: u32) {
+        let flags = squeue::Flags::IO_LINK | squeue::Flags::SKIP_SUCCESS;
+        let first = first.flags(flags).user_data(Kind::DiskLinked.tag(index));
+        let second = second.user_data(Kind::Disk.tag(index));
+        self.outstanding += 1;
+        self.counters.submissions += 2;
+        // A link ends with the submission it is in: both go, or both wait.
+        let submission = self.uring.submission();
+        let room = submission.capacity() - submission.len();
+        drop(submission);
+        if room < 2 {
+            self.overflow.push_back(Waiting {
+                entry: first,
+                linked: true,
+            });
+            self.overflow.push_back(Waiting {
+                entry: second,
+                linked: false,
+            });
+        } else {
+            self.queue(first, true);
+            self.queue(second, false);
         }
-        // SAFETY: the caller's promise.
-        let pushed = unsafe { self.uring.submission().push(&entry) };
-        if pushed.is_err() {
-            self.overflow.push_back(entry);
+    }
+
+    fn queue(&mut self, entry: squeue::Entry, linked: bool) {
+        // SAFETY: promised by the callers of `push` and `push_linked`.
+        if !self.overflow.is_empty() || unsafe { self.uring.submission().push(&entry) }.is_err() {
+            self.overflow.push_back(Waiting { entry, linked });
         }
+    }
+
+    /// How often the kernel took only a part of what was submitted. A pair that was under way meanwhile may have been torn apart.
+    pub(super) fn splits(&self) -> u64 {
+        self.splits
     }
 
     /// Operations whose last completion is still to come.
@@ -216,7 +265,10 @@ impl Queue {
                 .enter(count as u32, want, ENTER_GETEVENTS | ENTER_EXT_ARG, Some(&args))
         };
         match entered {
-            Ok(_) => true,
+            Ok(taken) => {
+                self.splits += u64::from(taken < count);
+                true
+            }
             // ETIME: the wait is over. EINTR: a signal; the caller looks around and comes back. EBUSY and EAGAIN:
             // the kernel has no room for more until completions are taken.
             Err(error) => matches!(error.raw_os_error(), Some(libc::ETIME)),
@@ -226,9 +278,10 @@ impl Queue {
     fn refill(&mut self) {
         let mut submission = self.uring.submission();
         submission.sync();
-        while let Some(entry) = self.overflow.front() {
+        while let Some(Waiting { entry, linked }) = self.overflow.front() {
+            let room = submission.capacity() - submission.len();
             // SAFETY: promised by the caller of `push` when the entry came in.
-            if unsafe { submission.push(entry) }.is_err() {
+            if room < 1 + usize::from(*linked) || unsafe { submission.push(entry) }.is_err() {
                 break;
             }
             self.overflow.pop_front();

@@ -18,6 +18,7 @@ use crate::cli::records::{Batch, Batches, whole_size_bytes};
 pub(super) fn dump(path: &Path, args: &DumpArgs, report: &mut Report) -> CliResult<()> {
     let records = Records::of_path(path, args);
     let mut reader = LogReader::open(path)?;
+    let is_open_ended = is_open_ended(path);
     let mut totals = Totals {
         next_offset: base_offset_of(path).unwrap_or(0),
         ..Totals::default()
@@ -25,12 +26,22 @@ pub(super) fn dump(path: &Path, args: &DumpArgs, report: &mut Report) -> CliResu
     loop {
         let position = reader.position;
         match reader.next(path)? {
+            Found::Batch(batch) if is_open_ended && batch.header.base_offset != totals.next_offset => {
+                let note = "behind the log's end: left from a removed segment";
+                report.item(&fields! { kind: "unused", position: position, note: note })?;
+                break;
+            }
             Found::Batch(batch) => dump_batch(&batch, position, records, &mut totals, report)?,
             Found::End => break,
             Found::Zeroes(bytes) => {
                 report.item(
                     &fields! { kind: "zeroes", position: position, bytes: bytes, note: "not written yet" },
                 )?;
+                break;
+            }
+            Found::Damage(error) if is_open_ended => {
+                let hint = "unless the log ends here, and a removed segment's bytes follow";
+                report.corrupt(position, format!("{error}; {hint}"))?;
                 break;
             }
             Found::Damage(error) => {
@@ -43,6 +54,24 @@ pub(super) fn dump(path: &Path, args: &DumpArgs, report: &mut Report) -> CliResu
         kind: "end", position: reader.position, batches: totals.batches, records: totals.records,
         next_offset: totals.next_offset,
     })
+}
+
+/// Whether this is the newest segment of a partition of ours that was not stopped cleanly: its file may be a removed segment's, whose bytes
+/// follow the log's end. Our logs have no gap, so a batch that does not follow the one before is such a byte's.
+fn is_open_ended(path: &Path) -> bool {
+    let newer = || {
+        let folder = path.parent()?;
+        let base = base_offset_of(path)?;
+        let mut there = std::fs::read_dir(folder.parent()?).ok()?.flatten();
+        let is_ours = |name: &str| name.starts_with("ringlog-checkpoint-");
+        let is_running = there.any(|entry| entry.file_name().to_str().is_some_and(is_ours));
+        let mut logs = std::fs::read_dir(folder).ok()?.flatten();
+        let is_newer = |path: &Path| {
+            path.extension().is_some_and(|e| e == "log") && base_offset_of(path).is_some_and(|b| b > base)
+        };
+        Some(is_running && !logs.any(|entry| is_newer(&entry.path())))
+    };
+    path.extension().is_some_and(|e| e == "log") && newer().unwrap_or(false)
 }
 
 #[derive(Debug, Default)]
