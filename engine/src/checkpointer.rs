@@ -88,6 +88,14 @@ impl Checkpointer {
         self.number + 1
     }
 
+    /// The number of the first one that has all partitions that are open now.
+    pub fn next_with_all(&self) -> u64 {
+        match self.stage {
+            Stage::Flushing { .. } => self.number,
+            Stage::Idle | Stage::Writing { .. } => self.number + 1,
+        }
+    }
+
     /// Whether the last attempt found the disk full.
     pub fn is_disk_full(&self) -> bool {
         self.disk_full
@@ -189,7 +197,7 @@ impl Shard {
 
     pub(crate) fn index_extended(
         &mut self,
-        io: &dyn Io,
+        io: &mut dyn Io,
         slot: Slot,
         base: i64,
         number: u64,
@@ -246,6 +254,7 @@ impl Shard {
             .iter()
             .flatten()
             .filter_map(|l| l.checkpointed.as_deref())
+            .chain(self.handovers.departed())
             .collect();
         let content = states::encode_file(self.journal.id(), start, position, &parts);
         let path = crate::recover::checkpoint_path(&self.config.data_dir, self.config.core);
@@ -262,7 +271,12 @@ impl Shard {
         self.checkpointer.stage = Stage::Writing { start };
     }
 
-    pub(crate) fn checkpoint_written(&mut self, io: &dyn Io, number: u64, result: Result<JobOutput, Error>) {
+    pub(crate) fn checkpoint_written(
+        &mut self,
+        io: &mut dyn Io,
+        number: u64,
+        result: Result<JobOutput, Error>,
+    ) {
         if number != self.checkpointer.number {
             return;
         }
@@ -279,6 +293,7 @@ impl Shard {
                 }
                 self.checkpointer.disk_full = false;
                 self.remove_doomed(io, number);
+                self.note_adopted(number);
                 self.note_progress();
             }
             (_, Err(e)) => self.abandon_checkpoint(io, &e),
@@ -287,8 +302,9 @@ impl Shard {
     }
 
     /// Nothing is freed; all of it is tried again later.
-    fn abandon_checkpoint(&mut self, io: &dyn Io, e: &Error) {
+    fn abandon_checkpoint(&mut self, io: &mut dyn Io, e: &Error) {
         let now = io.now();
+        self.give_back_arriving(io, &e.to_string());
         // Spares go first.
         let is_full = e.is_disk_full() && !self.give_spare_back(io);
         // A full disk is told once.
@@ -308,7 +324,7 @@ impl Shard {
 }
 
 /// Whether everything before `end` is in synced files.
-fn is_on_disk(log: &crate::log::PartitionLog, end: Place) -> bool {
+pub(crate) fn is_on_disk(log: &crate::log::PartitionLog, end: Place) -> bool {
     let flush = &log.flush;
     if flush.written.segment_base > end.segment_base {
         return true;

@@ -72,6 +72,7 @@ pub mod checkpointer;
 pub mod epochs;
 pub mod error;
 pub mod flush;
+pub mod handover;
 pub mod index;
 pub mod io;
 pub mod journal;

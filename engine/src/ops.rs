@@ -29,6 +29,8 @@ pub enum Op {
     Seal(Slot, i64),
     /// A segment's index is being continued by the files thread, for the checkpoint of this number.
     ExtendIndex(Slot, i64, u64),
+    /// The index of a partition that leaves for another core is being completed by the files thread, in the attempt of this number.
+    HandOverIndex(Slot, u64),
     /// The checkpoint file is being replaced by the one of this number.
     Checkpoint(u64),
     /// Segments below the log start are being removed.

@@ -14,15 +14,18 @@ impl Shard {
         if std::mem::replace(&mut self.stopping, true) {
             return;
         }
+        self.stop_handovers();
         self.background.spares().close();
-        for i in 0..self.logs.len() as u32 {
-            let slot = Slot(i);
-            if let Some(log) = self.log_mut(slot) {
-                close_active(log);
-            }
-            self.want_flush(slot);
-        }
+        (0..self.logs.len() as u32).for_each(|i| self.close_for_stop(Slot(i)));
         self.run_flushes(io);
+    }
+
+    /// The partition's active segment is sealed as all others are.
+    pub(crate) fn close_for_stop(&mut self, slot: Slot) {
+        if let Some(log) = self.log_mut(slot) {
+            close_active(log);
+        }
+        self.want_flush(slot);
     }
 
     /// Whether everything is on disk after [`Shard::begin_stop`]. After a failure that is never so: the caller stops waiting,

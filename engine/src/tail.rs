@@ -278,6 +278,15 @@ impl Tail {
         true
     }
 
+    /// The bytes since the last aligned position before `end`, the log's end, and where they start; `None` where there are none or
+    /// they are not in memory.
+    pub fn into_remainder(mut self, end: Place) -> Option<(Place, Box<[u8]>)> {
+        if !self.park(end, end) && !self.blocks.is_empty() {
+            return None;
+        }
+        self.remainder.map(|r| (r.start, r.bytes))
+    }
+
     /// Bytes of memory held.
     pub fn memory_bytes(&self) -> usize {
         self.blocks.iter().map(|b| b.block.capacity()).sum::<usize>()

@@ -38,6 +38,11 @@ pub struct Searches {
 }
 
 impl Searches {
+    /// Whether one of the partition's is under way.
+    pub(crate) fn has_any_of(&self, slot: Slot) -> bool {
+        self.list.iter().flatten().any(|search| search.slot == slot)
+    }
+
     fn insert(&mut self, search: Search) -> usize {
         match self.list.iter().position(Option::is_none) {
             Some(i) => {

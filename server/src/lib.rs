@@ -11,6 +11,7 @@ pub mod logging;
 pub mod mesh;
 pub mod metadata;
 pub mod parked;
+pub mod placement;
 pub mod serve;
 pub mod sessions;
 pub mod wire;

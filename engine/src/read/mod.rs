@@ -104,6 +104,11 @@ impl ColdReads {
         self.next_id
     }
 
+    /// Whether one of the partition's is under way.
+    pub(crate) fn has_any_of(&self, slot: Slot) -> bool {
+        self.reads.values().any(|read| read.slot == slot)
+    }
+
     fn take(&mut self, id: ReadId) -> Option<ColdRead> {
         self.reads.remove(&id)
     }

@@ -11,6 +11,9 @@
 //! In each case a missing index or snapshot is built again for its segment. A partition that is in no checkpoint and in no
 //! journal, but has bytes, is treated as Apache Kafka's.
 //!
+//! Nothing here depends on which core owned a partition, or will: all checkpoints and journals are merged. A partition that moved has entries
+//! in the journals of several cores; those below the end that some checkpoint knows lie in its segments already.
+//!
 //! Afterwards every batch lies in a synced segment file, and the cores start with fresh journals ([`boot`]).
 
 use std::collections::{BTreeMap, HashMap};
@@ -250,7 +253,8 @@ fn restore<'a>(
         .filter_map(|c| c.checkpoint.take())
         .flat_map(|c| c.partitions)
     {
-        // Each core's first checkpoint has all partitions; the newest entry is the one furthest on.
+        // Each core's first checkpoint has all partitions, and one that moved is in those of the cores it was at: the newest entry is the
+        // one furthest on (see [`crate::handover`]).
         let key = (state.name.clone(), state.topic_id);
         let reach = |s: &LogState| (s.end_offset, s.log_start_offset);
         if known.get(&key).is_none_or(|k| reach(k) <= reach(&state)) {

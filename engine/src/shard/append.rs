@@ -97,6 +97,9 @@ impl Shard {
         if self.stopping {
             return Err(AppendError::Storage("the broker is stopping".into()));
         }
+        if self.handovers.holds(slot) {
+            return Err(AppendError::Busy);
+        }
         let disk_full = self.room.is_full();
         let Some(log) = self.log(slot) else {
             return Err(AppendError::NoSuchPartition);

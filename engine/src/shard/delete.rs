@@ -32,6 +32,9 @@ impl Shard {
             return Ok((log.state.log_start_offset, log.log_start_ticket));
         }
         let needed = Entry::size_bytes(log.state.name.len(), 0);
+        if self.handovers.holds(slot) {
+            return Err(AppendError::Busy);
+        }
         self.make_room(io, needed)?;
         let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
             return Err(AppendError::NoSuchPartition);

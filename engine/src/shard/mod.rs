@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::background::{Background, FileJob, Inbox, JobDone, JobOutput};
 use crate::checkpointer::Checkpointer;
 use crate::error::Error;
+use crate::handover::Handovers;
 use crate::io::{Event, FileId, Io};
 use crate::journal::commit::Journal;
 use crate::log::{LogState, PartitionLog};
@@ -49,6 +50,8 @@ pub struct Shard {
     pub(crate) closing: Vec<FileId>,
     pub(crate) reads: ColdReads,
     pub(crate) searches: Searches,
+    /// Partitions on their way to or from other cores.
+    pub(crate) handovers: Handovers,
     pub(crate) stats: Stats,
     pub(crate) events: Vec<ShardEvent>,
     pub(crate) room: full::DiskRoom,
@@ -94,6 +97,7 @@ impl Shard {
             closing: Vec::new(),
             reads: ColdReads::default(),
             searches: Searches::default(),
+            handovers: Handovers::default(),
             stats: Stats::default(),
             events: Vec::new(),
             room: full::DiskRoom::default(),
@@ -279,8 +283,10 @@ impl Shard {
         self.closing.drain(..).for_each(|file| io.close(file));
         self.commit(io);
         self.retry_full_disk(io);
-        self.run_flushes(io);
         self.run_checkpoint(io);
+        self.run_handovers(io);
+        // Last: the others put partitions in its queue, and nothing else may happen for long.
+        self.run_flushes(io);
         self.run_cold(io);
         self.retry_busy(io.now());
         out.append(&mut self.events);
@@ -330,6 +336,7 @@ impl Shard {
             self.busy_until,
             self.journal.deadline(),
             self.reads.deadline(),
+            self.handovers.deadline(),
         ]
         .into_iter()
         .flatten()
@@ -394,6 +401,7 @@ impl Shard {
             Op::Recycle(slot, base) => self.recycled(io, slot, base, done.result),
             Op::GiveSpareBack => self.spare_given_back(io, done.result),
             Op::ExtendIndex(slot, base, number) => self.index_extended(io, slot, base, number, done.result),
+            Op::HandOverIndex(slot, attempt) => self.hand_over_index_written(slot, attempt, done.result),
             Op::Checkpoint(number) => self.checkpoint_written(io, number, done.result),
             Op::RemoveSegments => self.note_error("old segments stay", done.result),
             Op::FindTime(search) => self.time_found(io, search, done.result),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::batch::{BatchError, TimestampError};
+use crate::handover::Released;
 use crate::io::{Durability, Slice};
 use crate::journal::commit::Refused;
 use crate::producers::ProducerError;
@@ -235,6 +236,36 @@ pub enum ShardEvent {
         token: u64,
         /// What became of it.
         result: Result<Option<TimeHit>, ReadError>,
+    },
+    /// A partition has left, after [`Shard::release`](super::Shard::release): everything of it is in synced files.
+    Released {
+        /// What it was here.
+        slot: Slot,
+        /// For another shard to take in.
+        released: Box<Released>,
+    },
+    /// A partition that was to leave stays.
+    Kept {
+        /// Which.
+        slot: Slot,
+        /// Why.
+        reason: String,
+    },
+    /// A partition that was taken in with [`Shard::adopt`](super::Shard::adopt) can be appended to.
+    Adopted {
+        /// Which.
+        slot: Slot,
+        /// Whether a checkpoint of this shard has it. Else the shard writes none any more: it stops.
+        is_durable: bool,
+    },
+    /// A partition that was taken in has left again, unchanged: no checkpoint could be written.
+    GivenBack {
+        /// What it was here.
+        slot: Slot,
+        /// For the shard that released it.
+        released: Box<Released>,
+        /// Why.
+        reason: String,
     },
     /// Something that was busy may go on.
     Progress,

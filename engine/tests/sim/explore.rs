@@ -29,6 +29,8 @@ pub struct Effort {
     pub depth: u32,
     /// Of a hundred lives, those whose disk has faults.
     pub faults_percent: u64,
+    /// Topics go from core to core all the time.
+    pub restless: bool,
     pub planted: Option<Planted>,
 }
 
@@ -46,6 +48,8 @@ pub struct Tally {
     pub rolls: u64,
     pub checkpoints: u64,
     pub wraps: u64,
+    /// Topics that arrived at another core.
+    pub moves: u64,
     /// Spare files that became segments.
     pub recycled: u64,
 }
@@ -63,6 +67,7 @@ impl Tally {
             rolls: self.rolls + other.rolls,
             checkpoints: self.checkpoints + other.checkpoints,
             wraps: self.wraps + other.wraps,
+            moves: self.moves + other.moves,
             recycled: self.recycled + other.recycled,
         }
     }
@@ -198,6 +203,7 @@ impl Explorer {
             self.tally.clean_stops += 1;
         }
         self.tally.faults += faults.borrow().injected;
+        self.tally.moves += life.moves;
         Ok(life.history.clone())
     }
 
@@ -299,7 +305,7 @@ fn go_on(life: &mut Life) -> Result<(), String> {
     let topics: Vec<Topic> = life.history.topics.clone();
     for (topic, slot) in topics.iter().zip(life.slots.clone()) {
         let Some(slot) = slot else { continue };
-        let offsets = life.shard.offsets(slot).ok_or("not open")?;
+        let offsets = life.offsets(slot).ok_or("not open")?;
         let found = life.read_all(slot)?;
         if offsets.log_end != topic.end().max(offsets.log_start) || found.end > offsets.log_end {
             return Err(format!(

@@ -1,4 +1,5 @@
-//! One life of a core's storage on the simulated machine: opened as the broker opens it, driven as its core drives it.
+//! One life of the cores' storage on simulated machines: opened as the broker opens it, driven as its cores drive it. Each core has a
+//! machine of its own; the directory, the disk and the thread for slow jobs are one for all.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -7,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ringlog_engine::background::{self, Background, Backlog, FileJob, Inbox};
+use ringlog_engine::handover::Released;
 use ringlog_engine::io::Io;
 use ringlog_engine::io::files::{self, changes};
 use ringlog_engine::log::LogState;
@@ -37,8 +39,12 @@ pub struct Setup {
     pub spare_bytes: u64,
     /// Such files that a predecessor left.
     pub spares_at_first: u64,
-    /// Cores that have a journal, at most; only the first one has partitions.
+    /// Cores, at most.
     pub most_cores: u64,
+    /// Topics go from core to core all the time.
+    pub restless: bool,
+    /// A planted bug: who gives a partition away forgets it before the other core has it in a checkpoint.
+    pub forgets_early: bool,
 }
 
 /// What a ticket stands for: the topic, and its log's new end or start.
@@ -76,21 +82,42 @@ impl Drop for Watch {
     }
 }
 
-/// See the module's text.
-pub struct Life {
+/// One core.
+pub struct Side {
     pub machine: Machine,
     pub shard: Shard,
+    promises: VecDeque<(Ticket, Promise)>,
+}
+
+/// A topic on its way from one core to another.
+#[derive(Debug)]
+pub struct Travel {
+    topic: usize,
+    from: usize,
+    to: usize,
+    /// The core where it is, or was last, and its slot there.
+    at: (usize, Slot),
+}
+
+/// See the module's text.
+pub struct Life {
+    pub sides: Vec<Side>,
     pub history: History,
     pub random: Random,
-    /// The slot of each topic that is open.
-    pub slots: Vec<Option<Slot>>,
-    /// Why nothing is acknowledged any more.
+    /// The core and the slot of each topic that is open.
+    pub slots: Vec<Option<(usize, Slot)>>,
+    /// Topics that are in no slot because they are being handed over.
+    pub travels: Vec<Travel>,
+    /// Topics that arrived at another core.
+    pub moves: u64,
+    /// Why nothing is acknowledged any more, by one core at least.
     pub failed: Option<String>,
     pub dir: PathBuf,
     pub background: Background,
     pub inbox: Inbox,
+    pub restless: bool,
+    forgets_early: bool,
     backlog: Backlog,
-    promises: VecDeque<(Ticket, Promise)>,
     reads: HashMap<u64, Result<ReadData, ReadError>>,
     next_read: u64,
     _watch: Option<Watch>,
@@ -109,14 +136,6 @@ impl Life {
         let watch = disk.clone().map(|disk| Watch::start(disk, faults.clone()));
         let topics = history.topics_at(at);
         let (states, prepared) = prepare(dir, setup, &topics, &mut random).map_err(|e| e.to_string())?;
-        let mut machine = Machine::new(setup.memory_bytes, disk, faults, random.split());
-        let journal = boot::open_journal(&mut machine, dir, 0, prepared).map_err(|e| e.to_string())?;
-        let config = ShardConfig {
-            data_dir: dir.to_path_buf(),
-            core: 0,
-            journal_max_bytes: setup.journal_max_bytes,
-            checkpoint_idle_ms: setup.checkpoint_idle_ms,
-        };
         let limits = Limits {
             most_bytes: setup.spare_bytes,
             least_bytes: 4096,
@@ -124,18 +143,36 @@ impl Life {
         };
         let spares = Spares::open(dir, limits).map_err(|e| e.to_string())?;
         let (background, backlog) = Background::by_hand(spares);
+        let mut sides = Vec::new();
+        for (core, prepared) in prepared.into_iter().enumerate() {
+            let mut machine = Machine::new(setup.memory_bytes, disk.clone(), faults.clone(), random.split());
+            let journal = boot::open_journal(&mut machine, dir, core, prepared).map_err(|e| e.to_string())?;
+            let config = ShardConfig {
+                data_dir: dir.to_path_buf(),
+                core,
+                journal_max_bytes: setup.journal_max_bytes,
+                checkpoint_idle_ms: setup.checkpoint_idle_ms,
+            };
+            sides.push(Side {
+                shard: Shard::new(config, journal, background.clone()),
+                machine,
+                promises: VecDeque::new(),
+            });
+        }
         let mut life = Life {
-            shard: Shard::new(config, journal, background.clone()),
-            machine,
+            sides,
             history: History::default(),
             random,
             slots: Vec::new(),
+            travels: Vec::new(),
+            moves: 0,
             failed: None,
             dir: dir.to_path_buf(),
             background,
             inbox: Inbox::default(),
+            restless: setup.restless,
+            forgets_early: setup.forgets_early,
             backlog,
-            promises: VecDeque::new(),
             reads: HashMap::new(),
             next_read: 0,
             _watch: watch,
@@ -153,60 +190,123 @@ impl Life {
         Ok((life, found))
     }
 
-    pub fn add(&mut self, topic: &Topic, state: Option<LogState>) -> Slot {
+    /// Opens a topic at some core.
+    pub fn add(&mut self, topic: &Topic, state: Option<LogState>) -> (usize, Slot) {
+        let core = self.random.below(self.sides.len() as u64) as usize;
         let spec = PartitionSpec {
             topic_id: topic.id,
             name: topic.name.clone(),
             leader_epoch: 0,
             options: topic.options,
         };
-        self.shard.add_partition(&self.machine, spec, state)
+        let Side { machine, shard, .. } = &mut self.sides[core];
+        (core, shard.add_partition(machine, spec, state))
     }
 
     /// Steps of the disk so far.
     pub fn position(&self) -> usize {
-        self.machine.disk.as_ref().map_or(0, |d| d.borrow().position())
+        self.sides[0]
+            .machine
+            .disk
+            .as_ref()
+            .map_or(0, |d| d.borrow().position())
     }
 
-    /// One turn of the core's loop. The other threads do some of their work, or do not get to it.
+    /// One turn of some core's loop. The other threads do some of their work, or do not get to it.
     pub fn turn(&mut self) {
+        let core = self.random.below(self.sides.len() as u64) as usize;
+        let Side { machine, shard, .. } = &mut self.sides[core];
         let mut out = Vec::new();
-        self.shard.tick(&mut self.machine, &mut out);
+        shard.tick(machine, &mut out);
         if self.random.percent(40) {
             self.backlog.run_jobs(1 + self.random.below(12) as usize);
         }
         if self.random.percent(20) {
             self.backlog.run_removal();
         }
-        let soon = self.machine.now() + Duration::from_millis(2);
-        let deadline = self.shard.next_deadline().map_or(soon, |at| at.min(soon));
+        let soon = machine.now() + Duration::from_millis(2);
+        let deadline = shard.next_deadline().map_or(soon, |at| at.min(soon));
         let mut events = Vec::new();
-        let shard = &self.shard;
-        self.machine
-            .turn(Some(deadline), &mut || shard.has_mail(), &mut events);
+        machine.turn(Some(deadline), &mut || shard.has_mail(), &mut events);
         for event in events {
-            self.shard.on_event(&mut self.machine, event, &mut out);
+            shard.on_event(machine, event, &mut out);
         }
         for event in out {
-            self.on_event(event);
+            self.on_event(core, event);
         }
         while let Some(done) = self.inbox.pop() {
             self.made(done.token as usize, done.result.is_ok());
         }
     }
 
-    fn on_event(&mut self, event: ShardEvent) {
+    fn on_event(&mut self, core: usize, event: ShardEvent) {
         match event {
-            ShardEvent::Committed(ticket) => self.committed(ticket),
+            ShardEvent::Committed(ticket) => self.committed(core, ticket),
+            ShardEvent::Released { slot, released } => self.released(core, slot, *released),
+            ShardEvent::Kept { slot, .. } => {
+                if let Some(travel) = self.arrived(core, slot) {
+                    self.slots[travel.topic] = Some((core, slot));
+                }
+            }
+            ShardEvent::Adopted { slot, is_durable } => {
+                if let Some(travel) = self.arrived(core, slot) {
+                    let topic = &self.history.topics[travel.topic];
+                    if is_durable {
+                        self.sides[travel.from]
+                            .shard
+                            .forget_released(topic.id, &topic.name);
+                    }
+                    self.slots[travel.topic] = Some((core, slot));
+                    self.moves += 1;
+                }
+            }
+            ShardEvent::GivenBack { slot, released, .. } => {
+                if let Some(travel) = self.arrived(core, slot) {
+                    let Side { machine, shard, .. } = &mut self.sides[travel.from];
+                    let slot = shard.reinstate(machine, *released);
+                    self.slots[travel.topic] = Some((travel.from, slot));
+                }
+            }
             ShardEvent::ReadDone { token, result } => drop(self.reads.insert(token, result)),
             ShardEvent::Failed(why) => self.failed = Some(why),
             _ => {}
         }
     }
 
-    fn committed(&mut self, ticket: Ticket) {
+    /// Sends a topic to another core.
+    pub fn depart(&mut self, topic: usize, to: usize) {
+        let Some((from, slot)) = self.slots[topic].filter(|at| at.0 != to) else {
+            return;
+        };
+        let Side { machine, shard, .. } = &mut self.sides[from];
+        if shard.release(machine, slot).is_ok() {
+            self.slots[topic] = None;
+            let at = (from, slot);
+            self.travels.push(Travel { topic, from, to, at });
+        }
+    }
+
+    fn released(&mut self, core: usize, slot: Slot, released: Released) {
+        if self.forgets_early {
+            let (topic_id, name) = (released.topic_id(), released.name().to_owned());
+            self.sides[core].shard.forget_released(topic_id, &name);
+        }
+        let left = |t: &&mut Travel| t.at == (core, slot);
+        let travel = self.travels.iter_mut().find(left).expect("a departure");
+        let Side { machine, shard, .. } = &mut self.sides[travel.to];
+        travel.at = (travel.to, shard.take_over(machine, released));
+        // What it says at once, because it has failed, say, is heard with its next tick.
+    }
+
+    /// The topic's journey that ends at this core.
+    fn arrived(&mut self, core: usize, slot: Slot) -> Option<Travel> {
+        let at = self.travels.iter().position(|t| t.at == (core, slot))?;
+        Some(self.travels.remove(at))
+    }
+
+    fn committed(&mut self, core: usize, ticket: Ticket) {
         let at = self.position();
-        while let Some((_, promise)) = self.promises.pop_front_if(|p| p.0 <= ticket) {
+        while let Some((_, promise)) = self.sides[core].promises.pop_front_if(|p| p.0 <= ticket) {
             match promise {
                 Promise::End(topic, end) => self.history.topics[topic].acknowledged.push((at, end)),
                 Promise::Start(topic, start) => self.history.topics[topic].starts.push((at, start)),
@@ -214,14 +314,14 @@ impl Life {
         }
     }
 
-    /// Notes what a ticket will mean once it is committed.
-    pub fn promise(&mut self, ticket: Ticket, promise: Promise) {
-        self.promises.push_back((ticket, promise));
+    /// Notes what a core's ticket will mean once it is committed.
+    pub fn promise(&mut self, core: usize, ticket: Ticket, promise: Promise) {
+        self.sides[core].promises.push_back((ticket, promise));
     }
 
     /// Whether everything promised was committed.
     pub fn is_quiet(&self) -> bool {
-        self.promises.is_empty()
+        self.sides.iter().all(|side| side.promises.is_empty())
     }
 
     fn made(&mut self, topic: usize, is_made: bool) {
@@ -242,11 +342,16 @@ impl Life {
             }
             self.turn();
         }
-        Err("waited for ever".into())
+        Err(format!("waited for ever; on the way: {:?}", self.travels))
     }
 
     /// Reads as a client does.
-    pub fn read(&mut self, slot: Slot, offset: i64, max_bytes: usize) -> Result<Vec<u8>, ReadError> {
+    pub fn read(
+        &mut self,
+        (core, slot): (usize, Slot),
+        offset: i64,
+        max_bytes: usize,
+    ) -> Result<Vec<u8>, ReadError> {
         self.next_read += 1;
         let request = ReadRequest {
             offset,
@@ -254,7 +359,8 @@ impl Life {
             at_least_one: true,
             token: self.next_read,
         };
-        let data = match self.shard.read(&mut self.machine, slot, request) {
+        let Side { machine, shard, .. } = &mut self.sides[core];
+        let data = match shard.read(machine, slot, request) {
             ReadOutcome::Now(data) => data,
             ReadOutcome::Error(error) => return Err(error),
             ReadOutcome::Later => self
@@ -265,8 +371,8 @@ impl Life {
     }
 
     /// Everything that is served, in order and without a gap.
-    pub fn read_all(&mut self, slot: Slot) -> Result<Found, String> {
-        let offsets = self.shard.offsets(slot).ok_or("not open")?;
+    pub fn read_all(&mut self, slot: (usize, Slot)) -> Result<Found, String> {
+        let offsets = self.offsets(slot).ok_or("not open")?;
         let (start, end) = (offsets.log_start, offsets.high_watermark);
         let mut batches = Vec::new();
         let mut offset = start;
@@ -301,23 +407,37 @@ impl Life {
         Ok(Found { start, end, batches })
     }
 
+    /// The topic's offsets, if it is open.
+    pub fn offsets(&self, (core, slot): (usize, Slot)) -> Option<Offsets> {
+        self.sides[core].shard.offsets(slot)
+    }
+
     /// Stops as the broker does. False when that cannot be.
     pub fn stop(&mut self) -> Result<bool, String> {
-        self.shard.begin_stop(&mut self.machine);
+        let at_once = self.random.percent(50);
+        let all_there = self.until(|life| (at_once || life.travels.is_empty()).then_some(()));
+        if let (Err(why), 0) = (all_there, self.sides[0].machine.faults.borrow().injected) {
+            return Err(why);
+        }
+        for Side { machine, shard, .. } in &mut self.sides {
+            shard.begin_stop(machine);
+        }
         let is_stopped = self.until(|life| {
-            (life.failed.is_some() || life.shard.is_stopped()).then(|| life.shard.is_stopped())
+            let stopped = life.sides.iter().all(|side| side.shard.is_stopped()) && life.travels.is_empty();
+            (life.failed.is_some() || stopped).then_some(stopped)
         });
         match is_stopped {
             Ok(true) => {}
             // A broker ends all the same, and the journal says the rest.
-            Err(_) if self.machine.faults.borrow().injected > 0 => return Ok(false),
+            Err(_) if self.sides[0].machine.faults.borrow().injected > 0 => return Ok(false),
             is_stopped => return is_stopped,
         }
         while self.backlog.run_jobs(1) {}
         while let Some(done) = self.inbox.pop() {
             self.made(done.token as usize, done.result.is_ok());
         }
-        if boot::finish_stop(&self.dir, &self.shard.stopped(), 1).is_err() {
+        let stopped: Vec<_> = self.sides.iter().flat_map(|s| s.shard.stopped()).collect();
+        if boot::finish_stop(&self.dir, &stopped, 1).is_err() {
             return Ok(false);
         }
         let at = self.position();
@@ -349,7 +469,7 @@ fn prepare(
     setup: &Setup,
     topics: &[Topic],
     random: &mut Random,
-) -> Result<(Vec<Option<LogState>>, JournalFile), ringlog_engine::Error> {
+) -> Result<(Vec<Option<LogState>>, Vec<JournalFile>), ringlog_engine::Error> {
     let mut recovered = recover::open(dir)?;
     let states: Vec<Option<LogState>> = topics
         .iter()
@@ -374,11 +494,10 @@ fn prepare(
     let cores = 1 + random.below(setup.most_cores);
     let ids: Vec<u64> = (0..cores).map(|_| random.next()).collect();
     let there: Vec<&LogState> = states.iter().flatten().collect();
-    let journal = JournalFile {
-        capacity: setup.journal_bytes,
-        ..boot::prepare(dir, &ids, &there)?[0]
-    };
-    Ok((states, journal))
+    let capacity = setup.journal_bytes;
+    let journals = boot::prepare(dir, &ids, &there)?.into_iter();
+    let journals = journals.map(|made| JournalFile { capacity, ..made });
+    Ok((states, journals.collect()))
 }
 
 /// The job that makes a topic's folder.

@@ -1,6 +1,6 @@
 //! The simulated disk: power cuts at every step, and disks that fail.
 //!
-//! A run lives a core's storage through on a simulated machine. [`machine`] is an implementation of the engine's `Io` with a clock of its
+//! A run lives the cores' storage through on a simulated machine. [`machine`] is an implementation of the engine's `Io` with a clock of its
 //! own; the engine's blocking jobs are run by hand, between events, and their changes are seen by a witness (`io::files::changes`).
 //! Everything that happens follows from one seed: latencies, the order of completions, short and late ones, errors, when jobs run.
 //!
@@ -20,6 +20,7 @@ mod cuts;
 mod disk;
 mod explore;
 mod faults;
+mod handover;
 mod history;
 mod life;
 mod machine;
@@ -35,7 +36,7 @@ use disk::{Disk, Planted};
 use explore::{Effort, Explorer, Tally};
 use faults::{Fault, Faults, Verb};
 use history::History;
-use life::{Life, shared};
+use life::{Life, Setup, shared};
 use random::Random;
 use state::State;
 
@@ -47,6 +48,7 @@ const POWER_CUTS: Effort = Effort {
     lives_per_mille: 8,
     depth: 3,
     faults_percent: 0,
+    restless: false,
     planted: None,
 };
 
@@ -58,12 +60,20 @@ const FAULTS: Effort = Effort {
     lives_per_mille: 30,
     depth: 3,
     faults_percent: 90,
+    restless: false,
     planted: None,
 };
 
 fn run(seed: u64, effort: Effort) -> Result<Tally, String> {
     let mut random = Random::new(seed);
-    let setup = story::setup(&mut random);
+    let setup = Setup {
+        restless: effort.restless,
+        ..story::setup(&mut random)
+    };
+    run_with(seed, setup, effort, random)
+}
+
+fn run_with(seed: u64, setup: Setup, effort: Effort, random: Random) -> Result<Tally, String> {
     // In memory where there is such a place: what is durable is ours to say, and a real disk would only take its time.
     let memory = Path::new("/dev/shm");
     let dir = tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")));
@@ -170,6 +180,55 @@ fn a_seal_whose_sync_finds_the_disk_full_is_final() {
     }
     let why = life.failed.clone().unwrap_or_default();
     assert!(why.contains("cannot be synced"), "{why:?}");
+}
+
+/// Partitions that go from core to core, cut after every step: to, fro, on to a third, with appends in between or without.
+const RESTLESS: Effort = Effort {
+    steps: 30,
+    lives_per_mille: 5,
+    restless: true,
+    ..POWER_CUTS
+};
+
+#[test]
+fn what_was_acknowledged_survives_a_power_cut_while_partitions_change_cores() {
+    let tried = run_all(2_000, 6, RESTLESS);
+    let is_all = tried.moves > 20 && tried.checkpoints > 0 && tried.wraps > 0;
+    assert!(is_all || std::env::var("RINGLOG_SEED").is_ok(), "{tried:?}");
+}
+
+#[test]
+fn what_was_acknowledged_survives_a_disk_that_fails_while_partitions_change_cores() {
+    let effort = Effort {
+        restless: true,
+        ..FAULTS
+    };
+    let tried = run_all(3_000, 12, effort);
+    let is_all = tried.moves > 20 && tried.faults > 0;
+    assert!(is_all || std::env::var("RINGLOG_SEED").is_ok(), "{tried:?}");
+}
+
+#[test]
+fn a_core_that_forgets_what_it_gave_away_too_early_is_caught() {
+    let caught = (1..40).find_map(|seed| {
+        let mut random = Random::new(seed);
+        let setup = Setup {
+            restless: true,
+            forgets_early: true,
+            checkpoint_idle_ms: 1,
+            ..story::setup(&mut random)
+        };
+        // In a second life: what is in no checkpoint at all is read from front to back, and found.
+        let effort = Effort {
+            cuts_percent: 15,
+            lives_per_mille: 100,
+            fates: 1,
+            depth: 2,
+            ..RESTLESS
+        };
+        run_with(seed, setup, effort, random).err()
+    });
+    assert!(caught.is_some());
 }
 
 #[test]

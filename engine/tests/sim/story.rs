@@ -9,7 +9,7 @@ use ringlog_engine::shard::*;
 use ringlog_engine::spares::PREFIX;
 
 use crate::history::{Topic, Value};
-use crate::life::{Life, Promise, Setup, create_job, whole_batches};
+use crate::life::{Life, Promise, Setup, Side, create_job, whole_batches};
 use crate::random::Random;
 
 /// Most topics at a time.
@@ -26,6 +26,8 @@ pub fn setup(random: &mut Random) -> Setup {
         spare_bytes: random.pick(&[0, 200_000, 4 << 20, 4 << 20]),
         spares_at_first: random.pick(&[0, 3, 8]),
         most_cores: 1 + random.below(3),
+        restless: false,
+        forgets_early: false,
     }
 }
 
@@ -79,6 +81,9 @@ impl Life {
     /// So many things happen, until something has failed for good.
     pub fn live(&mut self, steps: u64) -> Result<(), String> {
         for _ in 0..steps {
+            if self.restless && self.random.percent(25) {
+                self.go_to_and_fro()?;
+            }
             match self.random.below(100) {
                 0..=4 => self.create(),
                 5 => self.delete(),
@@ -90,14 +95,15 @@ impl Life {
                         self.append();
                     }
                 }
-                24..=63 => self.append(),
+                24..=59 => self.append(),
+                60..=66 => self.go_elsewhere(),
                 _ => (0..self.random.below(8)).for_each(|_| self.turn()),
             }
         }
         Ok(())
     }
 
-    fn any_open(&mut self) -> Option<(usize, Slot)> {
+    fn any_open(&mut self) -> Option<(usize, (usize, Slot))> {
         let open = self.slots.iter().enumerate();
         let open: Vec<_> = open.filter_map(|(i, slot)| Some((i, (*slot)?))).collect();
         (!open.is_empty()).then(|| self.random.pick(&open))
@@ -124,10 +130,11 @@ impl Life {
     }
 
     fn delete(&mut self) {
-        let Some((topic, slot)) = self.any_open() else {
+        let Some((topic, (core, slot))) = self.any_open() else {
             return;
         };
-        self.shard.remove_partition(&mut self.machine, slot);
+        let Side { machine, shard, .. } = &mut self.sides[core];
+        shard.remove_partition(machine, slot);
         self.slots[topic] = None;
         let at = self.position();
         let unique = self.random.next();
@@ -140,23 +147,53 @@ impl Life {
         self.background.submit(topic as u64, job, &self.inbox, None);
     }
 
+    /// One topic goes elsewhere, is appended to there, goes on or back. Others may be on their way meanwhile.
+    fn go_to_and_fro(&mut self) -> Result<(), String> {
+        let Some((topic, _)) = self.any_open() else {
+            return Ok(());
+        };
+        for _ in 0..1 + self.random.below(3) {
+            let to = self.random.below(self.sides.len() as u64) as usize;
+            self.depart(topic, to);
+            self.until(|life| (life.failed.is_some() || life.slots[topic].is_some()).then_some(()))?;
+            for _ in 0..self.random.below(3) {
+                self.append_to(topic);
+            }
+        }
+        Ok(())
+    }
+
+    fn go_elsewhere(&mut self) {
+        if let Some((topic, _)) = self.any_open() {
+            let to = self.random.below(self.sides.len() as u64) as usize;
+            self.depart(topic, to);
+        }
+    }
+
     pub fn append(&mut self) {
-        let Some((topic, slot)) = self.any_open() else {
+        if let Some((topic, _)) = self.any_open() {
+            self.append_to(topic);
+        }
+    }
+
+    fn append_to(&mut self, topic: usize) {
+        let Some((core, slot)) = self.slots[topic] else {
             return;
         };
         let most = self.history.topics[topic].options.segment_bytes as usize;
         let bytes = value(&mut self.random, most);
         // Who is refused tries again some time.
         for _ in 0..40 {
-            match self.shard.append(&mut self.machine, slot, &bytes) {
-                Ok(appended) => return self.appended(topic, &appended, bytes),
+            let Side { machine, shard, .. } = &mut self.sides[core];
+            match shard.append(machine, slot, &bytes) {
+                Ok(appended) => return self.appended(topic, core, &appended, bytes),
                 Err(AppendError::Busy) => self.turn(),
                 Err(_) => return,
             }
         }
     }
 
-    fn appended(&mut self, topic: usize, appended: &Appended, bytes: Vec<u8>) {
+    fn appended(&mut self, topic: usize, core: usize, appended: &Appended, bytes: Vec<u8>) {
         let at = self.position();
         let end_offset = appended.last_offset + 1;
         let there = &mut self.history.topics[topic];
@@ -173,25 +210,26 @@ impl Life {
             bytes: Rc::from(bytes),
         });
         if there.options.durability == Durability::Synced {
-            self.promise(appended.ticket, Promise::End(topic, end_offset));
+            self.promise(core, appended.ticket, Promise::End(topic, end_offset));
         }
     }
 
     fn move_start(&mut self) {
-        let Some((topic, slot)) = self.any_open() else {
+        let Some((topic, (core, slot))) = self.any_open() else {
             return;
         };
-        let Some(offsets) = self.shard.offsets(slot) else {
+        let Some(offsets) = self.offsets((core, slot)) else {
             return;
         };
         let room = (offsets.high_watermark - offsets.log_start) as u64;
         let to = offsets.log_start + self.random.below(room + 1) as i64;
         let at = self.position();
-        if let Ok((start, ticket)) = self.shard.delete_records(&mut self.machine, slot, to) {
+        let Side { machine, shard, .. } = &mut self.sides[core];
+        if let Ok((start, ticket)) = shard.delete_records(machine, slot, to) {
             let there = &mut self.history.topics[topic];
             there.starts_asked.push((at, start));
             if there.options.durability == Durability::Synced {
-                self.promise(ticket, Promise::Start(topic, start));
+                self.promise(core, ticket, Promise::Start(topic, start));
             }
         }
     }
@@ -200,7 +238,7 @@ impl Life {
         let Some((topic, slot)) = self.any_open() else {
             return Ok(());
         };
-        let Some(offsets) = self.shard.offsets(slot) else {
+        let Some(offsets) = self.offsets(slot) else {
             return Ok(());
         };
         let served = (offsets.high_watermark - offsets.log_start) as u64;

@@ -19,6 +19,7 @@ use crate::core::partitions::{folder_name, log_options, retired_name};
 use crate::metadata::batches;
 use crate::metadata::image::MetadataImage;
 use crate::metadata::source::{self, LOG_DIRECTORY, Start};
+use crate::placement::Placement;
 use crate::wire::Uuid;
 
 /// The id of the metadata log's topic, the same in every cluster.
@@ -40,6 +41,8 @@ pub struct Opening {
 pub struct Storage {
     /// The metadata as the log has it.
     pub start: Start,
+    /// Which core owns which partition.
+    pub placement: Placement,
     /// For each core, its partitions and its journal.
     pub cores: Vec<(Vec<Opening>, JournalFile)>,
     /// Number of partitions, the metadata log not counted.
@@ -79,12 +82,15 @@ pub fn open(config: &Config, identity: &Identity, cores: usize) -> Result<Storag
     let journals = journals(data_dir, cores, &openings)?;
     let mut shares: Vec<(Vec<Opening>, JournalFile)> =
         journals.into_iter().map(|j| (Vec::new(), j)).collect();
+    let mut placement = Placement::new(cores);
+    placement.place(openings.iter().filter_map(|opening| opening.key), &[]);
     for opening in openings {
-        let owner = opening.key.map_or(0, |key| key.owner(cores));
+        let owner = opening.key.map_or(0, |key| placement.owner(&key));
         shares[owner].0.push(opening);
     }
     Ok(Storage {
         start,
+        placement,
         cores: shares,
         partitions,
     })

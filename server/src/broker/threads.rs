@@ -25,6 +25,7 @@ use crate::mesh::{self, Inlet, Port};
 use crate::metadata::controller::boot as registration;
 use crate::metadata::image::MetadataImage;
 use crate::metadata::source::Start;
+use crate::placement::Placement;
 
 /// An append that lies in the journal only is brought to its segment after this much idleness.
 const CHECKPOINT_IDLE_MS: u64 = 1000;
@@ -70,6 +71,7 @@ struct Plan {
     port: Port<Mail>,
     background: Background,
     image: Arc<MetadataImage>,
+    placement: Arc<Placement>,
     /// Core 0 only.
     start: Option<Start>,
     reports: Sender<Report>,
@@ -88,6 +90,7 @@ pub fn spawn(shared: &Arc<Shared>, storage: Storage) -> Result<(Cores, Receiver<
         .map_err(|error| StartError(format!("cannot start a thread: {error}")))?;
     let (reports, from_cores) = channel();
     let image = Arc::new(storage.start.replay.image().clone());
+    let placement = Arc::new(storage.placement);
     let mut start = Some(storage.start);
     let ports = mesh::build(storage.cores.len(), 1);
     let (mut threads, mut inlets, mut starters) = (Vec::new(), Vec::new(), Vec::new());
@@ -101,6 +104,7 @@ pub fn spawn(shared: &Arc<Shared>, storage: Storage) -> Result<(Cores, Receiver<
             port,
             background: background.clone(),
             image: image.clone(),
+            placement: placement.clone(),
             start: start.take(),
             reports: reports.clone(),
         };
@@ -208,6 +212,7 @@ impl Plan {
             port,
             background,
             image,
+            placement,
             start,
             reports,
         } = self;
@@ -256,6 +261,7 @@ impl Plan {
             wakers,
             shared,
             image,
+            placement,
             background,
             control,
             reports,

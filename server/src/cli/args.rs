@@ -62,6 +62,7 @@ Examples:
   ringlog cores
   ringlog cores --watch 5 --partitions 20
   ringlog cores --json
+  ringlog cores move orders 3 1       partition 3 of orders goes to core 1
 
 Everything shown is of one second, or of the time between two looks with --watch. Stages of a produce request:
   frame      first byte received to the request decoded
@@ -114,9 +115,9 @@ pub enum Command {
     /// Read a topic's records from any Kafka broker
     #[command(after_help = CONSUME_EXAMPLES)]
     Consume(ConsumeArgs),
-    /// Show what the cores of a Ringlog broker do, and where the time of its requests goes
+    /// Show what the cores of a Ringlog broker do, and where the time of its requests goes; move partitions between them
     #[command(after_help = CORES_EXAMPLES)]
-    Cores(CoresArgs),
+    Cores(CoresCommand),
     /// Print and check the files of a data directory, Ringlog's or Apache Kafka's
     #[command(after_help = DUMP_EXAMPLES)]
     Dump(DumpArgs),
@@ -346,6 +347,40 @@ pub struct ConsumeArgs {
     pub connect: ConnectArgs,
 }
 
+/// `ringlog cores`, alone or with a command.
+#[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct CoresCommand {
+    /// What to do, other than to show them.
+    #[command(subcommand)]
+    pub command: Option<CoresChange>,
+    /// What to show.
+    #[command(flatten)]
+    pub show: CoresArgs,
+}
+
+/// What can be done about cores.
+#[derive(Clone, Debug, Subcommand)]
+pub enum CoresChange {
+    /// Move a partition to another core, while its clients go on
+    Move(CoresMoveArgs),
+}
+
+/// `ringlog cores move`.
+#[derive(Clone, Debug, Args)]
+pub struct CoresMoveArgs {
+    /// The topic
+    pub topic: String,
+    /// Which of its partitions
+    #[arg(value_parser = clap::value_parser!(i32).range(0..))]
+    pub partition: i32,
+    /// The core that is to own it
+    pub core: u16,
+    /// The brokers.
+    #[command(flatten)]
+    pub connect: ConnectArgs,
+}
+
 /// `ringlog cores`.
 #[derive(Clone, Debug, Args)]
 pub struct CoresArgs {
@@ -418,6 +453,10 @@ mod tests {
             &["ringlog", "topic", "create", "t", "--config", "novalue"],
             &["ringlog", "cores", "--partitions", "1001"],
             &["ringlog", "cores", "--watch", "0"],
+            &["ringlog", "cores", "move", "t", "0"],
+            &["ringlog", "cores", "move", "t", "-1", "0"],
+            &["ringlog", "cores", "move", "t", "0", "65536"],
+            &["ringlog", "cores", "--watch", "1", "move", "t", "0", "1"],
         ] {
             assert!(Cli::try_parse_from(line).is_err(), "{line:?}");
         }

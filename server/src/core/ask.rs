@@ -50,6 +50,13 @@ pub struct Questions {
     next_token: u64,
 }
 
+impl Questions {
+    /// Whether one about the partition waits for room.
+    pub fn has_stalled(&self, slot: Slot) -> bool {
+        self.stalled.iter().any(|stalled| stalled.1 == slot)
+    }
+}
+
 /// Who asked, and about which place in the request.
 #[derive(Clone, Copy, Debug)]
 struct Asker {
@@ -90,23 +97,26 @@ impl Core {
             reply,
             kind: CallKind::Ask(Box::new(AskCall { form, remaining })),
         });
-        let mut orders: Vec<Vec<_>> = vec![Vec::new(); self.cores];
+        // The last ones are about a partition that is on its way to another core.
+        let mut orders: Vec<Vec<_>> = vec![Vec::new(); self.cores + 1];
         for question in asked.questions {
-            orders[question.1.owner(self.cores)].push(question);
+            let lane = match self.relocating.holds(&question.1) {
+                true => self.cores,
+                false => self.placement.owner(&question.1),
+            };
+            orders[lane].push(question);
+        }
+        let (origin, held) = (self.id, orders.pop().unwrap_or_default());
+        if !held.is_empty() {
+            let items = held;
+            self.relocating.hold_questions(AskOrder { origin, call, items });
         }
         for (owner, items) in orders
             .into_iter()
             .enumerate()
             .filter(|(_, items)| !items.is_empty())
         {
-            self.post(
-                owner,
-                Mail::Ask(AskOrder {
-                    origin: self.id,
-                    call,
-                    items,
-                }),
-            );
+            self.post(owner, Mail::Ask(AskOrder { origin, call, items }));
         }
     }
 

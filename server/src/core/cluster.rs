@@ -11,10 +11,11 @@ use crate::handlers::context::{Context, fresh_id};
 use crate::handlers::{
     alter_configs, api_versions, create_partitions, create_topics, delete_topics, describe_cluster,
     describe_configs, describe_topic_partitions, elect_leaders, find_coordinator, incremental_alter_configs,
-    metadata,
+    metadata, move_partition,
 };
 use crate::metadata::controller::{self, Outcome};
 use crate::metadata::records::Record;
+use crate::placement::Placement;
 use crate::wire::alter_configs::AlterConfigsRequest;
 use crate::wire::create_partitions::CreatePartitionsRequest;
 use crate::wire::create_topics::CreateTopicsRequest;
@@ -22,6 +23,7 @@ use crate::wire::delete_topics::DeleteTopicsRequest;
 use crate::wire::elect_leaders::ElectLeadersRequest;
 use crate::wire::incremental_alter_configs::IncrementalAlterConfigsRequest;
 use crate::wire::metadata::MetadataRequest;
+use crate::wire::move_partition::{RinglogMovePartitionRequest, RinglogMovePartitionResponse};
 use crate::wire::{ApiKey, Message, Uuid, WireError};
 
 /// A client's request that may change the metadata.
@@ -39,6 +41,8 @@ pub enum ClientRequest {
     IncrementalAlterConfigs(IncrementalAlterConfigsRequest),
     /// ElectLeaders.
     ElectLeaders(ElectLeadersRequest),
+    /// RinglogMovePartition.
+    MovePartition(RinglogMovePartitionRequest),
 }
 
 /// What the controller says to a request.
@@ -73,6 +77,7 @@ impl Core {
             ApiKey::AlterConfigs => ClientRequest::AlterConfigs(incoming.decode()?),
             ApiKey::IncrementalAlterConfigs => ClientRequest::IncrementalAlterConfigs(incoming.decode()?),
             ApiKey::ElectLeaders => ClientRequest::ElectLeaders(incoming.decode()?),
+            ApiKey::RinglogMovePartition => ClientRequest::MovePartition(incoming.decode()?),
             _ => {
                 let answer = answer_at_once(ctx, &mut incoming)?;
                 self.deliver(reply, answer);
@@ -130,7 +135,7 @@ impl Core {
                 records,
                 after: After::Booted,
             },
-            ControlRequest::Client { to, request } => decide_client(&ctx, to, &request),
+            ControlRequest::Client { to, request } => decide_client(&ctx, &self.placement, to, &request),
             ControlRequest::AutoCreate { call, names } => {
                 let Outcome { records, .. } = create_topics::auto_create(&ctx, &names, &mut new_id);
                 Decision {
@@ -194,7 +199,7 @@ fn answer_at_once(ctx: &Context<'_>, incoming: &mut Incoming<'_>) -> Result<Answ
     }))
 }
 
-fn decide_client(ctx: &Context<'_>, to: ReplyTo, request: &ClientRequest) -> Decision {
+fn decide_client(ctx: &Context<'_>, placement: &Placement, to: ReplyTo, request: &ClientRequest) -> Decision {
     match request {
         ClientRequest::CreateTopics(request) => granted(to, create_topics::handle(ctx, request, &mut new_id)),
         ClientRequest::DeleteTopics(request) => granted(to, delete_topics::handle(ctx, request, to.version)),
@@ -204,6 +209,26 @@ fn decide_client(ctx: &Context<'_>, to: ReplyTo, request: &ClientRequest) -> Dec
             granted(to, incremental_alter_configs::handle(ctx, request))
         }
         ClientRequest::ElectLeaders(request) => granted(to, elect_leaders::handle(ctx, request)),
+        ClientRequest::MovePartition(request) => decide_move(ctx, placement, to, request),
+    }
+}
+
+fn decide_move(
+    ctx: &Context<'_>,
+    placement: &Placement,
+    to: ReplyTo,
+    request: &RinglogMovePartitionRequest,
+) -> Decision {
+    let answer =
+        |response: &RinglogMovePartitionResponse| After::Answer(to, Answer::Bytes(to.encode(response)));
+    let after = match move_partition::handle(request, ctx.image, placement) {
+        Ok(Some(relocation)) => After::Relocate(to, relocation),
+        Ok(None) => answer(&move_partition::done(Ok(()))),
+        Err(refusal) => answer(&refusal),
+    };
+    Decision {
+        records: Vec::new(),
+        after,
     }
 }
 

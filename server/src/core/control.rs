@@ -15,11 +15,14 @@ use super::Core;
 use super::calls::{CallId, ReplyTo};
 use super::cluster::{ClientRequest, Decision};
 use super::mail::{ControlOrder, Mail, PartitionKey};
+use super::relocate::Relocation;
 use crate::conn::Answer;
+use crate::handlers::move_partition;
 use crate::metadata::batches;
 use crate::metadata::image::{MetadataImage, Partition, ResourceType, Topic};
 use crate::metadata::records::Record;
 use crate::metadata::replay::Replay;
+use crate::placement::Placement;
 
 /// What only the controller can do.
 #[derive(Debug)]
@@ -60,6 +63,8 @@ pub struct PartitionChange {
 pub struct Update {
     /// The next image.
     pub image: Arc<MetadataImage>,
+    /// Who owns which of its partitions.
+    pub placement: Arc<Placement>,
     /// Partitions it has and the one before has not.
     pub opened: Vec<PartitionChange>,
     /// Partitions the one before has and it has not.
@@ -71,8 +76,13 @@ pub struct Update {
 }
 
 impl Update {
-    /// What changes from one image to the next.
-    pub fn between(before: &MetadataImage, image: Arc<MetadataImage>) -> Update {
+    /// What changes from one image to the next. `placement` is that of the one before; new partitions are placed by how busy the cores are.
+    pub fn between(
+        before: &MetadataImage,
+        image: Arc<MetadataImage>,
+        placement: &Placement,
+        busy: &[u64],
+    ) -> Update {
         let (mut opened, mut closed, mut elected) = (Vec::new(), Vec::new(), Vec::new());
         for topic in image.topics() {
             let known = before.topic_by_id(topic.id);
@@ -88,12 +98,30 @@ impl Update {
             closed.extend(changes(topic, |index, _| !is_there(index)));
         }
         let reconfigured = reconfigured(before, &image);
+        let mut placement = placement.clone();
+        closed
+            .iter()
+            .for_each(|change: &PartitionChange| placement.remove(&change.key));
+        placement.place(opened.iter().map(|change: &PartitionChange| change.key), busy);
         Update {
             image,
+            placement: Arc::new(placement),
             opened,
             closed,
             elected,
             reconfigured,
+        }
+    }
+
+    /// Nothing changes but who owns what.
+    fn of_placement(image: Arc<MetadataImage>, placement: Placement) -> Update {
+        Update {
+            image,
+            placement: Arc::new(placement),
+            opened: Vec::new(),
+            closed: Vec::new(),
+            elected: Vec::new(),
+            reconfigured: Some(HashSet::new()),
         }
     }
 
@@ -157,6 +185,8 @@ pub(super) enum After {
     },
     /// The broker may listen.
     Booted,
+    /// A partition is to be moved first; then the client gets its response.
+    Relocate(ReplyTo, Relocation),
 }
 
 /// How far the request in progress has come.
@@ -170,6 +200,8 @@ enum Phase {
     Preparing { update: Arc<Update>, waiting: usize },
     /// Cores take up the image.
     Publishing { waiting: usize },
+    /// A partition goes from core to core.
+    Relocating,
 }
 
 #[derive(Debug)]
@@ -242,9 +274,18 @@ impl Core {
             let Some(Decision { records, after }) = self.decide(order) else {
                 return;
             };
-            if records.is_empty() {
+            let Some(control) = &mut self.control else { return };
+            if let After::Relocate(_, relocation) = &after {
+                let relocation = relocation.clone();
+                control.work = Some(Work {
+                    records,
+                    after,
+                    phase: Phase::Relocating,
+                });
+                self.begin_relocation(relocation);
+            } else if records.is_empty() {
                 self.conclude(after);
-            } else if let Some(control) = &mut self.control {
+            } else {
                 control.work = Some(Work {
                     records,
                     after,
@@ -309,7 +350,9 @@ impl Core {
             self.fail_control("the metadata log contradicts itself");
             return self.next_control();
         }
-        let update = Arc::new(Update::between(&before, Arc::new(control.replay.image().clone())));
+        let busy = self.loads.recent(self.io.now());
+        let image = Arc::new(control.replay.image().clone());
+        let update = Arc::new(Update::between(&before, image, &self.placement, &busy));
         work.phase = Phase::Preparing {
             update: update.clone(),
             waiting: self.cores,
@@ -342,6 +385,36 @@ impl Core {
         }
     }
 
+    /// Core 0: the partition is at its new owner, or stays where it was. Either way everybody may go on.
+    pub(super) fn on_relocated(&mut self, result: Result<(), String>) {
+        let cores = self.cores;
+        let Some(work) = self.control.as_mut().and_then(|control| control.work.as_mut()) else {
+            return;
+        };
+        let After::Relocate(to, relocation) = &work.after else {
+            return;
+        };
+        let (to, mut placement) = (*to, Placement::clone(&self.placement));
+        let Relocation {
+            key, topic, to: core, ..
+        } = relocation;
+        match &result {
+            Ok(()) => {
+                crate::info!("partition {} of {topic} moved to core {core}", key.index);
+                placement.put(*key, *core);
+            }
+            Err(why) => crate::warn!(
+                "partition {} of {topic} does not move to core {core}: {why}",
+                key.index
+            ),
+        }
+        let response = move_partition::done(result);
+        work.after = After::Answer(to, Answer::Bytes(to.encode(&response)));
+        work.phase = Phase::Publishing { waiting: cores };
+        let update = Arc::new(Update::of_placement(self.image.clone(), placement));
+        (0..cores).for_each(|core| self.post(core, Mail::Publish(update.clone())));
+    }
+
     fn end_work(&mut self) {
         if let Some(work) = self.control.as_mut().and_then(|control| control.work.take()) {
             self.conclude(work.after);
@@ -357,6 +430,8 @@ impl Core {
                 self.post(core, Mail::ProducerIds { first, count });
             }
             After::Booted => self.report(crate::broker::Report::Booted),
+            // Answered when it is done, as After::Answer.
+            After::Relocate(to, _) => self.deliver(to, Answer::Close),
         }
     }
 
@@ -392,7 +467,7 @@ mod tests {
 
     fn between(before: &[Record], more: &[Record]) -> Update {
         let after = image(&[before, more].concat());
-        Update::between(&image(before), Arc::new(after))
+        Update::between(&image(before), Arc::new(after), &Placement::new(2), &[])
     }
 
     fn keys(changes: &[PartitionChange]) -> Vec<(String, i32)> {

@@ -122,6 +122,19 @@ impl Core {
         self.deliver(reply, Answer::Pieces(fetch::encode(&reply, response)));
     }
 
+    /// Whether one of the fetch's partitions is on its way to another core.
+    fn waits_for_move(&mut self, id: CallId) -> bool {
+        match self.calls.get_mut(id) {
+            Some(Call {
+                kind: CallKind::Fetch(call),
+                ..
+            }) => self
+                .relocating
+                .holds_any(call.targets.iter().filter_map(|target| target.as_ref().ok())),
+            _ => false,
+        }
+    }
+
     fn fetch_call(&mut self, id: CallId) -> Option<&mut FetchCall> {
         match self.calls.get_mut(id)? {
             Call {
@@ -133,9 +146,18 @@ impl Core {
     }
 
     /// Asks every owner for its partitions.
-    fn read_round(&mut self, id: CallId) {
+    pub(super) fn read_round(&mut self, id: CallId) {
         let (origin, cores, now) = (self.id, self.cores, self.io.now());
-        let Some(call) = self.fetch_call(id) else { return };
+        if self.waits_for_move(id) {
+            return self.relocating.hold_fetch(id);
+        }
+        let Some(Call {
+            kind: CallKind::Fetch(call),
+            ..
+        }) = self.calls.get_mut(id)
+        else {
+            return;
+        };
         call.round += 1;
         call.moved = false;
         let parked = call.parked.take();
@@ -147,7 +169,7 @@ impl Core {
         let mut items: Vec<Vec<ReadItem>> = vec![Vec::new(); cores];
         for (at, (wanted, target)) in call.wanted.iter().zip(&call.targets).enumerate() {
             if let Ok(key) = target {
-                items[key.owner(cores)].push(read_item(at, *key, wanted));
+                items[self.placement.owner(key)].push(read_item(at, *key, wanted));
             }
         }
         let owners = items.iter().filter(|items| !items.is_empty()).count();

@@ -11,6 +11,7 @@ use super::ask::{Question, Told};
 use super::calls::{CallId, ReplyTo};
 use super::control::{ControlRequest, Update};
 use super::moving::Moving;
+use super::relocate::{InTransit, Relocation};
 use crate::conn::Answer;
 use crate::handlers::produce::AppendResult;
 use crate::wire::Uuid;
@@ -23,17 +24,6 @@ pub struct PartitionKey {
     pub topic_id: Uuid,
     /// Index of the partition.
     pub index: i32,
-}
-
-impl PartitionKey {
-    /// The core that owns the partition: it follows from the id, the index and the number of cores alone. The
-    /// partitions of a topic go round the cores, from a start that its random id gives.
-    pub fn owner(&self, cores: usize) -> usize {
-        let start = self.topic_id.0.iter().fold(0usize, |sum, byte| {
-            sum.wrapping_mul(31).wrapping_add(*byte as usize)
-        });
-        start.wrapping_add(self.index as usize) % cores
-    }
 }
 
 /// Where in a request a partition stands: index of the topic, index within it.
@@ -140,6 +130,25 @@ pub enum Mail {
     Publish(Arc<Update>),
     /// To core 0: one core has done what the update asks.
     Ready,
+    /// To core 0: a core had so much to do lately.
+    Load {
+        /// Which.
+        core: usize,
+        /// Bytes a second, and what costs as much.
+        work: u64,
+    },
+    /// To every core: this partition moves, keep back what is for it. Answered with [`Mail::Held`] to its owner.
+    Hold(Arc<Relocation>),
+    /// To the old owner: from this core nothing comes for the partition behind this.
+    Held(Arc<Relocation>),
+    /// To the new owner: the partition.
+    TakeOver(Box<InTransit>),
+    /// To the old owner: the partition, which could not be taken over, and why.
+    TakeBack(Box<InTransit>, String),
+    /// To the old owner: the new one has the partition; in its checkpoint too, if so.
+    TakenOver(Arc<Relocation>, bool),
+    /// To core 0: the partition is at its new owner, or stays, and why.
+    Relocated(Result<(), String>),
     /// To the core that asked: producer ids `[first, first + count)` are its own.
     ProducerIds {
         /// The first id, or nothing when the controller could not hand any out.
@@ -289,22 +298,4 @@ pub struct ControlOrder {
     pub core: usize,
     /// What is asked.
     pub request: ControlRequest,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn partitions_of_a_topic_go_round_the_cores() {
-        let topic_id = Uuid([7; 16]);
-        for cores in [1, 2, 3, 8] {
-            let owners: Vec<usize> = (0..cores as i32)
-                .map(|index| PartitionKey { topic_id, index }.owner(cores))
-                .collect();
-            let mut sorted = owners.clone();
-            sorted.sort_unstable();
-            assert_eq!(sorted, (0..cores).collect::<Vec<_>>());
-        }
-    }
 }

@@ -6,7 +6,8 @@
 //!
 //! Everything a core does follows from an [`Event`] of its ring, a [`Mail`] from another core or itself, or a
 //! deadline. Mail to itself takes the same way as mail to others, without leaving the thread, so that a request reads the same
-//! wherever its partitions live. Nothing here waits, and nothing is shared but the metadata image, which does not change.
+//! wherever its partitions live. Nothing here waits, and nothing is shared but the metadata image and the
+//! placement of partitions, which do not change.
 
 pub mod ask;
 pub mod calls;
@@ -15,6 +16,7 @@ pub mod control;
 pub mod describe;
 mod dispatch;
 pub mod fetch;
+mod load;
 pub mod mail;
 pub mod moving;
 pub mod net;
@@ -22,6 +24,7 @@ pub mod partitions;
 pub mod produce;
 mod producer_ids;
 pub mod read;
+pub mod relocate;
 pub mod stages;
 pub mod stop;
 
@@ -39,6 +42,7 @@ use crate::broker::{Report, Shared};
 use crate::mesh::Port;
 use crate::metadata::image::MetadataImage;
 use crate::parked::Watches;
+use crate::placement::Placement;
 use crate::sessions::Sessions;
 use calls::{CallId, Calls};
 use mail::Mail;
@@ -67,6 +71,8 @@ pub struct Seed {
     pub shared: Arc<Shared>,
     /// The metadata at start.
     pub image: Arc<MetadataImage>,
+    /// Who owns which partition at start.
+    pub placement: Arc<Placement>,
     /// The thread for slow jobs on files.
     pub background: Background,
     /// Core 0 only: the controller.
@@ -86,6 +92,11 @@ pub struct Core {
     inbox: VecDeque<Mail>,
     shared: Arc<Shared>,
     image: Arc<MetadataImage>,
+    placement: Arc<Placement>,
+    relocating: relocate::Relocating,
+    telling: load::Telling,
+    /// Core 0: how busy the cores are.
+    loads: load::Loads,
     /// The image that is being prepared for.
     preparing: Option<Arc<MetadataImage>>,
     background: Background,
@@ -122,12 +133,14 @@ impl Core {
             wakers,
             shared,
             image,
+            placement,
             background,
             control,
             reports,
         } = seed;
         let cores = wakers.len();
         let stages = stages::Stages::new(io.now());
+        let telling = load::Telling::new(io.now());
         let slots = shared.config.fetch_session_slots;
         let frame_limit_bytes = shared.config.memory_bytes as usize / cores / FRAME_SHARE;
         Core {
@@ -140,6 +153,10 @@ impl Core {
             inbox: VecDeque::new(),
             shared,
             image,
+            placement,
+            relocating: relocate::Relocating::default(),
+            telling,
+            loads: load::Loads::default(),
             preparing: None,
             background,
             conns: net::Conns::default(),
@@ -201,6 +218,7 @@ impl Core {
         self.io.turn(deadline, &mut has_mail, events);
         self.business.look(self.io.now(), moving::processor_time);
         self.stages.turn(self.io.now());
+        self.tell_load();
     }
 
     /// Does everything that can be done without waiting.
@@ -211,6 +229,7 @@ impl Core {
             self.pump_all();
             self.note_decoded();
             self.read_mail();
+            self.go_on_leaving();
             self.shard.tick(&mut *self.io, from_shard);
             // What follows from these, an append that had no room, say, is the next tick's to bring to disk.
             let is_settled = from_shard.is_empty();
@@ -254,6 +273,14 @@ impl Core {
             ShardEvent::Advanced(slot) => self.on_advanced(slot),
             ShardEvent::ReadDone { token, result } => self.on_disk_read(token, result),
             ShardEvent::TimeDone { token, result } => self.on_time_done(token, result),
+            ShardEvent::Released { slot, released } => self.on_released(slot, *released),
+            ShardEvent::Kept { reason, .. } => self.on_kept(reason),
+            ShardEvent::Adopted { slot, is_durable } => self.on_adopted(slot, is_durable),
+            ShardEvent::GivenBack {
+                slot,
+                released,
+                reason,
+            } => self.on_given_back(slot, *released, reason),
             ShardEvent::Progress => self.retry_all(),
             ShardEvent::Notice(line) => crate::warn!("{line}"),
             ShardEvent::Failed(reason) => {
@@ -314,6 +341,13 @@ impl Core {
             Mail::Prepare(update) => self.prepare(&update),
             Mail::Publish(update) => self.publish(&update),
             Mail::Ready => self.on_ready(),
+            Mail::Load { core, work } => self.on_load(core, work),
+            Mail::Hold(relocation) => self.hold(relocation),
+            Mail::Held(relocation) => self.on_held(relocation),
+            Mail::TakeOver(transit) => self.take_over(*transit),
+            Mail::TakeBack(transit, why) => self.take_back(*transit, why),
+            Mail::TakenOver(relocation, is_durable) => self.on_taken_over(&relocation, is_durable),
+            Mail::Relocated(result) => self.on_relocated(result),
             Mail::ProducerIds { first, count } => self.on_producer_ids(first, count),
             Mail::TopicsReady { call } => self.on_topics_ready(call),
             Mail::Listen(addresses) => self.listen(&addresses),

@@ -72,6 +72,11 @@ impl Partitions {
         );
     }
 
+    /// Notes that a partition is open no more.
+    pub fn forget(&mut self, key: &PartitionKey) {
+        self.open.remove(key);
+    }
+
     /// Whether the partition's topic is compacted, so that every record needs a key.
     pub fn is_compacted(&self, key: &PartitionKey) -> bool {
         self.open.get(key).is_some_and(|open| open.is_compacted)
@@ -116,15 +121,15 @@ pub fn folder_name(topic: &str, index: i32) -> String {
 impl Core {
     /// Opens and closes what of the update is this core's. Ready is sent when all of it is done.
     pub(super) fn prepare(&mut self, update: &Update) {
-        let (id, cores) = (self.id, self.cores);
-        let mine = |change: &&PartitionChange| change.key.owner(cores) == id;
-        update
-            .closed
-            .iter()
-            .filter(mine)
+        let (id, before) = (self.id, self.placement.clone());
+        let closed = update.closed.iter();
+        closed
+            .filter(|change| before.owner(&change.key) == id)
             .for_each(|change| self.close_partition(change));
-        let opened = update.opened.iter().filter(mine).cloned();
-        opened.for_each(|change| self.make_folder(change));
+        let opened = update.opened.iter();
+        opened
+            .filter(|change| update.placement.owner(&change.key) == id)
+            .for_each(|change| self.make_folder(change.clone()));
         self.preparing = Some(update.image.clone());
         self.ready_when_made();
     }
@@ -245,6 +250,7 @@ impl Core {
     /// Makes the update's image the one all requests see.
     pub(super) fn publish(&mut self, update: &Update) {
         self.image = update.image.clone();
+        self.placement = update.placement.clone();
         let open = self.partitions.open.values_mut();
         for open in open.filter(|open| update.changes_settings_of(&open.topic)) {
             let (config, node_id) = (&self.shared.config, self.shared.node.id);
@@ -257,6 +263,7 @@ impl Core {
                 self.shard.set_leader_epoch(slot, change.leader_epoch);
             }
         }
+        self.let_go();
         self.post(0, Mail::Ready);
     }
 }

@@ -15,7 +15,7 @@ use ringlog_engine::shard::{AppendError, Ticket};
 
 use super::Core;
 use super::calls::{Call, CallId, CallKind, ReplyTo};
-use super::mail::{AppendItem, AppendOrder, Mail, Place};
+use super::mail::{AppendItem, AppendOrder, Mail, PartitionKey, Place};
 use super::stages::Stage;
 use crate::conn::Answer;
 use crate::handlers::produce::{self, AppendResult, AppendedAt, Refused};
@@ -66,6 +66,12 @@ impl Appends {
         !self.parked.is_empty()
     }
 
+    /// Whether batches for the partition wait for room.
+    pub fn has_parked(&self, key: &PartitionKey) -> bool {
+        let mut items = self.parked.iter().flat_map(|order| &order.items);
+        items.any(|item| item.key == *key)
+    }
+
     /// Takes out what is parked and no longer waited for.
     fn take_expired(&mut self, now: Instant) -> VecDeque<AppendOrder> {
         let patience = |order: &AppendOrder| match order.wait {
@@ -106,9 +112,14 @@ impl Core {
             kind: CallKind::Produce(call),
         });
         let mut orders: Vec<Option<AppendOrder>> = Vec::new();
-        orders.resize_with(self.cores, || None);
+        // The last one is for a partition that is on its way to another core.
+        orders.resize_with(self.cores + 1, || None);
         for (place, key, records) in admitted.appends {
-            let order = orders[key.owner(self.cores)].get_or_insert_with(|| AppendOrder {
+            let lane = match self.relocating.holds(&key) {
+                true => self.cores,
+                false => self.placement.owner(&key),
+            };
+            let order = orders[lane].get_or_insert_with(|| AppendOrder {
                 origin: self.id,
                 call,
                 wait: acks != 0,
@@ -119,6 +130,9 @@ impl Core {
             order.items.push(AppendItem { place, key, records });
         }
         self.note_owners(reply, (0..self.cores).filter(|owner| orders[*owner].is_some()));
+        if let Some(order) = orders.pop().flatten() {
+            self.relocating.hold_append(order);
+        }
         for (owner, order) in orders.into_iter().enumerate() {
             if let Some(order) = order {
                 self.post(owner, Mail::Append(order));

@@ -9,7 +9,7 @@ use std::time::Instant;
 use ringlog_engine::shard::{Offsets, ReadData, ReadError, ReadOutcome, ReadRequest, Slot};
 
 use super::Core;
-use super::mail::{Mail, PartRead, ReadFailure, ReadItem, ReadOrder};
+use super::mail::{Mail, PartRead, PartitionKey, ReadFailure, ReadItem, ReadOrder};
 use super::stages::Stage;
 use crate::parked::Waiter;
 
@@ -42,6 +42,16 @@ impl Reads {
     fn next_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
+    }
+
+    /// Whether a read of the partition waits for memory.
+    pub fn has_stalled(&self, key: &PartitionKey) -> bool {
+        let left = |job: &Job| {
+            job.order.items[job.parts.len()..]
+                .iter()
+                .any(|item| item.key == *key)
+        };
+        self.jobs.values().any(left)
     }
 
     /// The fetch is over: what is still being read for it must not begin to watch when it ends.
@@ -249,7 +259,10 @@ impl Core {
         } = job.order;
         let (mut slots, mut needed, mut moved) = (Vec::with_capacity(job.slots.len()), needed_bytes, false);
         for (slot, part) in job.slots.iter().zip(&job.parts) {
-            let Some((slot, offsets)) = slot.and_then(|slot| Some((slot, self.shard.offsets(slot)?))) else {
+            let Some(slot) = *slot else { continue };
+            let Some(offsets) = self.shard.offsets(slot) else {
+                // Gone meanwhile, to another core perhaps: to be looked for at once.
+                moved = true;
                 continue;
             };
             moved |= offsets.high_watermark > part.high_watermark;

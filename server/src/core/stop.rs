@@ -108,7 +108,8 @@ impl Core {
 
     /// Every partition as it was stopped; nothing when the shard could not finish.
     pub(super) fn ended(&self) -> Ended {
-        let stopped = self.shard.is_stopped().then(|| self.shard.stopped());
+        let is_whole = self.shard.is_stopped() && !self.relocating.has_one_in_transit();
+        let stopped = is_whole.then(|| self.shard.stopped());
         Ended {
             stopped,
             broker_epoch: self.broker_epoch(),

@@ -18,6 +18,7 @@ pub mod incremental_alter_configs;
 pub mod init_producer_id;
 pub mod log_dirs;
 pub mod metadata;
+pub mod move_partition;
 pub mod offsets;
 pub mod produce;
 pub mod times;

@@ -132,6 +132,7 @@ keys! {
     AlterShareGroupOffsets = 91,
     DeleteShareGroupOffsets = 92,
     RinglogDescribeCores = 31000,
+    RinglogMovePartition = 31001,
 }
 
 /// Requests from this number on are Ringlog's own. Kafka's numbers are far from it.
@@ -271,6 +272,7 @@ table! {
     DescribeTopicPartitions describe_topic_partitions
         DescribeTopicPartitionsRequest DescribeTopicPartitionsResponse,
     RinglogDescribeCores describe_cores RinglogDescribeCoresRequest RinglogDescribeCoresResponse,
+    RinglogMovePartition move_partition RinglogMovePartitionRequest RinglogMovePartitionResponse,
 }
 
 #[cfg(test)]
@@ -329,7 +331,8 @@ mod tests {
                 api.flexible_from,
             )
         };
-        assert_eq!(own.into_iter().map(row).collect::<Vec<_>>(), [(31000, 0, 0, 0)]);
+        let rows = [(31000, 0, 0, 0), (31001, 0, 0, 0)];
+        assert_eq!(own.into_iter().map(row).collect::<Vec<_>>(), rows);
         assert!(!ApiKey::DeleteShareGroupOffsets.is_private());
     }
 

@@ -4,12 +4,13 @@
 
 mod columns;
 mod difference;
+mod relocate;
 mod text;
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::args::CoresArgs;
+use super::args::{ConnectArgs, CoresArgs, CoresChange, CoresCommand};
 use super::client::{CallError, Connection, describe, with_port};
 use super::error::{CliError, CliResult};
 use super::output::Output;
@@ -22,9 +23,17 @@ use difference::Difference;
 /// How far the two looks are apart.
 const APART: Duration = Duration::from_secs(1);
 
+/// Shows the cores, or does something about them.
+pub fn run(args: &CoresCommand) -> CliResult<()> {
+    match &args.command {
+        None => show(&args.show),
+        Some(CoresChange::Move(args)) => relocate::run(args),
+    }
+}
+
 /// Shows the cores once, or again and again with `--watch`.
-pub fn run(args: &CoresArgs) -> CliResult<()> {
-    let mut connection = connect(args)?;
+fn show(args: &CoresArgs) -> CliResult<()> {
+    let mut connection = connect(&args.connect)?;
     let mut out = Output::stdout(args.connect.json);
     let mut before = look(&mut connection, args)?;
     loop {
@@ -54,10 +63,10 @@ pub fn run(args: &CoresArgs) -> CliResult<()> {
 }
 
 /// The first broker of `--bootstrap` that answers.
-fn connect(args: &CoresArgs) -> CliResult<Connection> {
+fn connect(args: &ConnectArgs) -> CliResult<Connection> {
     let mut failed = CliError::Usage("--bootstrap names no broker".to_owned());
-    for address in &args.connect.bootstrap {
-        let deadline = Instant::now() + args.connect.timeout;
+    for address in &args.bootstrap {
+        let deadline = Instant::now() + args.timeout;
         match Connection::open(&with_port(address), deadline) {
             Ok(connection) => return Ok(connection),
             Err(error) => failed = error.into(),

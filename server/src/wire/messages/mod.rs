@@ -18,5 +18,6 @@ pub mod incremental_alter_configs;
 pub mod init_producer_id;
 pub mod list_offsets;
 pub mod metadata;
+pub mod move_partition;
 pub mod offset_for_leader_epoch;
 pub mod produce;
