@@ -34,7 +34,7 @@ pub enum Op {
     /// The checkpoint file is being replaced by the one of this number.
     Checkpoint(u64),
     /// Segments below the log start are being removed.
-    RemoveSegments,
+    RemoveSegments(Slot, Vec<i64>),
     /// The end of the active segment is opened, or read, so that appends can go on.
     Prefix(Slot),
     /// A step of a cold read.

@@ -9,7 +9,8 @@
 //! | no | none, no partitions | new | nothing |
 //!
 //! In each case a missing index or snapshot is built again for its segment. A partition that is in no checkpoint and in no
-//! journal, but has bytes, is treated as Apache Kafka's.
+//! journal, but has bytes, is treated as Apache Kafka's. It holds no bytes of removed segments: only partitions in a checkpoint get
+//! such files ([`crate::spares`]), and of those the journal says where they end.
 //!
 //! Nothing here depends on which core owned a partition, or will: all checkpoints and journals are merged. A partition that moved has entries
 //! in the journals of several cores; those below the end that some checkpoint knows lie in its segments already.

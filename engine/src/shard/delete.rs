@@ -1,7 +1,8 @@
 //! Deleting from the front: the log start moves at once, and the files go once a checkpoint does without them.
 
 use super::{AppendError, Doomed, Shard, Slot, Ticket, open_file};
-use crate::background::FileJob;
+use crate::background::{FileJob, JobOutput};
+use crate::error::Error;
 use crate::io::Io;
 use crate::journal::format::{Entry, EntryKind};
 use crate::ops::Op;
@@ -95,20 +96,34 @@ impl Shard {
         self.checkpointer.want();
     }
 
-    /// The checkpoint of this number is on disk: what it does without goes.
+    /// Those that could not be removed stay among the doomed: without a word of the log start the next start would find them.
+    pub(crate) fn segments_removed(
+        &mut self,
+        slot: Slot,
+        base_offsets: &[i64],
+        result: Result<JobOutput, Error>,
+    ) {
+        if result.is_ok() {
+            self.doomed
+                .retain(|d| (d.slot, &*d.base_offsets) != (slot, base_offsets));
+        }
+        self.note_error("old segments stay", result);
+    }
+
+    /// The checkpoint of this number is on disk: what it does without goes. A clean stop may come before all of it is gone.
     pub(crate) fn remove_doomed(&mut self, io: &dyn Io, checkpoint: u64) {
-        let (gone, stay) = std::mem::take(&mut self.doomed)
-            .into_iter()
-            .partition(|d: &Doomed| d.checkpoint <= checkpoint);
-        self.doomed = stay;
-        for Doomed {
-            slot, base_offsets, ..
-        } in gone
-        {
+        let mut jobs = Vec::new();
+        for doomed in &mut self.doomed {
+            if doomed.checkpoint <= checkpoint {
+                doomed.checkpoint = u64::MAX;
+                jobs.push((doomed.slot, doomed.base_offsets.clone()));
+            }
+        }
+        for (slot, base_offsets) in jobs {
             let Some(folder) = self.log(slot).map(|l| l.folder.clone()) else {
                 continue;
             };
-            let token = self.ops.start(Op::RemoveSegments);
+            let token = self.ops.start(Op::RemoveSegments(slot, base_offsets.clone()));
             self.submit_job(io, token, FileJob::RemoveSegments { folder, base_offsets });
         }
     }

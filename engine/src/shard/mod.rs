@@ -64,7 +64,7 @@ pub struct Shard {
 
 /// See [`Shard::doomed`].
 pub(crate) struct Doomed {
-    /// The first checkpoint that does without them.
+    /// The first checkpoint that does without them; no number is as large once they are being removed.
     pub(crate) checkpoint: u64,
     pub(crate) slot: Slot,
     pub(crate) base_offsets: Vec<i64>,
@@ -403,7 +403,7 @@ impl Shard {
             Op::ExtendIndex(slot, base, number) => self.index_extended(io, slot, base, number, done.result),
             Op::HandOverIndex(slot, attempt) => self.hand_over_index_written(slot, attempt, done.result),
             Op::Checkpoint(number) => self.checkpoint_written(io, number, done.result),
-            Op::RemoveSegments => self.note_error("old segments stay", done.result),
+            Op::RemoveSegments(slot, bases) => self.segments_removed(slot, &bases, done.result),
             Op::FindTime(search) => self.time_found(io, search, done.result),
             Op::Read(read) => self.index_loaded(io, read, done.result),
             _ => {}

@@ -251,7 +251,7 @@ pub enum ShardEvent {
         /// Why.
         reason: String,
     },
-    /// A partition that was taken in with [`Shard::adopt`](super::Shard::adopt) can be appended to.
+    /// A partition that was taken in with `Shard::adopt` can be appended to.
     Adopted {
         /// Which.
         slot: Slot,

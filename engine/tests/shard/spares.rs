@@ -14,7 +14,7 @@ use crate::{bases, dir, small_segments};
 
 const ENOSPC: i32 = 28;
 
-fn setup() -> Setup {
+pub fn setup() -> Setup {
     Setup {
         spares: Limits {
             most_bytes: 4 << 20,
@@ -31,7 +31,7 @@ fn spares(dir: &Path) -> usize {
 }
 
 /// Fills a few segments, and deletes them.
-fn fill_and_delete(w: &mut World) {
+pub fn fill_and_delete(w: &mut World) {
     for _ in 0..40 {
         w.produce(0, &batch(1, 30_000));
     }
@@ -117,9 +117,9 @@ fn a_full_disk_gets_spares_back_before_producers_hear_of_it() {
     let dir = dir();
     let mut w = World::open(dir.path(), &setup());
     fill_and_delete(&mut w);
-    let pool = dir.path().to_path_buf();
+    let background = w.background.clone();
     w.ring.set_fault(Some(Box::new(move |verb, _| {
-        (verb == Verb::Allocate && spares(&pool) > 0).then_some(ENOSPC)
+        (verb == Verb::Allocate && !background.spares().is_empty()).then_some(ENOSPC)
     })));
     for _ in 0..60 {
         w.produce(0, &batch(1, 30_000));

@@ -132,6 +132,23 @@ fn time_and_transaction_indexes_ascend() {
 }
 
 #[test]
+fn bytes_of_a_removed_segment_behind_a_logs_end_are_no_records() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let folder = dir.path().join("t-0");
+    fs::create_dir(&folder).expect("a folder");
+    let path = folder.join(LOG);
+    let log = [batch(5, &["a"]), batch(6, &["b"]), batch(2, &["old"])].concat();
+    fs::write(&path, log).expect("written");
+    assert_eq!(
+        corrupt_at(path.clone()),
+        1,
+        "a stopped broker's log has no such thing"
+    );
+    fs::write(dir.path().join("ringlog-checkpoint-0"), []).expect("written");
+    assert_eq!(corrupt_at(path), 0);
+}
+
+#[test]
 fn snapshots_are_checked() {
     let snapshot = |count: i32, entries: &[u8]| {
         let body = [&count.to_be_bytes()[..], entries].concat();
