@@ -167,7 +167,6 @@ impl Shard {
             Ok(JobOutput::Recycled(bytes)) => {
                 if let Some(segment) = self.log_mut(slot).and_then(|l| l.state.segment_mut(base)) {
                     segment.allocated_bytes = segment.allocated_bytes.max(bytes);
-                    segment.prewritten_bytes = bytes;
                 }
             }
             Ok(_) => {}

@@ -49,8 +49,6 @@ pub struct Segment {
     pub handle: Handle,
     /// Bytes of the file that have space on disk.
     pub allocated_bytes: u64,
-    /// Bytes of the file that were written once, when it was another segment's: writes there change no metadata.
-    pub prewritten_bytes: u64,
     /// A spare file was asked for.
     pub spare_asked: bool,
     /// The file has exactly `size_bytes`, its indexes are whole, and a snapshot was taken at its end: a clean stop
@@ -84,7 +82,6 @@ impl Segment {
             phase: Phase::Active,
             handle: Handle::Closed,
             allocated_bytes: 0,
-            prewritten_bytes: 0,
             spare_asked: false,
             is_exact: true,
             snapshot: None,

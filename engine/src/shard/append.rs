@@ -10,6 +10,19 @@ use crate::log::{Checked, PartitionLog};
 /// blocks would make each commit and each write to a segment small as well.
 const MOST_GIVEN_UP_FOR_SIZE: u32 = 8;
 
+/// A search for memory within the budget.
+#[derive(Default)]
+struct Search {
+    given_up: u32,
+}
+
+impl Search {
+    /// Whether a block of any size will do.
+    fn any_size(&self) -> bool {
+        self.given_up >= MOST_GIVEN_UP_FOR_SIZE
+    }
+}
+
 impl Shard {
     /// Appends exactly one batch as a producer sent it. It is visible to readers and safe once its ticket is committed.
     pub fn append(&mut self, io: &mut dyn Io, slot: Slot, bytes: &[u8]) -> Result<Appended, AppendError> {
@@ -123,19 +136,26 @@ impl Shard {
     }
 
     pub(super) fn make_room(&mut self, io: &mut dyn Io, needed: usize) -> Result<(), AppendError> {
-        let mut given_up = 0;
+        let mut search = Search::default();
         loop {
-            let any_size = given_up >= MOST_GIVEN_UP_FOR_SIZE;
-            match self.journal.make_room(io, needed, any_size) {
-                Err(Refused::NoMemory) if self.relieve() => given_up += 1,
-                Err(Refused::NoMemory) if !any_size => given_up = MOST_GIVEN_UP_FOR_SIZE,
-                Err(Refused::NoMemory) => {
-                    self.checkpointer.hurry();
-                    return Err(AppendError::Busy);
-                }
+            match self.journal.make_room(io, needed, search.any_size()) {
+                Err(Refused::NoMemory) => self.search_on(&mut search)?,
                 other => return other.map_err(AppendError::from),
             }
         }
+    }
+
+    /// There was no memory as it was searched for: gives up some that is on disk already, or else the wish for its size.
+    fn search_on(&mut self, search: &mut Search) -> Result<(), AppendError> {
+        match self.relieve() {
+            true => search.given_up += 1,
+            false if !search.any_size() => search.given_up = MOST_GIVEN_UP_FOR_SIZE,
+            false => {
+                self.checkpointer.hurry();
+                return Err(AppendError::Busy);
+            }
+        }
+        Ok(())
     }
 
     /// Runs `work` with a source of buffers that gives up what is on disk already when the budget is spent.
@@ -148,24 +168,17 @@ impl Shard {
             &mut dyn FnMut(Class) -> Option<crate::io::Block>,
         ) -> Result<(), crate::tail::NoMemory>,
     ) -> Result<(), AppendError> {
-        let mut given_up = 0;
+        let mut search = Search::default();
         loop {
             let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
                 return Err(AppendError::NoSuchPartition);
             };
-            let any_size = given_up >= MOST_GIVEN_UP_FOR_SIZE;
+            let any_size = search.any_size();
             let smallest = |io: &mut dyn Io| any_size.then(|| io.block(Class::Small)).flatten();
             if work(log, &mut |class| io.block(class).or_else(|| smallest(io))).is_ok() {
                 return Ok(());
             }
-            match self.relieve() {
-                true => given_up += 1,
-                false if !any_size => given_up = MOST_GIVEN_UP_FOR_SIZE,
-                false => {
-                    self.checkpointer.hurry();
-                    return Err(AppendError::Busy);
-                }
-            }
+            self.search_on(&mut search)?;
         }
     }
 

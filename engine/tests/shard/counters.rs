@@ -6,7 +6,7 @@ use ringlog_engine::shard::*;
 use ringlog_engine::stats::Load;
 
 use crate::world::*;
-use crate::{dir, small_segments};
+use crate::{checkpointed, dir};
 
 #[test]
 fn appends_are_counted_once_and_by_partition() {
@@ -59,15 +59,7 @@ fn a_commit_knows_when_it_was_handed_to_the_disk() {
 #[test]
 fn flushes_cold_reads_and_checkpoints_are_counted() {
     let dir = dir();
-    let setup = Setup {
-        checkpoint_idle_ms: 1,
-        ..small_segments()
-    };
-    let mut w = World::open(dir.path(), &setup);
-    for _ in 0..60 {
-        w.produce(0, &batch(1, 20_000));
-    }
-    w.until(|w| (w.shard.journal_live_bytes() == 0).then_some(()));
+    let (setup, w) = checkpointed(dir.path());
     let counters = w.shard.counters();
     assert!(counters.checkpoints > 0 && counters.flushes > 0);
     assert!(counters.flushed_bytes >= 60 * 20_000, "{counters:?}");

@@ -33,6 +33,20 @@ pub(crate) fn small_segments() -> Setup {
     }
 }
 
+/// A partition of several segments, with nothing left in the journal.
+pub(crate) fn checkpointed(dir: &Path) -> (Setup, World) {
+    let setup = Setup {
+        checkpoint_idle_ms: 1,
+        ..small_segments()
+    };
+    let mut w = World::open(dir, &setup);
+    for _ in 0..60 {
+        w.produce(0, &batch(1, 20_000));
+    }
+    w.until(|w| (w.shard.journal_live_bytes() == 0).then_some(()));
+    (setup, w)
+}
+
 pub(crate) fn dir() -> tempfile::TempDir {
     // Beside the build, not in /tmp: direct I/O wants a real disk.
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
@@ -140,15 +154,7 @@ fn a_killed_shard_comes_back_with_every_committed_batch() {
 #[test]
 fn a_restart_after_a_kill_replays_the_journal_and_reads_nothing_else() {
     let dir = dir();
-    let setup = Setup {
-        checkpoint_idle_ms: 1,
-        ..small_segments()
-    };
-    let mut w = World::open(dir.path(), &setup);
-    for _ in 0..60 {
-        w.produce(0, &batch(1, 20_000));
-    }
-    w.until(|w| (w.shard.journal_live_bytes() == 0).then_some(()));
+    let (setup, mut w) = checkpointed(dir.path());
     w.produce(0, &batch(1, 10));
     drop(w);
     let mut w = World::open(dir.path(), &setup);

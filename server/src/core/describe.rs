@@ -3,10 +3,10 @@
 
 use ringlog_engine::shard::Slot;
 use ringlog_engine::stats::Load;
-use rustix::time::{ClockId, clock_gettime};
 
 use super::Core;
 use super::calls::{Call, CallId, CallKind, ReplyTo};
+use super::load::processor_time;
 use super::mail::{Mail, PartitionKey};
 use crate::conn::Answer;
 use crate::handlers::describe_cores;
@@ -59,7 +59,7 @@ impl Core {
         CoreDescription {
             core: self.id as i32,
             uptime_ns: self.stages.uptime(self.io.clock()).as_nanos() as i64,
-            cpu_ns: cpu_ns(),
+            cpu_ns: processor_time().as_nanos() as i64,
             connections: self.conns.count() as i32,
             partitions: self.partitions.all().count() as i32,
             counters: describe_cores::counters(
@@ -111,12 +111,4 @@ impl Core {
             self.deliver(reply, Answer::Bytes(reply.encode(&call.response)));
         }
     }
-}
-
-/// Processor time of the calling thread, its time in the kernel included.
-fn cpu_ns() -> i64 {
-    let used = clock_gettime(ClockId::ThreadCPUTime);
-    used.tv_sec
-        .saturating_mul(1_000_000_000)
-        .saturating_add(used.tv_nsec)
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ringlog_engine::stats::ShardCounters;
+use rustix::time::{ClockId, clock_gettime};
 
 use super::Core;
 use super::mail::Mail;
@@ -61,6 +62,11 @@ impl Loads {
         };
         self.0.iter().map(recent).collect()
     }
+}
+
+/// The calling thread's processor time, its time in the kernel included.
+pub(super) fn processor_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
 /// The work that follows from owning partitions, in bytes.

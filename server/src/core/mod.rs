@@ -216,7 +216,7 @@ impl Core {
         let (port, shard, jobs) = (&self.port, &self.shard, &self.partitions.inbox);
         let mut has_mail = || port.has_mail() || shard.has_mail() || !jobs.is_empty();
         self.io.turn(deadline, &mut has_mail, events);
-        self.business.look(self.io.now(), moving::processor_time);
+        self.business.look(self.io.now(), load::processor_time);
         self.stages.turn(self.io.now());
         self.tell_load();
     }

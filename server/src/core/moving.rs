@@ -118,12 +118,6 @@ impl Business {
     }
 }
 
-/// The calling thread's processor time.
-pub(super) fn processor_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::try_from(time).unwrap_or_default()
-}
-
 impl Core {
     /// A produce of one of this core's connections went to these owners.
     pub(super) fn note_owners(&mut self, reply: ReplyTo, mut owners: impl Iterator<Item = usize>) {

@@ -170,7 +170,8 @@ impl Queue {
             Kind::Message => self.counters.wakes_sent += 1,
             _ => {}
         }
-        self.queue(entry, false);
+        // SAFETY: the caller's promise.
+        unsafe { self.queue(entry, false) };
     }
 
     /// Queues two operations of which the second starts once the first has ended well, and without telling of the first then
@@ -199,13 +200,20 @@ impl Queue {
                 linked: false,
             });
         } else {
-            self.queue(first, true);
-            self.queue(second, false);
+            // SAFETY: the caller's promise.
+            unsafe {
+                self.queue(first, true);
+                self.queue(second, false);
+            }
         }
     }
 
-    fn queue(&mut self, entry: squeue::Entry, linked: bool) {
-        // SAFETY: promised by the callers of `push` and `push_linked`.
+    /// Puts an entry behind those that wait, or into the ring where none does.
+    ///
+    /// # Safety
+    /// As for [`Queue::push`].
+    unsafe fn queue(&mut self, entry: squeue::Entry, linked: bool) {
+        // SAFETY: the caller's promise.
         if !self.overflow.is_empty() || unsafe { self.uring.submission().push(&entry) }.is_err() {
             self.overflow.push_back(Waiting { entry, linked });
         }
