@@ -18,14 +18,14 @@ pub(crate) struct DiskRoom {
     full_since: Option<Instant>,
     /// A spare file is being given back: who waits goes on waiting.
     giving_back: bool,
-    /// Producers were told.
+    /// It was full without a spare to give back, and producers were told.
     told: bool,
 }
 
 impl DiskRoom {
     /// Whether producers that need more are refused.
     pub(crate) fn is_full(&self) -> bool {
-        self.full_since.is_some() && !self.giving_back
+        self.full_since.is_some() && self.told && !self.giving_back
     }
 
     /// When the disk is to be asked again.
