@@ -18,11 +18,13 @@
 
 pub mod api;
 pub mod code;
+pub mod consumer_protocol;
 pub mod control_records;
 pub mod error;
 pub mod fetch_writer;
 pub mod field;
 pub mod frame;
+pub mod group_records;
 pub mod header;
 pub mod messages;
 pub mod metadata_records;

@@ -1,0 +1,16 @@
+//! Consumer groups: who is in a group, what each member reads, and how far the group has read.
+//!
+//! ```text
+//! request ─▶ Coordinator (one for each partition of __consumer_offsets) ─▶ records, replies
+//! records ─▶ replay, when the partition is opened or comes from another core
+//! ```
+//! A [`Coordinator`] is a pure state machine: it knows no socket, disk or clock. Whoever runs it appends the records of a [`Step`] in
+//! order, sends its replies once those are durable, and calls [`Coordinator::expire`] when [`Coordinator::deadline`] has come.
+//! All state that a restart must not lose is in the records, which are Kafka's own.
+
+pub mod settings;
+pub mod step;
+pub mod timers;
+
+pub use settings::GroupSettings;
+pub use step::{Caller, Ctx, GroupRequest, GroupResponse, Step};

@@ -1,0 +1,147 @@
+//! What goes into a coordinator and what comes out.
+
+use crate::metadata::image::MetadataImage;
+use crate::wire::consumer_group_describe as consumer_describe;
+use crate::wire::consumer_group_heartbeat::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
+use crate::wire::delete_groups::DeletableGroupResult;
+use crate::wire::describe_groups::DescribedGroup;
+use crate::wire::group_records::GroupRecord;
+use crate::wire::heartbeat::{HeartbeatRequest, HeartbeatResponse};
+use crate::wire::join_group::{JoinGroupRequest, JoinGroupResponse};
+use crate::wire::leave_group::{LeaveGroupRequest, LeaveGroupResponse};
+use crate::wire::list_groups::ListedGroup;
+use crate::wire::offset_commit::{OffsetCommitRequest, OffsetCommitResponse};
+use crate::wire::offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse};
+use crate::wire::offset_fetch::{OffsetFetchRequestGroup, OffsetFetchResponseGroup};
+use crate::wire::sync_group::{SyncGroupRequest, SyncGroupResponse};
+use crate::wire::uuid::Uuid;
+
+use super::GroupSettings;
+
+/// The world as a coordinator sees it during one step.
+pub struct Ctx<'a> {
+    /// Now, in milliseconds since 1970.
+    pub now_ms: i64,
+    /// The broker's settings.
+    pub settings: &'a GroupSettings,
+    /// Topics and their partitions; settings of groups.
+    pub image: &'a MetadataImage,
+    /// Makes an id nobody has.
+    pub new_id: &'a mut dyn FnMut() -> Uuid,
+}
+
+/// Who asks, and where the answer goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller<T> {
+    /// Where the answer goes; means nothing to a coordinator.
+    pub to: T,
+    /// Version of the request.
+    pub version: i16,
+    /// What the client calls itself; empty when it does not say.
+    pub client_id: String,
+    /// The client's address as Kafka writes it, `/127.0.0.1`.
+    pub client_host: String,
+}
+
+/// A request about one group, or, to list them, about all groups of a coordinator. Requests about several groups are taken apart before they come
+/// here.
+#[derive(Clone, Debug, PartialEq)]
+pub enum GroupRequest {
+    /// JoinGroup.
+    Join(JoinGroupRequest),
+    /// SyncGroup.
+    Sync(SyncGroupRequest),
+    /// Heartbeat.
+    Heartbeat(HeartbeatRequest),
+    /// LeaveGroup.
+    Leave(LeaveGroupRequest),
+    /// OffsetCommit.
+    Commit(OffsetCommitRequest),
+    /// OffsetFetch of one group, in the form of version 8 and later whatever the version is.
+    Fetch {
+        /// The group, its member, and the partitions.
+        group: OffsetFetchRequestGroup,
+        /// Whether offsets that a transaction may still change are an error.
+        require_stable: bool,
+    },
+    /// OffsetDelete.
+    DeleteOffsets(OffsetDeleteRequest),
+    /// DescribeGroups of one group.
+    Describe(String),
+    /// DeleteGroups of one group.
+    Delete(String),
+    /// ListGroups.
+    List {
+        /// Only groups in these states; all if empty.
+        states: Vec<String>,
+        /// Only groups of these types; all if empty.
+        types: Vec<String>,
+    },
+    /// ConsumerGroupHeartbeat.
+    ConsumerHeartbeat(ConsumerGroupHeartbeatRequest),
+    /// ConsumerGroupDescribe of one group.
+    ConsumerDescribe(String),
+}
+
+/// The answer to the [`GroupRequest`] of the same name.
+#[derive(Clone, Debug, PartialEq)]
+pub enum GroupResponse {
+    /// JoinGroup.
+    Join(JoinGroupResponse),
+    /// SyncGroup.
+    Sync(SyncGroupResponse),
+    /// Heartbeat.
+    Heartbeat(HeartbeatResponse),
+    /// LeaveGroup.
+    Leave(LeaveGroupResponse),
+    /// OffsetCommit.
+    Commit(OffsetCommitResponse),
+    /// OffsetFetch of one group.
+    Fetch(OffsetFetchResponseGroup),
+    /// OffsetDelete.
+    DeleteOffsets(OffsetDeleteResponse),
+    /// DescribeGroups of one group.
+    Describe(DescribedGroup),
+    /// DeleteGroups of one group.
+    Delete(DeletableGroupResult),
+    /// ListGroups of one coordinator.
+    List(Vec<ListedGroup>),
+    /// ConsumerGroupHeartbeat.
+    ConsumerHeartbeat(ConsumerGroupHeartbeatResponse),
+    /// ConsumerGroupDescribe of one group.
+    ConsumerDescribe(consumer_describe::DescribedGroup),
+}
+
+/// What follows from a request, a deadline or a change of topics.
+#[derive(Debug, PartialEq)]
+pub struct Step<T> {
+    /// To be appended, in order. The coordinator's state has them already.
+    pub records: Vec<GroupRecord>,
+    /// To be sent once these records and all before them are durable.
+    pub replies: Vec<(T, GroupResponse)>,
+}
+
+impl<T> Default for Step<T> {
+    fn default() -> Self {
+        Step {
+            records: Vec::new(),
+            replies: Vec::new(),
+        }
+    }
+}
+
+impl<T> Step<T> {
+    /// One reply, and nothing to append.
+    pub fn reply(to: T, response: GroupResponse) -> Self {
+        Step {
+            records: Vec::new(),
+            replies: vec![(to, response)],
+        }
+    }
+
+    /// Adds what follows from another.
+    pub fn and(&mut self, other: Step<T>) {
+        self.records.extend(other.records);
+        self.replies.extend(other.replies);
+    }
+}
