@@ -119,8 +119,8 @@ pub enum Event {
         token: Token,
         result: std::io::Result<()>,
     },
-    /// A client connected to a listener of this core.
-    Accepted { conn: ConnId },
+    /// A client connected to a listener of this core, from an address that is told if it is one of the internet.
+    Accepted { conn: ConnId, peer: Option<SocketAddr> },
     /// Accepting failed (out of descriptors, say); the listener goes on after a pause.
     AcceptFailed { error: std::io::Error },
     /// Bytes arrived. The chunk goes back to the ring when dropped: copy what must stay, and drop it soon.

@@ -67,7 +67,7 @@ fn connect(ring: &mut Ring) -> (ConnId, TcpStream) {
     client.set_read_timeout(Some(PATIENCE)).expect("timeout");
     client.set_write_timeout(Some(PATIENCE)).expect("timeout");
     let conn = wait_for(ring, |event| match event {
-        Event::Accepted { conn } => Some(conn),
+        Event::Accepted { conn, .. } => Some(conn),
         _ => None,
     });
     (conn, client)

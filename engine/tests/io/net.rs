@@ -46,7 +46,7 @@ fn echo_until_closed(ring: &mut Ring, connections: usize) {
     let mut closed = 0;
     run(ring, |ring, event| {
         let conn = match event {
-            Event::Accepted { conn } => {
+            Event::Accepted { conn, .. } => {
                 echoes.resize_with(echoes.len().max(conn.0 as usize + 1), Echo::default);
                 echoes[conn.0 as usize] = Echo::default();
                 ring.receive(conn);
@@ -311,7 +311,7 @@ fn ids_again(mut ring: Ring) {
     let (mut open, mut closed) = (Vec::<ConnId>::new(), 0);
     run(&mut ring, |ring, event| {
         match event {
-            Event::Accepted { conn } => {
+            Event::Accepted { conn, .. } => {
                 assert!(!open.contains(&conn), "{conn:?} is still open");
                 open.push(conn);
                 ring.receive(conn);
@@ -436,7 +436,7 @@ fn holding_all_chunks_only_delays() {
         }
         for event in events.drain(..) {
             match event {
-                Event::Accepted { conn } => ring.receive(conn),
+                Event::Accepted { conn, .. } => ring.receive(conn),
                 Event::Disconnected { conn, error: None } => ring.close_connection(conn),
                 Event::Closed { .. } => {}
                 Event::Received { chunk, .. } => {

@@ -10,6 +10,7 @@
 //! is reached it stops asking for bytes, and the client's TCP window does the rest.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -75,6 +76,8 @@ pub enum Expiry {
 #[derive(Debug)]
 pub struct Conn {
     serial: u64,
+    /// Where the client is.
+    pub peer: Option<SocketAddr>,
     framer: Framer,
     /// When the unfinished frame began.
     partial_since: Option<Instant>,
@@ -103,6 +106,7 @@ impl Conn {
     pub fn new(serial: u64, max_frame_bytes: usize, now: Instant) -> Conn {
         Conn {
             serial,
+            peer: None,
             framer: Framer::new(max_frame_bytes),
             partial_since: None,
             last_bytes: now,

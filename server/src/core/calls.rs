@@ -5,7 +5,9 @@ use ringlog_engine::io::ConnId;
 use super::ask::AskCall;
 use super::describe::DescribeCall;
 use super::fetch::FetchCall;
+use super::groups::GroupCall;
 use super::produce::ProduceCall;
+use crate::wire::find_coordinator::FindCoordinatorRequest;
 use crate::wire::metadata::MetadataRequest;
 use crate::wire::{Api, ApiKey, Message};
 
@@ -85,6 +87,10 @@ pub enum CallKind {
     Describe(Box<DescribeCall>),
     /// Topics that are being created for it.
     Metadata(Box<MetadataRequest>),
+    /// The topic for groups, which is being created for it.
+    Coordinator(Box<FindCoordinatorRequest>),
+    /// Answers of the coordinators of groups.
+    Groups(Box<GroupCall>),
 }
 
 /// The calls of one core, by id.

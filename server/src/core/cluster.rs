@@ -10,8 +10,7 @@ use crate::conn::Answer;
 use crate::handlers::context::{Context, fresh_id};
 use crate::handlers::{
     alter_configs, api_versions, create_partitions, create_topics, delete_topics, describe_cluster,
-    describe_configs, describe_topic_partitions, elect_leaders, find_coordinator, incremental_alter_configs,
-    metadata, move_partition,
+    describe_configs, describe_topic_partitions, elect_leaders, incremental_alter_configs, metadata, move_partition,
 };
 use crate::metadata::controller::{self, Outcome};
 use crate::metadata::records::Record;
@@ -71,6 +70,11 @@ impl Core {
                 self.answer_metadata(reply, request, true);
                 return Ok(());
             }
+            ApiKey::FindCoordinator => {
+                let request = incoming.decode()?;
+                self.start_find_coordinator(reply, request, true);
+                return Ok(());
+            }
             ApiKey::CreateTopics => ClientRequest::CreateTopics(incoming.decode()?),
             ApiKey::DeleteTopics => ClientRequest::DeleteTopics(incoming.decode()?),
             ApiKey::CreatePartitions => ClientRequest::CreatePartitions(incoming.decode()?),
@@ -114,14 +118,18 @@ impl Core {
         }
     }
 
-    /// Connection's core: the topics a Metadata request wanted are there, or could not be made.
+    /// Connection's core: the topics a request wanted are there, or could not be made.
     pub(super) fn on_topics_ready(&mut self, id: CallId) {
-        if let Some(Call {
-            reply,
-            kind: CallKind::Metadata(request),
-        }) = self.calls.remove(id)
-        {
-            self.answer_metadata(reply, *request, false);
+        match self.calls.remove(id) {
+            Some(Call {
+                reply,
+                kind: CallKind::Metadata(request),
+            }) => self.answer_metadata(reply, *request, false),
+            Some(Call {
+                reply,
+                kind: CallKind::Coordinator(request),
+            }) => self.start_find_coordinator(reply, *request, false),
+            _ => {}
         }
     }
 
@@ -178,14 +186,6 @@ fn answer_at_once(ctx: &Context<'_>, incoming: &mut Incoming<'_>) -> Result<Answ
     let version = reply.version;
     Ok(Answer::Bytes(match reply.api_key {
         ApiKey::ApiVersions => reply.encode(&api_versions::handle(ctx, &incoming.decode()?, version)),
-        ApiKey::FindCoordinator => {
-            // Clients ask again and again, and tell their user nothing.
-            static TOLD: std::sync::Once = std::sync::Once::new();
-            TOLD.call_once(|| {
-                crate::warn!("a client asks for a group or transaction coordinator; there are none yet, and it will wait in vain");
-            });
-            reply.encode(&find_coordinator::handle(&incoming.decode()?, version))
-        }
         ApiKey::DescribeConfigs => reply.encode(&describe_configs::handle(ctx, &incoming.decode()?)),
         ApiKey::DescribeCluster => reply.encode(&describe_cluster::handle(ctx, &incoming.decode()?)),
         ApiKey::DescribeTopicPartitions => {

@@ -117,6 +117,18 @@ impl Core {
                 let request = incoming.decode()?;
                 self.start_init_producer_id(reply, &request);
             }
+            ApiKey::JoinGroup
+            | ApiKey::SyncGroup
+            | ApiKey::Heartbeat
+            | ApiKey::LeaveGroup
+            | ApiKey::OffsetCommit
+            | ApiKey::OffsetFetch
+            | ApiKey::OffsetDelete
+            | ApiKey::DescribeGroups
+            | ApiKey::ListGroups
+            | ApiKey::DeleteGroups
+            | ApiKey::ConsumerGroupHeartbeat
+            | ApiKey::ConsumerGroupDescribe => self.start_groups(incoming)?,
             _ => self.start_metadata(incoming)?,
         }
         Ok(())

@@ -10,9 +10,11 @@ use ringlog_engine::io::{ConnId, Slice};
 use super::ask::{Question, Told};
 use super::calls::{CallId, ReplyTo};
 use super::control::{ControlRequest, Update};
+use super::groups::GroupOrder;
 use super::moving::Moving;
 use super::relocate::{InTransit, Relocation};
 use crate::conn::Answer;
+use crate::handlers::groups::Told as GroupTold;
 use crate::handlers::produce::AppendResult;
 use crate::wire::Uuid;
 use crate::wire::describe_cores::CoreDescription;
@@ -99,6 +101,17 @@ pub enum Mail {
         /// One for each question.
         answers: Vec<(Place, Told)>,
     },
+    /// To an owner: a question to the coordinator of one of its partitions of the offsets topic.
+    Group(Box<GroupOrder>),
+    /// To the connection's core: answers of coordinators.
+    Grouped {
+        /// The request.
+        call: CallId,
+        /// Which of its questions, and what came of it.
+        answers: Vec<(u32, GroupTold)>,
+    },
+    /// To the core itself: its coordinators have more to read.
+    GoOnLoading,
     /// To every core: tell what you have done since you started.
     Describe {
         /// The connection's core.

@@ -16,6 +16,7 @@ pub mod control;
 pub mod describe;
 mod dispatch;
 pub mod fetch;
+pub mod groups;
 mod load;
 pub mod mail;
 pub mod moving;
@@ -39,6 +40,7 @@ use ringlog_engine::io::{Event, Io, Waker};
 use ringlog_engine::shard::{Shard, ShardEvent, Ticket};
 
 use crate::broker::{Report, Shared};
+use crate::groups::GroupSettings;
 use crate::mesh::Port;
 use crate::metadata::image::MetadataImage;
 use crate::parked::Watches;
@@ -108,6 +110,7 @@ pub struct Core {
     appends: produce::Appends,
     reads: read::Reads,
     questions: ask::Questions,
+    groups: groups::Groups,
     watches: Watches,
     /// Parked fetches by the time they must be answered.
     timers: BTreeSet<(Instant, CallId)>,
@@ -142,6 +145,7 @@ impl Core {
         let stages = stages::Stages::new(io.now());
         let telling = load::Telling::new(io.now());
         let slots = shared.config.fetch_session_slots;
+        let groups = groups::Groups::new(io.now(), GroupSettings::default());
         let frame_limit_bytes = shared.config.memory_bytes as usize / cores / FRAME_SHARE;
         Core {
             id,
@@ -167,6 +171,7 @@ impl Core {
             appends: produce::Appends::default(),
             reads: read::Reads::default(),
             questions: ask::Questions::default(),
+            groups,
             watches: Watches::default(),
             timers: BTreeSet::new(),
             produce_sweep: None,
@@ -184,6 +189,7 @@ impl Core {
     pub fn run(mut self) -> stop::Ended {
         let (mut events, mut from_shard) = (Vec::new(), Vec::new());
         self.begin_control();
+        self.host_groups();
         loop {
             self.work(&mut from_shard);
             let retry = self.flush_mail().then_some(OUTBOX_RETRY);
@@ -209,6 +215,7 @@ impl Core {
             self.conns.sweep_at(),
             self.shard.next_deadline(),
             self.partitions.deadline(),
+            self.groups.deadline(),
             self.stop.deadline(),
             retry.map(|pause| now + pause),
         ];
@@ -267,11 +274,16 @@ impl Core {
                 self.committed = self.committed.max(ticket);
                 self.on_committed(ticket);
                 self.on_deletions_committed(ticket);
+                self.on_groups_committed(ticket);
                 self.on_control_committed(ticket);
                 self.retry_questions();
             }
             ShardEvent::Advanced(slot) => self.on_advanced(slot),
-            ShardEvent::ReadDone { token, result } => self.on_disk_read(token, result),
+            ShardEvent::ReadDone { token, result } => {
+                if let Some(result) = self.on_group_read(token, result) {
+                    self.on_disk_read(token, result);
+                }
+            }
             ShardEvent::TimeDone { token, result } => self.on_time_done(token, result),
             ShardEvent::Released { slot, released } => self.on_released(slot, *released),
             ShardEvent::Kept { reason, .. } => self.on_kept(reason),
@@ -287,6 +299,7 @@ impl Core {
                 crate::error!("nothing can be acknowledged any more: {reason}");
                 self.fail_waiting(&reason);
                 self.fail_deletions();
+                self.fail_groups();
                 self.fail_control(&reason);
                 self.next_control();
                 // What waits for room is refused now: nothing will make any.
@@ -300,6 +313,7 @@ impl Core {
         self.retry_parked();
         self.retry_stalled_reads();
         self.retry_questions();
+        self.retry_groups();
         self.retry_control();
     }
 
@@ -307,6 +321,7 @@ impl Core {
         while let Some(mail) = self.inbox.pop_front() {
             self.on_mail(mail);
         }
+        self.flush_groups();
         self.note_appended();
     }
 
@@ -330,6 +345,9 @@ impl Core {
             Mail::Adopt(moving) => self.adopt(*moving),
             Mail::Ask(order) => self.take_ask(order),
             Mail::Told { call, answers } => self.on_told(call, answers),
+            Mail::Group(order) => self.take_group(*order),
+            Mail::Grouped { call, answers } => self.on_grouped(call, answers),
+            Mail::GoOnLoading => self.go_on_loading(),
             Mail::Describe {
                 origin,
                 call,
@@ -378,6 +396,7 @@ impl Core {
             self.timers.remove(&(at, call));
             self.on_fetch_timer(call);
         }
+        self.expire_groups(now);
         self.sweep_produces(now);
         self.sweep_connections();
     }

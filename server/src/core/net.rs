@@ -5,6 +5,7 @@
 //! is the oldest: it goes on, so that something can always be finished; if it brings nothing for
 //! [`FAVOUR_FOR`] while the others wait, it is closed and the next one has its turn.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use ringlog_engine::io::{ConnId, Event};
@@ -69,8 +70,10 @@ impl Conns {
         self.slots.get_mut(id.0 as usize)?.as_deref_mut()
     }
 
-    fn open(&mut self, id: ConnId, max_frame_bytes: usize, now: Instant) {
-        self.settle_in(id, Conn::new(0, max_frame_bytes, now));
+    fn open(&mut self, id: ConnId, peer: Option<SocketAddr>, max_frame_bytes: usize, now: Instant) {
+        let mut conn = Conn::new(0, max_frame_bytes, now);
+        conn.peer = peer;
+        self.settle_in(id, conn);
     }
 
     /// Whether this core may have one more.
@@ -182,7 +185,7 @@ impl Core {
     pub(super) fn on_network(&mut self, event: Event) {
         let now = self.io.now();
         match event {
-            Event::Accepted { conn } => self.accept(conn, now),
+            Event::Accepted { conn, peer } => self.accept(conn, peer, now),
             Event::AcceptFailed { error } => crate::warn!("cannot accept a connection: {error}"),
             Event::Received { conn, chunk } => self.received(conn, &chunk, now),
             Event::Disconnected { conn, error } => self.disconnected(conn, error),
@@ -192,7 +195,7 @@ impl Core {
         }
     }
 
-    fn accept(&mut self, id: ConnId, now: Instant) {
+    fn accept(&mut self, id: ConnId, peer: Option<SocketAddr>, now: Instant) {
         if !self.conns.has_room(&self.shared, self.cores) || self.stop.is_stopping() {
             crate::warn!(
                 "refusing a connection: this core has {} of {}",
@@ -202,7 +205,7 @@ impl Core {
             self.io.close_connection(id);
             return;
         }
-        self.conns.open(id, self.shared.config.request_max_bytes, now);
+        self.conns.open(id, peer, self.shared.config.request_max_bytes, now);
         self.conns.mark(id);
         let idle = self.max_idle();
         self.conns.sweep_by(now + idle);

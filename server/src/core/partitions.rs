@@ -264,6 +264,8 @@ impl Core {
             }
         }
         self.let_go();
+        self.host_groups();
+        self.tell_groups_of_topics();
         self.post(0, Mail::Ready);
     }
 }

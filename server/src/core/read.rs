@@ -39,7 +39,8 @@ struct Job {
 }
 
 impl Reads {
-    fn next_id(&mut self) -> u64 {
+    /// A number that no read has.
+    pub(super) fn next_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
     }

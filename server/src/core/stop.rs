@@ -72,6 +72,7 @@ impl Core {
         self.io.stop_listening();
         self.stop_reading();
         self.finish_parked_fetches();
+        self.resign_groups();
     }
 
     /// Tells core 0 once everything in progress is answered, or time is up.
@@ -81,6 +82,7 @@ impl Core {
         };
         let done = self.calls.count() == 0
             && self.appends.is_idle()
+            && self.groups.is_idle()
             && self.conns.all_quiet()
             && self.control_is_idle();
         if done || self.io.now() >= until {

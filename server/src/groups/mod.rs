@@ -8,9 +8,12 @@
 //! order, sends its replies once those are durable, and calls [`Coordinator::expire`] when [`Coordinator::deadline`] has come.
 //! All state that a restart must not lose is in the records, which are Kafka's own.
 
+pub mod coordinator;
+pub mod refusal;
 pub mod settings;
 pub mod step;
 pub mod timers;
 
+pub use coordinator::Coordinator;
 pub use settings::GroupSettings;
 pub use step::{Caller, Ctx, GroupRequest, GroupResponse, Step};

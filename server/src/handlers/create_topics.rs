@@ -3,12 +3,16 @@
 use std::collections::{HashMap, HashSet};
 
 use super::context::Context;
+use super::groups::OFFSETS_TOPIC;
 use crate::config::Settings;
 use crate::config::topic::TOPIC_KEYS;
 use crate::metadata::controller::topics::{self, Created, NewTopic};
 use crate::metadata::controller::{MAX_RECORDS, Outcome, Refusal, names};
 use crate::wire::create_topics::*;
 use crate::wire::{ErrorCode, Uuid};
+
+/// Partitions of the topic for groups.
+const OFFSETS_PARTITIONS: i32 = 50;
 
 /// Decides about every topic by itself. Named twice, a topic is not created.
 pub fn handle(
@@ -50,21 +54,22 @@ pub fn handle(
     outcome
 }
 
-/// Creates the topics a Metadata request named and found missing, with the broker's defaults. Names that cannot be
-/// are left out; the answer, made anew afterwards, tells.
+/// Creates the topics a request named and found missing, with the broker's defaults; the topic for groups with settings of its own.
+/// Names that cannot be are left out; the answer, made anew afterwards, tells.
 pub fn auto_create(ctx: &Context<'_>, names: &[String], fresh_id: &mut dyn FnMut() -> Uuid) -> Outcome<()> {
     let mut outcome = Outcome::unchanged(());
     let mut done = HashSet::new();
     for name in names
         .iter()
-        .filter(|name| done.insert(name.as_str()) && !names::is_internal(name))
+        .filter(|name| done.insert(name.as_str()) && (*name == OFFSETS_TOPIC || !names::is_internal(name)))
     {
+        let is_for_groups = name == OFFSETS_TOPIC;
         let wish = NewTopic {
             name,
-            partitions: -1,
-            replication_factor: -1,
+            partitions: if is_for_groups { OFFSETS_PARTITIONS } else { -1 },
+            replication_factor: if is_for_groups { 1 } else { -1 },
             assignments: Vec::new(),
-            settings: Settings::new(),
+            settings: if is_for_groups { offsets_settings() } else { Settings::new() },
         };
         if let Ok(created) = topics::create(ctx.view(), &wish, fresh_id())
             && outcome.records.len() + created.records.len() <= MAX_RECORDS
@@ -73,6 +78,16 @@ pub fn auto_create(ctx: &Context<'_>, names: &[String], fresh_id: &mut dyn FnMut
         }
     }
     outcome
+}
+
+/// The settings Kafka gives the topic for groups.
+fn offsets_settings() -> Settings {
+    let own = [
+        ("cleanup.policy", "compact"),
+        ("compression.type", "producer"),
+        ("segment.bytes", "104857600"),
+    ];
+    own.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect()
 }
 
 fn partitions_asked(ctx: &Context<'_>, topic: &CreatableTopic) -> usize {
@@ -207,7 +222,8 @@ mod tests {
             ("a b", 17),
         ];
         assert_eq!(codes(&outcome.response), want);
-        assert_eq!(outcome.records.len(), 4);
+        // A topic with three partitions, and the one for groups with its settings.
+        assert_eq!(outcome.records.len(), 4 + 1 + 3 + 50);
         let row = &outcome.response.topics[0];
         assert_eq!(
             (row.num_partitions, row.replication_factor, row.topic_id),

@@ -1,75 +1,106 @@
-//! FindCoordinator. There are no groups, transactions or share groups yet, so no key has a coordinator: the answer
-//! is COORDINATOR_NOT_AVAILABLE, which clients take as "not yet" and ask again until they give up.
+//! FindCoordinator: this broker coordinates every group. There are no transactions or share groups yet: for the former the answer is
+//! COORDINATOR_NOT_AVAILABLE, which clients take as "not yet" and ask again until they give up; the latter are refused as by a Kafka that has
+//! them turned off.
 
+use super::context::Context;
+use super::groups;
 use crate::wire::ErrorCode;
 use crate::wire::find_coordinator::*;
 
 /// The first version that asks for many keys at once.
 const MANY_FROM: i16 = 4;
-/// Kinds of keys: groups, transactions, and share groups as the last.
-const LAST_KIND: i8 = 2;
-const WHY: &str = "groups and transactions are not supported yet";
+/// The kind of key that names a group.
+const GROUP: i8 = 0;
+/// The kind of key that names a transaction.
+const TRANSACTION: i8 = 1;
+
+/// Whether it takes the topic for groups to answer.
+pub fn needs_offsets_topic(request: &FindCoordinatorRequest, version: i16) -> bool {
+    request.key_type == GROUP && (version < MANY_FROM || !request.coordinator_keys.is_empty())
+}
 
 /// Answers for every key and kind.
-pub fn handle(request: &FindCoordinatorRequest, version: i16) -> FindCoordinatorResponse {
-    let (error, why) = match request.key_type {
-        0..=LAST_KIND => (ErrorCode::CoordinatorNotAvailable, WHY),
-        _ => (ErrorCode::InvalidRequest, "unknown kind of key"),
-    };
-    let (error_code, error_message) = (error.into(), Some(why.to_owned()));
+pub fn handle(ctx: &Context<'_>, request: &FindCoordinatorRequest, version: i16) -> FindCoordinatorResponse {
+    let found = find(ctx, request.key_type);
     if version < MANY_FROM {
-        let (node_id, port) = (-1, -1);
+        let one = answer(ctx, String::new(), &found);
         return FindCoordinatorResponse {
-            error_code,
-            error_message,
-            node_id,
-            port,
+            error_code: one.error_code,
+            error_message: one.error_message,
+            node_id: one.node_id,
+            host: one.host,
+            port: one.port,
             ..Default::default()
         };
     }
-    let coordinators = request.coordinator_keys.iter().map(|key| Coordinator {
-        key: key.clone(),
-        node_id: -1,
-        host: String::new(),
-        port: -1,
-        error_code,
-        error_message: error_message.clone(),
-    });
+    let keys = request.coordinator_keys.iter();
     FindCoordinatorResponse {
-        coordinators: coordinators.collect(),
+        coordinators: keys.map(|key| answer(ctx, key.clone(), &found)).collect(),
         ..Default::default()
+    }
+}
+
+fn find(ctx: &Context<'_>, key_type: i8) -> Result<(), (ErrorCode, &'static str)> {
+    match key_type {
+        GROUP if groups::offsets_topic(ctx.image).is_some() => Ok(()),
+        GROUP => Err((ErrorCode::CoordinatorNotAvailable, "the topic for groups could not be made")),
+        TRANSACTION => Err((ErrorCode::CoordinatorNotAvailable, "transactions are not supported yet")),
+        _ => Err((ErrorCode::InvalidRequest, "unknown or unsupported kind of key")),
+    }
+}
+
+fn answer(ctx: &Context<'_>, key: String, found: &Result<(), (ErrorCode, &'static str)>) -> Coordinator {
+    let (node_id, host, port, error_code, error_message) = match found {
+        Ok(()) => (ctx.node.id, ctx.node.host.clone(), i32::from(ctx.node.port), ErrorCode::None, None),
+        Err((code, why)) => (-1, String::new(), -1, *code, Some((*why).to_owned())),
+    };
+    Coordinator {
+        key,
+        node_id,
+        host,
+        port,
+        error_code: error_code.into(),
+        error_message,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::handlers::context::testing::World;
+    use crate::metadata::controller::testing::topic;
+
+    fn request(key_type: i8) -> FindCoordinatorRequest {
+        FindCoordinatorRequest {
+            key: "g".into(),
+            key_type,
+            coordinator_keys: vec!["g".into(), "h".into()],
+        }
+    }
 
     #[test]
-    fn no_key_has_a_coordinator() {
-        let request = FindCoordinatorRequest {
-            key: "g".into(),
-            coordinator_keys: vec!["g".into(), "h".into()],
-            ..Default::default()
-        };
-        assert_eq!(handle(&request, 3).error_code, 15);
-        let many = handle(&request, 4);
-        let codes: Vec<_> = many
-            .coordinators
-            .iter()
-            .map(|c| (c.key.as_str(), c.error_code))
-            .collect();
-        assert_eq!((many.error_code, codes), (0, vec![("g", 15), ("h", 15)]));
-        assert_eq!(
-            handle(
-                &FindCoordinatorRequest {
-                    key_type: 3,
-                    ..request
-                },
-                3
-            )
-            .error_code,
-            42
-        );
+    fn every_group_is_coordinated_here() {
+        let world = World::new(&topic(groups::OFFSETS_TOPIC, 50), &[]);
+        let one = handle(&world.context(), &request(0), 3);
+        assert_eq!((one.error_code, one.node_id, &one.host[..], one.port), (0, 1, "h", 9092));
+        let many = handle(&world.context(), &request(0), 4);
+        let rows: Vec<_> = many.coordinators.iter().map(|c| (c.key.as_str(), c.error_code, c.node_id)).collect();
+        assert_eq!((many.error_code, rows), (0, vec![("g", 0, 1), ("h", 0, 1)]));
+    }
+
+    #[test]
+    fn nobody_coordinates_transactions_yet_nor_share_groups() {
+        let world = World::new(&topic(groups::OFFSETS_TOPIC, 50), &[]);
+        let code = |key_type| handle(&world.context(), &request(key_type), 3).error_code;
+        assert_eq!([1, 2, 3].map(code), [15, 42, 42]);
+    }
+
+    #[test]
+    fn without_their_topic_groups_have_no_coordinator() {
+        let world = World::new(&[], &[]);
+        assert_eq!(handle(&world.context(), &request(0), 3).error_code, 15);
+        let is_needed = |key_type, version| needs_offsets_topic(&request(key_type), version);
+        assert!(is_needed(0, 3) && is_needed(0, 4) && !is_needed(1, 4));
+        assert!(!needs_offsets_topic(&FindCoordinatorRequest::default(), 4));
     }
 }

@@ -48,7 +48,8 @@ fn missing(ctx: &Context<'_>, topics: &[MetadataRequestTopic]) -> Vec<String> {
         .iter()
         .filter(|topic| topic.topic_id.is_zero())
         .filter_map(|topic| topic.name.as_ref());
-    let can_be = |name: &&String| !names::is_internal(name) && names::check_new(ctx.image, name).is_ok();
+    let may_be = |name: &str| name == OFFSETS_TOPIC || !names::is_internal(name);
+    let can_be = |name: &&String| may_be(name) && names::check_new(ctx.image, name).is_ok();
     let mut seen = HashSet::new();
     by_name
         .filter(can_be)

@@ -23,6 +23,7 @@ use super::{
 
 mod disk;
 mod net;
+mod peer;
 mod queue;
 mod sending;
 mod slab;
@@ -422,7 +423,7 @@ impl Drop for Ring {
                 }
             }
             for event in dropped.drain(..) {
-                if let Event::Accepted { conn } = event {
+                if let Event::Accepted { conn, .. } = event {
                     self.net.close(&mut self.queue, conn);
                 }
             }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use io_uring::types::{self, CancelBuilder};
 use io_uring::{opcode, squeue};
 
+use super::peer::Peer;
 use super::queue::{Completion, Kind, Queue};
 use super::sending::{Progress, Sending};
 use super::slab::Slab;
@@ -91,6 +92,8 @@ struct Conn {
 
 struct Listener {
     socket: OwnedFd,
+    /// Where the kernel writes the address of the next client.
+    peer: Box<Peer>,
     armed: bool,
     stopping: bool,
     rearm_at: Option<Instant>,
@@ -133,6 +136,7 @@ impl Net {
         let bound = rustix::net::getsockname(&socket)?.try_into()?;
         let listener = Listener {
             socket,
+            peer: Peer::new(),
             armed: false,
             stopping: false,
             rearm_at: None,
@@ -162,12 +166,16 @@ impl Net {
             return;
         };
         (listener.armed, listener.rearm_at) = (true, None);
-        let accept = opcode::AcceptMulti::new(types::Fd(listener.socket.as_raw_fd()));
+        // One at a time: an accept that goes on by itself has no place for each client's address.
+        let (address, length) = listener.peer.pointers();
+        let accept = opcode::Accept::new(types::Fd(listener.socket.as_raw_fd()), address, length);
         let entry = match self.direct {
-            true => accept.allocate_file_index(true).build(),
+            true => accept
+                .file_index(Some(types::DestinationSlot::auto_target()))
+                .build(),
             false => accept.flags(libc::SOCK_CLOEXEC).build(),
         };
-        // SAFETY: the entry points to no memory; the socket stays open until the accept's last completion.
+        // SAFETY: the listener keeps the address's memory and the socket until the accept has completed, or leaks them with the ring.
         unsafe { queue.push(entry, Kind::Accept, index) };
     }
 
@@ -179,6 +187,10 @@ impl Net {
         events: &mut Vec<Event>,
     ) {
         let outcome = done.outcome();
+        let peer = self
+            .listeners
+            .get_mut(done.index)
+            .and_then(|listener| listener.peer.get());
         if let Ok(number) = outcome {
             let socket = if self.direct {
                 Socket::Fixed(number)
@@ -187,6 +199,7 @@ impl Net {
             };
             events.push(Event::Accepted {
                 conn: ConnId(self.conns.insert(Conn::new(socket))),
+                peer,
             });
         }
         if done.more() {
@@ -522,6 +535,7 @@ impl Net {
 
     /// Leaves all memory the kernel may still use where it is, for good.
     pub(super) fn leak(&mut self) {
+        std::mem::forget(std::mem::replace(&mut self.listeners, Slab::new()));
         std::mem::forget(std::mem::replace(&mut self.conns, Slab::new()));
         std::mem::forget(self.zero_copy.take());
         std::mem::forget(self.chunks.clone());
