@@ -295,11 +295,23 @@ impl Core {
         );
     }
 
-    /// Owner: appends what the coordinators have decided in this turn.
+    /// Owner: appends what the coordinators have decided in this turn, and goes on with what waited for room.
     pub(super) fn flush_groups(&mut self) {
-        for partition in std::mem::take(&mut self.groups.touched) {
+        let mut stalled = BTreeSet::new();
+        while let Some(partition) = self.groups.touched.pop_first() {
             self.flush_host(partition);
+            let Some(host) = self.groups.hosts.get_mut(&partition) else {
+                continue;
+            };
+            if host.is_stalled() {
+                stalled.insert(partition);
+                continue;
+            }
+            for order in host.take_queue() {
+                self.take_group(order);
+            }
         }
+        self.groups.touched = stalled;
     }
 
     fn flush_host(&mut self, partition: i32) {
@@ -316,10 +328,7 @@ impl Core {
             };
             match appended {
                 Appended::Wait(ticket, replies) => self.reply_when_committed(ticket, replies),
-                Appended::Stalled => {
-                    self.groups.touched.insert(partition);
-                    return;
-                }
+                Appended::Stalled => return,
                 Appended::TooLarge(replies) => {
                     crate::warn!("{OFFSETS_TOPIC}-{partition}: a change of a group is larger than a record batch may be, and is refused");
                     let replies = replies.into_iter().map(|(asker, answer)| {
@@ -370,23 +379,10 @@ impl Core {
         self.go_on_loading();
     }
 
-    /// Owner: there may be room for what could not be appended.
+    /// Owner: there may be room for what could not be appended, or memory for what is to be read.
     pub(super) fn retry_groups(&mut self) {
         self.flush_groups();
-        let partitions: Vec<i32> = self.groups.hosts.keys().copied().collect();
-        for partition in partitions {
-            let Some(host) = self.groups.hosts.get_mut(&partition) else {
-                continue;
-            };
-            if host.is_stalled() {
-                continue;
-            }
-            for order in host.take_queue() {
-                self.take_group(order);
-            }
-        }
         self.go_on_loading();
-        self.flush_groups();
     }
 
     /// Owner: the shard can store nothing any more.
