@@ -8,6 +8,8 @@
 //! order, sends its replies once those are durable, and calls [`Coordinator::expire`] when [`Coordinator::deadline`] has come.
 //! All state that a restart must not lose is in the records, which are Kafka's own.
 
+pub mod assignor;
+pub mod consumer;
 pub mod settings;
 pub mod step;
 pub mod timers;
