@@ -8,6 +8,7 @@
 //! order, sends its replies once those are durable, and calls [`Coordinator::expire`] when [`Coordinator::deadline`] has come.
 //! All state that a restart must not lose is in the records, which are Kafka's own.
 
+pub mod assignor;
 pub mod classic;
 pub mod consumer;
 mod consumers;
