@@ -10,7 +10,8 @@ use crate::conn::Answer;
 use crate::handlers::context::{Context, fresh_id};
 use crate::handlers::{
     alter_configs, api_versions, create_partitions, create_topics, delete_topics, describe_cluster,
-    describe_configs, describe_topic_partitions, elect_leaders, incremental_alter_configs, metadata, move_partition,
+    describe_configs, describe_topic_partitions, elect_leaders, incremental_alter_configs, metadata,
+    move_partition,
 };
 use crate::metadata::controller::{self, Outcome};
 use crate::metadata::records::Record;

@@ -205,7 +205,8 @@ impl Core {
             self.io.close_connection(id);
             return;
         }
-        self.conns.open(id, peer, self.shared.config.request_max_bytes, now);
+        self.conns
+            .open(id, peer, self.shared.config.request_max_bytes, now);
         self.conns.mark(id);
         let idle = self.max_idle();
         self.conns.sweep_by(now + idle);

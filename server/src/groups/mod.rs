@@ -8,11 +8,22 @@
 //! order, sends its replies once those are durable, and calls [`Coordinator::expire`] when [`Coordinator::deadline`] has come.
 //! All state that a restart must not lose is in the records, which are Kafka's own.
 
+pub mod assignor;
+pub mod classic;
+pub mod consumer;
+mod consumers;
 pub mod coordinator;
+pub mod group;
+mod listing;
+mod members;
+pub mod offsets;
 pub mod refusal;
 pub mod settings;
 pub mod step;
+#[cfg(test)]
+mod tests;
 pub mod timers;
+pub mod work;
 
 pub use coordinator::Coordinator;
 pub use settings::GroupSettings;

@@ -28,7 +28,9 @@ impl GroupRequest {
             GroupRequest::Fetch { group, .. } => Some(&group.group_id),
             GroupRequest::DeleteOffsets(request) => Some(&request.group_id),
             GroupRequest::ConsumerHeartbeat(request) => Some(&request.group_id),
-            GroupRequest::Describe(id) | GroupRequest::Delete(id) | GroupRequest::ConsumerDescribe(id) => Some(id),
+            GroupRequest::Describe(id) | GroupRequest::Delete(id) | GroupRequest::ConsumerDescribe(id) => {
+                Some(id)
+            }
             GroupRequest::List { .. } => None,
         }
     }
@@ -135,10 +137,12 @@ impl GroupResponse {
                 error_code,
             }),
             GroupResponse::List(_) => GroupResponse::List(Vec::new()),
-            GroupResponse::ConsumerHeartbeat(_) => GroupResponse::ConsumerHeartbeat(ConsumerGroupHeartbeatResponse {
-                error_code,
-                ..Default::default()
-            }),
+            GroupResponse::ConsumerHeartbeat(_) => {
+                GroupResponse::ConsumerHeartbeat(ConsumerGroupHeartbeatResponse {
+                    error_code,
+                    ..Default::default()
+                })
+            }
             GroupResponse::ConsumerDescribe(said) => {
                 GroupResponse::ConsumerDescribe(consumer_describe::DescribedGroup {
                     group_id: said.group_id,

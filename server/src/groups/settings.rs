@@ -21,6 +21,8 @@ pub struct GroupSettings {
     pub consumer_session_timeout_ms: i32,
     /// `group.consumer.heartbeat.interval.ms`.
     pub consumer_heartbeat_interval_ms: i32,
+    /// `group.consumer.assignment.interval.ms`: between two assignments of a group pass at least so many (KIP-1263).
+    pub consumer_assignment_interval_ms: i32,
     /// `group.consumer.max.size`.
     pub consumer_max_size: i32,
     /// `group.consumer.assignors`, the first of which is the default.
@@ -76,6 +78,7 @@ impl Default for GroupSettings {
             offsets_retention_check_interval_ms: 600_000,
             consumer_session_timeout_ms: 45_000,
             consumer_heartbeat_interval_ms: 5_000,
+            consumer_assignment_interval_ms: 1_000,
             consumer_max_size: i32::MAX,
             consumer_assignors: vec![Assignor::Uniform, Assignor::Range],
             consumer_migration: Migration::Bidirectional,

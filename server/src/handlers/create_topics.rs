@@ -69,7 +69,11 @@ pub fn auto_create(ctx: &Context<'_>, names: &[String], fresh_id: &mut dyn FnMut
             partitions: if is_for_groups { OFFSETS_PARTITIONS } else { -1 },
             replication_factor: if is_for_groups { 1 } else { -1 },
             assignments: Vec::new(),
-            settings: if is_for_groups { offsets_settings() } else { Settings::new() },
+            settings: if is_for_groups {
+                offsets_settings()
+            } else {
+                Settings::new()
+            },
         };
         if let Ok(created) = topics::create(ctx.view(), &wish, fresh_id())
             && outcome.records.len() + created.records.len() <= MAX_RECORDS
@@ -87,7 +91,9 @@ fn offsets_settings() -> Settings {
         ("compression.type", "producer"),
         ("segment.bytes", "104857600"),
     ];
-    own.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect()
+    own.map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into_iter()
+        .collect()
 }
 
 fn partitions_asked(ctx: &Context<'_>, topic: &CreatableTopic) -> usize {

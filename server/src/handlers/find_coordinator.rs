@@ -43,15 +43,27 @@ pub fn handle(ctx: &Context<'_>, request: &FindCoordinatorRequest, version: i16)
 fn find(ctx: &Context<'_>, key_type: i8) -> Result<(), (ErrorCode, &'static str)> {
     match key_type {
         GROUP if groups::offsets_topic(ctx.image).is_some() => Ok(()),
-        GROUP => Err((ErrorCode::CoordinatorNotAvailable, "the topic for groups could not be made")),
-        TRANSACTION => Err((ErrorCode::CoordinatorNotAvailable, "transactions are not supported yet")),
+        GROUP => Err((
+            ErrorCode::CoordinatorNotAvailable,
+            "the topic for groups could not be made",
+        )),
+        TRANSACTION => Err((
+            ErrorCode::CoordinatorNotAvailable,
+            "transactions are not supported yet",
+        )),
         _ => Err((ErrorCode::InvalidRequest, "unknown or unsupported kind of key")),
     }
 }
 
 fn answer(ctx: &Context<'_>, key: String, found: &Result<(), (ErrorCode, &'static str)>) -> Coordinator {
     let (node_id, host, port, error_code, error_message) = match found {
-        Ok(()) => (ctx.node.id, ctx.node.host.clone(), i32::from(ctx.node.port), ErrorCode::None, None),
+        Ok(()) => (
+            ctx.node.id,
+            ctx.node.host.clone(),
+            i32::from(ctx.node.port),
+            ErrorCode::None,
+            None,
+        ),
         Err((code, why)) => (-1, String::new(), -1, *code, Some((*why).to_owned())),
     };
     Coordinator {
@@ -82,9 +94,16 @@ mod tests {
     fn every_group_is_coordinated_here() {
         let world = World::new(&topic(groups::OFFSETS_TOPIC, 50), &[]);
         let one = handle(&world.context(), &request(0), 3);
-        assert_eq!((one.error_code, one.node_id, &one.host[..], one.port), (0, 1, "h", 9092));
+        assert_eq!(
+            (one.error_code, one.node_id, &one.host[..], one.port),
+            (0, 1, "h", 9092)
+        );
         let many = handle(&world.context(), &request(0), 4);
-        let rows: Vec<_> = many.coordinators.iter().map(|c| (c.key.as_str(), c.error_code, c.node_id)).collect();
+        let rows: Vec<_> = many
+            .coordinators
+            .iter()
+            .map(|c| (c.key.as_str(), c.error_code, c.node_id))
+            .collect();
         assert_eq!((many.error_code, rows), (0, vec![("g", 0, 1), ("h", 0, 1)]));
     }
 

@@ -57,9 +57,9 @@ pub enum Told {
 
 /// The partition of a group's coordinator: Java's hash of the id, without its sign, by the number of partitions.
 pub fn partition_of(group_id: &str, partitions: usize) -> i32 {
-    let hash = group_id
-        .encode_utf16()
-        .fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
+    let hash = group_id.encode_utf16().fold(0i32, |hash, unit| {
+        hash.wrapping_mul(31).wrapping_add(i32::from(unit))
+    });
     let positive = if hash == i32::MIN { 0 } else { hash.abs() };
     positive % (partitions.max(1) as i32)
 }
@@ -73,7 +73,12 @@ pub fn offsets_topic(image: &MetadataImage) -> Option<&Topic> {
 ///
 /// # Errors
 /// It is malformed, or about something else.
-pub fn apart(key: ApiKey, version: i16, body: &mut Decoder<'_>, partitions: usize) -> Result<Apart, WireError> {
+pub fn apart(
+    key: ApiKey,
+    version: i16,
+    body: &mut Decoder<'_>,
+    partitions: usize,
+) -> Result<Apart, WireError> {
     fn read<M: Message>(body: &mut Decoder<'_>, version: i16) -> Result<M, WireError> {
         M::decode_as(body, version)
     }
@@ -101,7 +106,14 @@ pub fn apart(key: ApiKey, version: i16, body: &mut Decoder<'_>, partitions: usiz
         }
         ApiKey::DeleteGroups => {
             let request: DeleteGroupsRequest = read(body, version)?;
-            rows(request.groups_names.into_iter().map(GroupRequest::Delete).collect(), false)
+            rows(
+                request
+                    .groups_names
+                    .into_iter()
+                    .map(GroupRequest::Delete)
+                    .collect(),
+                false,
+            )
         }
         ApiKey::ConsumerGroupDescribe => {
             let request: ConsumerGroupDescribeRequest = read(body, version)?;
@@ -122,7 +134,10 @@ pub fn apart(key: ApiKey, version: i16, body: &mut Decoder<'_>, partitions: usiz
 
 fn fetch(request: OffsetFetchRequest, version: i16) -> Apart {
     let require_stable = request.require_stable;
-    let question = |group| GroupRequest::Fetch { group, require_stable };
+    let question = |group| GroupRequest::Fetch {
+        group,
+        require_stable,
+    };
     if version >= FETCH_MANY_FROM {
         return Apart {
             questions: request.groups.into_iter().map(question).collect(),

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::context::{CLUSTER_OPERATIONS, Context, TOPIC_OPERATIONS};
+use super::groups::OFFSETS_TOPIC;
 use crate::metadata::controller::names;
 use crate::metadata::image::{Partition, Topic};
 use crate::wire::ErrorCode;

@@ -176,12 +176,17 @@ impl Host {
             return;
         }
         let records: Vec<_> = step.records.iter().map(|record| record.encode()).collect();
-        let bytes = records.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum();
+        let bytes: usize = records
+            .iter()
+            .map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len))
+            .sum();
         let last = match self.batches.back_mut() {
             Some(last) if last.bytes + bytes <= BATCH_BYTES => last,
             _ => {
                 self.batches.push_back(Decided::default());
-                let Some(last) = self.batches.back_mut() else { return };
+                let Some(last) = self.batches.back_mut() else {
+                    return;
+                };
                 last
             }
         };
@@ -191,11 +196,19 @@ impl Host {
     }
 
     /// Appends the next batch. Nothing: there is none.
-    pub fn append_next(&mut self, shard: &mut Shard, io: &mut dyn Io, slot: Slot, now_ms: i64) -> Option<Appended> {
+    pub fn append_next(
+        &mut self,
+        shard: &mut Shard,
+        io: &mut dyn Io,
+        slot: Slot,
+        now_ms: i64,
+    ) -> Option<Appended> {
         let next = self.batches.front()?;
         let result = match next.records.is_empty() {
             true => Ok(self.ticket),
-            false => shard.append(io, slot, &batch_of(&next.records, now_ms)).map(|appended| appended.ticket),
+            false => shard
+                .append(io, slot, &batch_of(&next.records, now_ms))
+                .map(|appended| appended.ticket),
         };
         if let Err(AppendError::Busy) = result {
             self.is_stalled = true;
@@ -208,7 +221,9 @@ impl Host {
                 self.ticket = self.ticket.max(ticket);
                 Appended::Wait(self.ticket, replies)
             }
-            Err(AppendError::BatchTooLarge { .. } | AppendError::LargerThanSegment { .. }) => Appended::TooLarge(replies),
+            Err(AppendError::BatchTooLarge { .. } | AppendError::LargerThanSegment { .. }) => {
+                Appended::TooLarge(replies)
+            }
             Err(error) => Appended::Failed(replies, format!("{error:?}")),
         })
     }
@@ -232,11 +247,15 @@ pub(super) fn refused(
     replies: Vec<(Asker, GroupResponse)>,
     code: ErrorCode,
 ) -> impl Iterator<Item = (Asker, GroupResponse)> {
-    replies.into_iter().map(move |(asker, answer)| (asker, answer.refused(code)))
+    replies
+        .into_iter()
+        .map(move |(asker, answer)| (asker, answer.refused(code)))
 }
 
 fn batch_of(records: &[(Vec<u8>, Option<Vec<u8>>)], now_ms: i64) -> Vec<u8> {
     let batch = BatchBuilder::new().timestamp(now_ms);
-    let add = |batch: BatchBuilder, (key, value): &(Vec<u8>, Option<Vec<u8>>)| batch.record(0, Some(key), value.as_deref());
+    let add = |batch: BatchBuilder, (key, value): &(Vec<u8>, Option<Vec<u8>>)| {
+        batch.record(0, Some(key), value.as_deref())
+    };
     records.iter().fold(batch, add).finish()
 }

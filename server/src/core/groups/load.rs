@@ -71,18 +71,27 @@ impl Loading {
 impl Core {
     /// Owner: has a coordinator for each of its partitions of the offsets topic, and none for others.
     pub(in crate::core) fn host_groups(&mut self) {
-        let own = self.partitions.all().filter(|(_, topic, _)| *topic == OFFSETS_TOPIC);
+        let own = self
+            .partitions
+            .all()
+            .filter(|(_, topic, _)| *topic == OFFSETS_TOPIC);
         let own: BTreeSet<PartitionKey> = own.map(|(key, _, _)| *key).collect();
         let gone: Vec<i32> = {
             let hosts = self.groups.hosts.iter();
-            hosts.filter(|(_, host)| !own.contains(&host.key)).map(|(index, _)| *index).collect()
+            hosts
+                .filter(|(_, host)| !own.contains(&host.key))
+                .map(|(index, _)| *index)
+                .collect()
         };
         for partition in gone {
             self.resign_host(partition, true);
             self.groups.hosts.remove(&partition);
         }
         for key in own {
-            self.groups.hosts.entry(key.index).or_insert_with(|| Host::new(key));
+            self.groups
+                .hosts
+                .entry(key.index)
+                .or_insert_with(|| Host::new(key));
         }
         self.go_on_loading();
     }
@@ -175,13 +184,17 @@ impl Core {
         let taken = match result {
             Ok(data) => {
                 let mut bytes = Vec::with_capacity(data.bytes);
-                data.slices.iter().for_each(|slice| bytes.extend_from_slice(slice));
+                data.slices
+                    .iter()
+                    .for_each(|slice| bytes.extend_from_slice(slice));
                 loading.take(bytes.into(), from)
             }
             // Tried again when there is memory.
             Err(ReadError::Busy) => return,
             // Records before an offset were deleted meanwhile.
-            Err(ReadError::OutOfRange { log_start_offset, .. }) if log_start_offset > from => Ok(log_start_offset),
+            Err(ReadError::OutOfRange { log_start_offset, .. }) if log_start_offset > from => {
+                Ok(log_start_offset)
+            }
             Err(error) => Err(format!("{error:?}")),
         };
         match taken {
@@ -211,7 +224,9 @@ impl Core {
             if let State::Loading(loading) = &host.state
                 && loading.records > 0
             {
-                let took = loading.since.map_or(0, |since| now.saturating_duration_since(since).as_millis());
+                let took = loading
+                    .since
+                    .map_or(0, |since| now.saturating_duration_since(since).as_millis());
                 crate::info!(
                     "groups loaded partition={OFFSETS_TOPIC}-{partition} records={} passed_over={} ms={took}",
                     loading.records,

@@ -125,7 +125,12 @@ fn new_id() -> Uuid {
 }
 
 /// Calls `step` with what a coordinator sees of the world.
-fn with_ctx<R>(settings: &GroupSettings, image: &MetadataImage, now_ms: i64, step: impl FnOnce(&mut Ctx<'_>) -> R) -> R {
+fn with_ctx<R>(
+    settings: &GroupSettings,
+    image: &MetadataImage,
+    now_ms: i64,
+    step: impl FnOnce(&mut Ctx<'_>) -> R,
+) -> R {
     step(&mut Ctx {
         now_ms,
         settings,
@@ -200,7 +205,9 @@ impl Core {
     fn host_of(&mut self, reply: ReplyTo) -> String {
         let peer = self.conns.current(reply).and_then(|open| open.conn.peer);
         // As Java prints an address without a name.
-        peer.map_or(String::new(), |address| format!("/{}", address.ip().to_canonical()))
+        peer.map_or(String::new(), |address| {
+            format!("/{}", address.ip().to_canonical())
+        })
     }
 
     /// Connection's core: a coordinator has answered.
@@ -238,7 +245,12 @@ impl Core {
     }
 
     /// Connection's core: says who coordinates a group. The topic for groups is made when the first one is looked for.
-    pub(super) fn start_find_coordinator(&mut self, reply: ReplyTo, request: FindCoordinatorRequest, may_create: bool) {
+    pub(super) fn start_find_coordinator(
+        &mut self,
+        reply: ReplyTo,
+        request: FindCoordinatorRequest,
+        may_create: bool,
+    ) {
         let is_missing = groups::offsets_topic(&self.image).is_none();
         if may_create && is_missing && find_coordinator::needs_offsets_topic(&request, reply.version) {
             let call = self.calls.insert(Call {
@@ -257,6 +269,7 @@ impl Core {
 
     /// Owner: a question for one of its coordinators.
     pub(super) fn take_group(&mut self, order: GroupOrder) {
+        let now_ms = self.groups.now_ms(self.io.now());
         let Some(host) = self.groups.hosts.get_mut(&order.partition) else {
             let told = told(&order.request, ErrorCode::NotCoordinator);
             return self.tell_asker(order.caller.to, told);
@@ -275,7 +288,6 @@ impl Core {
                 }
             };
         }
-        let now_ms = self.groups.now_ms(self.io.now());
         let partition = order.partition;
         let image = self.image.clone();
         with_ctx(&self.groups.settings, &image, now_ms, |ctx| host.take(ctx, order));
@@ -330,7 +342,9 @@ impl Core {
                 Appended::Wait(ticket, replies) => self.reply_when_committed(ticket, replies),
                 Appended::Stalled => return,
                 Appended::TooLarge(replies) => {
-                    crate::warn!("{OFFSETS_TOPIC}-{partition}: a change of a group is larger than a record batch may be, and is refused");
+                    crate::warn!(
+                        "{OFFSETS_TOPIC}-{partition}: a change of a group is larger than a record batch may be, and is refused"
+                    );
                     let replies = replies.into_iter().map(|(asker, answer)| {
                         let code = match answer {
                             GroupResponse::Commit(_) => ErrorCode::InvalidCommitOffsetSize,
@@ -343,7 +357,9 @@ impl Core {
                     return self.reload_host(partition);
                 }
                 Appended::Failed(replies, reason) => {
-                    crate::error!("{OFFSETS_TOPIC}-{partition} cannot be written, its groups have no coordinator: {reason}");
+                    crate::error!(
+                        "{OFFSETS_TOPIC}-{partition} cannot be written, its groups have no coordinator: {reason}"
+                    );
                     let replies = host::refused(replies, ErrorCode::NotCoordinator).collect();
                     self.send_group_replies(replies);
                     return self.resign_host(partition, true);
@@ -359,7 +375,11 @@ impl Core {
         if self.is_committed(ticket) {
             return self.send_group_replies(replies);
         }
-        let last = self.groups.waiting.back().map_or(ticket, |last| last.0.max(ticket));
+        let last = self
+            .groups
+            .waiting
+            .back()
+            .map_or(ticket, |last| last.0.max(ticket));
         self.groups.waiting.push_back((last, replies));
     }
 
@@ -429,7 +449,9 @@ impl Core {
             touched,
             ..
         } = &mut self.groups;
-        let due = hosts.iter_mut().filter(|(_, host)| host.deadline_ms().is_some_and(|at| at <= now_ms));
+        let due = hosts
+            .iter_mut()
+            .filter(|(_, host)| host.deadline_ms().is_some_and(|at| at <= now_ms));
         for (partition, host) in due {
             with_ctx(settings, &image, now_ms, |ctx| host.expire(ctx, TIMERS_AT_ONCE));
             if host.has_decided() {

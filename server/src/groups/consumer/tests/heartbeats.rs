@@ -1,0 +1,460 @@
+//! Heartbeats: what is refused, what is written, and who gets what when.
+
+use super::world::*;
+use crate::groups::consumer::validate;
+use crate::groups::settings::Assignor;
+use crate::groups::timers::Timer;
+use crate::wire::code::ErrorCode::{
+    self, FencedMemberEpoch, GroupIdNotFound, GroupMaxSizeReached, InvalidRequest, UnknownMemberId,
+    UnsupportedAssignor,
+};
+use crate::wire::consumer_group_heartbeat::{Assignment, ConsumerGroupHeartbeatRequest};
+use crate::wire::group_records::*;
+
+fn has(of: &[(&str, &[i32])]) -> Option<Assignment> {
+    Some(Assignment {
+        topic_partitions: partitions(of),
+    })
+}
+
+#[test]
+fn requests_that_contradict_themselves_are_refused_in_kafkas_order() {
+    type Change = fn(&mut ConsumerGroupHeartbeatRequest);
+    let cases: [(i16, Change, &str); 13] = [
+        (1, |r| r.member_id = " ".into(), "MemberId can't be empty."),
+        (
+            0,
+            |r| (r.member_id, r.member_epoch) = (String::new(), 1),
+            "MemberId can't be empty.",
+        ),
+        (
+            0,
+            |r| (r.member_id, r.member_epoch) = (String::new(), -1),
+            "MemberId can't be empty.",
+        ),
+        (
+            1,
+            |r| (r.group_id, r.instance_id) = (String::new(), Some(String::new())),
+            "GroupId can't be empty.",
+        ),
+        (
+            1,
+            |r| r.instance_id = Some(String::new()),
+            "InstanceId can't be empty.",
+        ),
+        (1, |r| r.rack_id = Some(String::new()), "RackId can't be empty."),
+        (
+            1,
+            |r| r.rebalance_timeout_ms = -1,
+            "RebalanceTimeoutMs must be provided in first request.",
+        ),
+        (
+            1,
+            |r| r.topic_partitions = None,
+            "TopicPartitions must be empty when (re-)joining.",
+        ),
+        (
+            1,
+            |r| r.topic_partitions = Some(partitions(&[("t", &[0])])),
+            "TopicPartitions must be empty when (re-)joining.",
+        ),
+        (
+            1,
+            |r| r.subscribed_topic_names = None,
+            "Either SubscribedTopicNames or SubscribedTopicRegex must be non-null when (re-)joining.",
+        ),
+        (1, |r| r.member_epoch = -2, "InstanceId can't be null."),
+        (1, |r| r.member_epoch = -3, "MemberEpoch is invalid."),
+        (
+            1,
+            |r| (r.member_epoch, r.server_assignor) = (-3, Some("x".into())),
+            "MemberEpoch is invalid.",
+        ),
+    ];
+    let settings = Default::default();
+    assert_eq!(validate(&settings, 1, &join("m", &["t"])), Ok(()));
+    for (version, change, message) in cases {
+        let mut request = join("m", &["t"]);
+        change(&mut request);
+        let refusal = validate(&settings, version, &request).expect_err(message);
+        assert_eq!(
+            (refusal.code, refusal.message.as_str()),
+            (InvalidRequest, message)
+        );
+    }
+    let mut request = join("", &["t"]);
+    assert_eq!(validate(&settings, 0, &request), Ok(()));
+    (request.member_id, request.server_assignor) = ("m".into(), Some("sticky".into()));
+    let refusal = validate(&settings, 1, &request).expect_err("no such assignor");
+    let message = "ServerAssignor sticky is not supported. Supported assignors: uniform, range.";
+    assert_eq!(
+        (refusal.code, refusal.message.as_str()),
+        (UnsupportedAssignor, message)
+    );
+}
+
+#[test]
+fn the_first_member_gets_everything_and_kafkas_records_are_written() {
+    let mut world = World::new(&[("t", 2)]);
+    let (records, response) = world.send(&join("m", &["t"]));
+    assert_eq!(
+        kinds(&records),
+        ["member", "epoch", "target", "target epoch", "current"]
+    );
+    assert_eq!(
+        (response.member_id.as_deref(), response.member_epoch),
+        (Some("m"), 1)
+    );
+    assert_eq!(
+        (response.heartbeat_interval_ms, response.assignment),
+        (5_000, has(&[("t", &[0, 1])]))
+    );
+    let GroupRecord::ConsumerGroupMemberMetadata(_, Some(member)) = &records[0] else {
+        panic!("{records:?}");
+    };
+    assert_eq!(
+        (
+            member.subscribed_topic_regex.as_deref(),
+            member.client_host.as_str()
+        ),
+        (Some(""), "/127.0.0.1")
+    );
+    let GroupRecord::ConsumerGroupTargetAssignmentMetadata(_, Some(target)) = &records[3] else {
+        panic!("{records:?}");
+    };
+    assert_eq!(
+        (target.assignment_epoch, target.assignment_timestamp),
+        (1, world.now_ms)
+    );
+    let GroupRecord::ConsumerGroupCurrentMemberAssignment(_, Some(current)) = &records[4] else {
+        panic!("{records:?}");
+    };
+    assert_eq!(
+        (current.member_epoch, current.previous_member_epoch, current.state),
+        (1, 0, 1)
+    );
+    assert_eq!(current.assigned_partitions[0].assignment_epochs, Some(vec![1, 1]));
+    assert_eq!(world.group.state_name(), "Stable");
+}
+
+#[test]
+fn a_member_without_an_id_is_given_one_by_version_0() {
+    let mut world = World::new(&[("t", 1)]);
+    let request = join("", &["t"]);
+    let (_, response) = world.step(|group, ctx, timers| group.heartbeat(ctx, timers, "c", "/h", 0, &request));
+    assert_eq!(response.member_id, Some(crate::wire::Uuid([1; 16]).to_string()));
+    assert_eq!(world.fail(&request).0, InvalidRequest);
+}
+
+#[test]
+fn a_heartbeat_that_says_nothing_new_writes_nothing_and_is_told_nothing() {
+    let mut world = World::new(&[("t", 2)]);
+    world.beat(&join("m", &["t"]));
+    let (records, response) = world.send(&having("m", 1, &[("t", &[0, 1])]));
+    assert_eq!(
+        (records, response.member_epoch, response.assignment),
+        (vec![], 1, None)
+    );
+    // All over again, as after a lost answer: it is told all over again.
+    let full = ConsumerGroupHeartbeatRequest {
+        member_epoch: 1,
+        topic_partitions: Some(partitions(&[("t", &[0, 1])])),
+        ..join("m", &["t"])
+    };
+    let (records, response) = world.send(&full);
+    assert_eq!((records, response.assignment), (vec![], has(&[("t", &[0, 1])])));
+}
+
+#[test]
+fn partitions_are_given_back_before_somebody_else_gets_them() {
+    let mut world = World::new(&[("t", 2)]);
+    world.beat(&join("a", &["t"]));
+    world.pass(1_000);
+    let b = world.beat(&join("b", &["t"]));
+    assert_eq!((b.member_epoch, b.assignment), (2, has(&[])));
+    assert_eq!(world.group.state_name(), "Reconciling");
+    // `a` must give partition 1 back, and stays in its epoch until it has.
+    let a = world.beat(&at("a", 1));
+    assert_eq!((a.member_epoch, a.assignment), (1, has(&[("t", &[0])])));
+    assert_eq!(world.beat(&at("b", 2)).assignment, None);
+    assert_eq!(world.beat(&having("a", 1, &[("t", &[0, 1])])).member_epoch, 1);
+    assert_eq!(world.beat(&having("a", 1, &[("t", &[0])])).member_epoch, 2);
+    let b = world.beat(&at("b", 2));
+    assert_eq!((b.member_epoch, b.assignment), (2, has(&[("t", &[1])])));
+    assert_eq!(world.group.state_name(), "Stable");
+}
+
+#[test]
+fn a_target_is_computed_once_in_an_assignment_interval() {
+    let mut world = World::new(&[("t", 2)]);
+    world.beat(&join("a", &["t"]));
+    let (records, b) = world.send(&join("b", &["t"]));
+    assert_eq!(kinds(&records), ["member", "epoch", "current"]);
+    assert_eq!((b.member_epoch, world.group.state_name()), (1, "Assigning"));
+    world.pass(999);
+    assert_eq!(world.send(&at("a", 1)).0, []);
+    world.pass(1);
+    let (records, _) = world.send(&at("a", 1));
+    assert_eq!(kinds(&records), ["target", "target", "target epoch", "current"]);
+    world.set_of_group("consumer.assignment.interval.ms", "0");
+    let (records, _) = world.send(&join("c", &["t"]));
+    assert_eq!(
+        kinds(&records),
+        ["member", "epoch", "target", "target epoch", "current"]
+    );
+}
+
+#[test]
+fn a_member_that_keeps_what_it_must_give_back_is_fenced() {
+    let mut world = World::new(&[("t", 2)]);
+    world.beat(&join("a", &["t"]));
+    world.pass(1_000);
+    world.beat(&join("b", &["t"]));
+    world.beat(&at("a", 1));
+    assert!(world.is_set(Timer::Rebalance, "a"));
+    for _ in 0..2 {
+        world.pass(29_000);
+        world.beat(&at("a", 1));
+        world.beat(&at("b", 2));
+    }
+    let records = world.pass(2_000);
+    assert_eq!(kinds(&records), ["-current", "-target", "-member", "epoch"]);
+    assert_eq!(world.fail(&at("a", 1)).0, UnknownMemberId);
+    let b = world.beat(&at("b", 2));
+    assert_eq!((b.member_epoch, b.assignment), (3, has(&[("t", &[0, 1])])));
+}
+
+#[test]
+fn a_member_that_is_not_heard_of_is_fenced() {
+    let mut world = World::new(&[("t", 2)]);
+    world.beat(&join("a", &["t"]));
+    world.pass(44_999);
+    world.beat(&at("a", 1));
+    assert_eq!(world.pass(44_999), []);
+    assert_eq!(kinds(&world.pass(1)), ["-current", "-target", "-member", "epoch"]);
+    assert_eq!(
+        (world.group.state_name(), world.group.is_empty()),
+        ("Empty", true)
+    );
+    assert!(world.group.exists() && !world.group.is_subscribed("t"));
+    world.set_of_group("consumer.session.timeout.ms", "60000");
+    world.set_of_group("consumer.heartbeat.interval.ms", "7000");
+    assert_eq!(world.beat(&join("a", &["t"])).heartbeat_interval_ms, 7_000);
+    assert_eq!(world.pass(59_999), []);
+    assert_eq!(world.pass(1).len(), 4);
+}
+
+#[test]
+fn epochs_are_checked_and_a_member_that_missed_an_answer_goes_on() {
+    let mut world = World::new(&[("t", 2)]);
+    assert_eq!(
+        world.fail(&at("a", 1)),
+        (GroupIdNotFound, "Consumer group g not found.".to_owned())
+    );
+    world.beat(&join("a", &["t"]));
+    world.pass(1_000);
+    world.beat(&join("b", &["t"]));
+    assert_eq!(
+        world.fail(&at("a", 2)),
+        (
+            FencedMemberEpoch,
+            "The consumer group member has a greater member epoch (2) than the one known by the group coordinator (1). \
+             The member must abandon all its partitions and rejoin."
+                .to_owned()
+        )
+    );
+    world.beat(&having("a", 1, &[("t", &[0])]));
+    // The answer with epoch 2 was lost.
+    assert_eq!(world.beat(&having("a", 1, &[("t", &[0])])).member_epoch, 2);
+    for request in [
+        at("a", 1),
+        having("a", 1, &[("t", &[0, 1])]),
+        having("a", 1, &[("u", &[])]),
+    ] {
+        let (code, message) = world.fail(&request);
+        assert_eq!(code, FencedMemberEpoch);
+        assert!(message.contains("has a smaller member epoch (1)"), "{message}");
+    }
+    assert_eq!(
+        world.fail(&at("c", 2)),
+        (UnknownMemberId, "Member c is not a member of group g.".to_owned())
+    );
+    // Whoever is fenced joins again under its id, and has nothing until it is told.
+    assert_eq!(world.beat(&join("a", &["t"])).member_epoch, 2);
+}
+
+#[test]
+fn a_full_group_takes_nobody_in_but_its_members() {
+    let mut world = World::new(&[("t", 2)]);
+    world.settings.consumer_max_size = 1;
+    world.beat(&join("a", &["t"]));
+    let message = "The consumer group has reached its maximum capacity of 1 members.";
+    assert_eq!(
+        world.fail(&join("b", &["t"])),
+        (GroupMaxSizeReached, message.to_owned())
+    );
+    world.beat(&join("a", &["t"]));
+}
+
+#[test]
+fn a_member_that_leaves_is_gone_at_once() {
+    let mut world = World::new(&[("t", 2)]);
+    assert_eq!(
+        world.fail(&at("a", -1)),
+        (GroupIdNotFound, "Group g not found.".to_owned())
+    );
+    world.beat(&join("a", &["t"]));
+    let (records, response) = world.send(&at("a", -1));
+    assert_eq!(kinds(&records), ["-current", "-target", "-member", "epoch"]);
+    assert_eq!(
+        (response.member_id.as_deref(), response.member_epoch),
+        (Some("a"), -1)
+    );
+    assert_eq!(world.timers.next_ms(), None);
+    assert_eq!(world.fail(&at("a", -1)).0, UnknownMemberId);
+    // The epoch of an empty group goes on.
+    world.pass(1_000);
+    assert_eq!(world.beat(&join("b", &["t"])).member_epoch, 3);
+}
+
+#[test]
+fn new_partitions_are_given_out_with_the_next_heartbeat() {
+    let mut world = World::new(&[("t", 1), ("other", 1)]);
+    world.beat(&join("a", &["t", "later"]));
+    world.pass(1_000);
+    world.add_partitions("t", 1..2);
+    assert_eq!(world.send(&at("a", 1)).0, []);
+    world.tell_of_topics();
+    let (records, response) = world.send(&at("a", 1));
+    assert_eq!(kinds(&records), ["epoch", "target", "target epoch", "current"]);
+    assert_eq!(
+        (response.member_epoch, response.assignment),
+        (2, has(&[("t", &[0, 1])]))
+    );
+    // A topic that did not exist when it was asked for.
+    world.pass(1_000);
+    world.add_topic("later");
+    world.add_partitions("later", 0..1);
+    world.tell_of_topics();
+    let mut expected = partitions(&[("t", &[0, 1]), ("later", &[0])]);
+    expected.sort_by_key(|topic| topic.topic_id);
+    let told = world
+        .beat(&at("a", 2))
+        .assignment
+        .map(|assignment| assignment.topic_partitions);
+    assert_eq!(told, Some(expected));
+    // A topic nobody wants changes nothing.
+    world.add_partitions("other", 1..2);
+    world.tell_of_topics();
+    assert_eq!(world.send(&at("a", 3)).0, []);
+}
+
+#[test]
+fn topics_no_longer_wanted_are_given_back_at_once() {
+    let mut world = World::new(&[("t", 1), ("u", 1)]);
+    world.beat(&join("a", &["t", "u"]));
+    // Within the assignment interval, so the target still has both.
+    let request = ConsumerGroupHeartbeatRequest {
+        subscribed_topic_names: Some(vec!["u".to_owned()]),
+        ..at("a", 1)
+    };
+    let (records, response) = world.send(&request);
+    assert_eq!(kinds(&records), ["member", "epoch", "current"]);
+    assert_eq!(
+        (response.member_epoch, response.assignment),
+        (1, has(&[("u", &[0])]))
+    );
+    assert!(!world.group.is_subscribed("t") && world.group.is_subscribed("u"));
+    world.pass(1_000);
+    assert_eq!(world.beat(&having("a", 1, &[("u", &[0])])).member_epoch, 2);
+}
+
+#[test]
+fn the_assignor_most_members_ask_for_assigns() {
+    let mut world = World::new(&[("t", 2), ("u", 2)]);
+    let with = |member: &str, assignor: Option<Assignor>| ConsumerGroupHeartbeatRequest {
+        server_assignor: assignor.map(|assignor| assignor.name().to_owned()),
+        ..join(member, &["t", "u"])
+    };
+    world.beat(&with("a", None));
+    assert_eq!(world.describe().assignor_name, "uniform");
+    world.beat(&with("b", Some(Assignor::Range)));
+    assert_eq!(world.describe().assignor_name, "range");
+    world.pass(1_000);
+    world.beat(&at("a", 1));
+    let described = world.describe();
+    for (member, partition) in described.members.iter().zip([0, 1]) {
+        let target: Vec<&[i32]> = member
+            .target_assignment
+            .topic_partitions
+            .iter()
+            .map(|topic| topic.partitions.as_slice())
+            .collect();
+        assert_eq!(target, [[partition], [partition]]);
+    }
+}
+
+#[test]
+fn a_member_in_a_state_of_a_later_version_starts_over() {
+    let mut world = World::new(&[("t", 1)]);
+    world.beat(&join("a", &["t"]));
+    let Some(GroupRecord::ConsumerGroupCurrentMemberAssignment(key, Some(mut value))) =
+        world.log.last().cloned()
+    else {
+        panic!("{:?}", world.log);
+    };
+    value.state = 9;
+    let record = GroupRecord::ConsumerGroupCurrentMemberAssignment(key, Some(value));
+    world.group.replay(&record);
+    world.log.push(record);
+    for request in [at("a", 1), having("a", 1, &[("t", &[0])])] {
+        assert_eq!(world.fail(&request).0, FencedMemberEpoch);
+    }
+    assert_eq!(world.beat(&join("a", &["t"])).assignment, has(&[("t", &[0])]));
+}
+
+#[test]
+fn the_record_of_topics_of_an_older_kafka_is_taken_back() {
+    let mut world = World::new(&[("t", 1)]);
+    world.beat(&join("a", &["t"]));
+    let record = GroupRecord::ConsumerGroupPartitionMetadata(
+        ConsumerGroupPartitionMetadataKey {
+            group_id: "g".to_owned(),
+        },
+        Some(Default::default()),
+    );
+    world.group.replay(&record);
+    world.tell_of_topics();
+    assert_eq!(kinds(&world.send(&at("a", 1)).0), ["-topics"]);
+    assert_eq!(world.send(&at("a", 1)).0, []);
+}
+
+#[test]
+fn a_group_that_is_deleted_leaves_nothing() {
+    let mut world = World::new(&[("t", 1)]);
+    world.beat(&join("a", &["t"]));
+    world.beat(&at("a", -1));
+    let tombstones = world.group.tombstones();
+    assert_eq!(kinds(&tombstones), ["-target epoch", "-topics", "-epoch"]);
+    tombstones.iter().for_each(|record| world.group.replay(record));
+    assert_eq!((world.group.exists(), world.group.state_name()), (false, "Dead"));
+    let code = ErrorCode::from_code(world.send(&at("a", 1)).1.error_code);
+    assert_eq!(code, GroupIdNotFound);
+}
+
+#[test]
+fn a_record_that_compaction_left_alone_is_no_obstacle() {
+    let mut world = World::new(&[("t", 2)]);
+    world.beat(&join("a", &["t"]));
+    world.pass(1_000);
+    world.beat(&join("b", &["t"]));
+    let whole = world.log.clone();
+    for left in 0..whole.len() {
+        world.log = whole[left..].to_vec();
+        world.group = world.replayed();
+        world.timers = Default::default();
+        world.with(|group, ctx, timers| group.loaded(ctx, timers));
+        world.send(&join("c", &["t"]));
+        world.send(&at("a", -1));
+    }
+}
