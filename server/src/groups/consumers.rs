@@ -11,7 +11,7 @@ use crate::wire::group_records::GroupRecord;
 use crate::wire::join_group::JoinGroupRequest;
 use crate::wire::leave_group::LeaveGroupRequest;
 
-use super::classic::{ClassicGroup, DEAD};
+use super::classic::ClassicGroup;
 use super::consumer::{self, ConsumerGroup, JOIN_EPOCH, Refusal, migration};
 use super::group::Group;
 use super::timers::{Timer, Timers};
@@ -48,7 +48,8 @@ impl<T> Coordinator<T> {
         };
         let (client_id, client_host) = (&caller.client_id, &caller.client_host);
         let timers = &mut self.timers;
-        let (followed, response) = group.heartbeat(ctx, timers, client_id, client_host, caller.version, &request);
+        let (followed, response) =
+            group.heartbeat(ctx, timers, client_id, client_host, caller.version, &request);
         match created {
             // Nobody joined: what was there before stays.
             Some(_) if response.error_code != ErrorCode::None.code() => {}
@@ -59,7 +60,8 @@ impl<T> Coordinator<T> {
             }
             None => step.records.extend(followed),
         }
-        step.replies.push((caller.to, GroupResponse::ConsumerHeartbeat(response)));
+        step.replies
+            .push((caller.to, GroupResponse::ConsumerHeartbeat(response)));
         self.take_downgrade(ctx, &request.group_id, &mut step);
         step
     }
@@ -143,13 +145,15 @@ impl<T> Coordinator<T> {
                 ErrorCode::GroupIdNotFound,
                 Some(format!("Group {group_id} is not a consumer group.")),
             ),
-            None => (ErrorCode::GroupIdNotFound, Some(format!("Group {group_id} not found."))),
+            None => (
+                ErrorCode::GroupIdNotFound,
+                Some(format!("Group {group_id} not found.")),
+            ),
         };
         DescribedGroup {
             error_code: error.code(),
             error_message: message,
             group_id,
-            group_state: DEAD.to_owned(),
             ..Default::default()
         }
     }
@@ -168,7 +172,8 @@ impl<T> Coordinator<T> {
         }
         if !is_known && !is_tombstone {
             let id: Arc<str> = group_id.into();
-            self.groups.insert(id.clone(), Group::Consumer(ConsumerGroup::new(id)));
+            self.groups
+                .insert(id.clone(), Group::Consumer(ConsumerGroup::new(id)));
         }
         if let Some(Group::Consumer(group)) = self.groups.get_mut(group_id) {
             group.replay(&record);

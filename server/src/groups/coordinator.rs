@@ -51,10 +51,7 @@ impl<T: Clone> Coordinator<T> {
             GroupRequest::Fetch {
                 group,
                 require_stable: _,
-            } => Step::reply(
-                caller.to,
-                GroupResponse::Fetch(self.fetch(ctx, version, group)),
-            ),
+            } => Step::reply(caller.to, GroupResponse::Fetch(self.fetch(ctx, version, group))),
             GroupRequest::DeleteOffsets(request) => self.delete_offsets(ctx, caller, request),
             GroupRequest::Describe(group_id) => Step::reply(
                 caller.to,
@@ -106,7 +103,8 @@ impl<T: Clone> Coordinator<T> {
             }
         }
         let pause_ms = ctx.settings.offsets_retention_check_interval_ms.max(1);
-        self.timers.set(Timer::Offsets, ctx.now_ms.saturating_add(pause_ms));
+        self.timers
+            .set(Timer::Offsets, ctx.now_ms.saturating_add(pause_ms));
         step
     }
 
@@ -144,7 +142,9 @@ impl<T> Coordinator<T> {
                 };
                 self.offsets.put(&id, &key.topic, key.partition, value);
             }
-            GroupRecord::OffsetCommit(key, None) => self.offsets.remove(&key.group, &key.topic, key.partition),
+            GroupRecord::OffsetCommit(key, None) => {
+                self.offsets.remove(&key.group, &key.topic, key.partition)
+            }
             GroupRecord::GroupMetadata(key, value) => self.replay_classic(&key, value.as_ref()),
             GroupRecord::Other(_) => {}
             record => self.replay_consumer(record),

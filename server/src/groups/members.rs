@@ -25,7 +25,8 @@ impl<T> Coordinator<T> {
     ) -> Step<T> {
         let mut step = Step::default();
         if let Err(error) = check_join(ctx, &request) {
-            step.replies.push((caller.to, refused_join(&request.member_id, error)));
+            step.replies
+                .push((caller.to, refused_join(&request.member_id, error)));
             return step;
         }
         let group_id = request.group_id.clone();
@@ -70,7 +71,8 @@ impl<T> Coordinator<T> {
     ) -> Step<T> {
         let mut step = Step::default();
         if request.group_id.is_empty() {
-            step.replies.push((caller.to, refused_sync(ErrorCode::InvalidGroupId)));
+            step.replies
+                .push((caller.to, refused_sync(ErrorCode::InvalidGroupId)));
             return step;
         }
         match self.work_on(&request.group_id, ctx, &mut step) {

@@ -5,13 +5,15 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::wire::ErrorCode;
 use crate::wire::join_group::JoinGroupRequest;
 
-use crate::groups::work::Work;
 use crate::groups::Caller;
+use crate::groups::work::Work;
 
-use super::members::Member;
+use super::members::{About, Member};
 use super::{ClassicGroup, MAX_PENDING_MEMBERS, State, new_member_id, refused_join};
 
 /// The version from which a client has to join with an id that it was given.
@@ -60,7 +62,8 @@ impl<T> ClassicGroup<T> {
         if self.is_empty() {
             !request.protocol_type.is_empty() && !request.protocols.is_empty()
         } else {
-            self.protocol_type.as_deref() == Some(&request.protocol_type) && self.members.share(&request.protocols)
+            self.protocol_type.as_deref() == Some(&request.protocol_type)
+                && self.members.share(&request.protocols)
         }
     }
 
@@ -68,7 +71,10 @@ impl<T> ClassicGroup<T> {
         let prefix = request.group_instance_id.as_deref().unwrap_or(&caller.client_id);
         let id: Arc<str> = new_member_id(prefix, (work.ctx.new_id)()).into();
         let known = request.group_instance_id.as_deref();
-        if let Some(old) = known.and_then(|instance_id| self.members.instance(instance_id)).cloned() {
+        if let Some(old) = known
+            .and_then(|instance_id| self.members.instance(instance_id))
+            .cloned()
+        {
             self.replace_static(work, caller, &request, &old, id);
         } else if known.is_some() || caller.version < KNOWN_MEMBER_FROM {
             self.add(work, caller, &request, id);
@@ -93,7 +99,10 @@ impl<T> ClassicGroup<T> {
         if let Err(error) = self.check_member(id, request.group_instance_id.as_deref()) {
             return work.reply(caller.to, refused_join(id, error));
         }
-        let is_same = self.members.get(id).is_some_and(|member| member.says(&request.protocols));
+        let is_same = self
+            .members
+            .get(id)
+            .is_some_and(|member| member.says(&request.protocols));
         let is_informed = match self.state {
             // It missed the answer to its last JoinGroup.
             State::CompletingRebalance => is_same,
@@ -125,14 +134,17 @@ impl<T> ClassicGroup<T> {
             self.protocol_type = Some(request.protocol_type.clone());
         }
         self.leader.get_or_insert_with(|| id.clone());
-        self.members.insert(Member {
+        let about = About {
+            id: id.clone(),
+            instance_id: request.group_instance_id.clone(),
             client_id: caller.client_id,
             client_host: caller.client_host,
             rebalance_timeout_ms: request.rebalance_timeout_ms,
             session_timeout_ms: request.session_timeout_ms,
-            is_new: true,
-            ..Member::new(id.clone(), request.group_instance_id.clone(), &request.protocols)
-        });
+        };
+        let mut member = Member::new(about, &request.protocols, &Bytes::new());
+        member.is_new = true;
+        self.members.insert(member);
         self.await_join(work, &id, caller.to);
         work.set(self.session_of(&id), NEW_MEMBER_JOIN_TIMEOUT_MS);
         self.rebalance(work);

@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::groups::consumer::migration::{ClassicGeneration, ClassicMember};
 use crate::groups::timers::Timer;
 use crate::groups::work::Work;
 use crate::wire::group_records::ClassicProtocol;
 use crate::wire::join_group::JoinGroupRequestProtocol;
 
-use super::members::Member;
+use super::members::{About, Member};
 use super::{CONSUMER, ClassicGroup, State};
 
 impl<T> ClassicGroup<T> {
@@ -21,7 +19,8 @@ impl<T> ClassicGroup<T> {
 
     /// Its members and what they have at this moment.
     pub fn generation(&self) -> ClassicGeneration {
-        let (mut leader, others): (Vec<_>, Vec<_>) = self.members.iter().partition(|member| self.is_leader(&member.id));
+        let (mut leader, others): (Vec<_>, Vec<_>) =
+            self.members.iter().partition(|member| self.is_leader(&member.id));
         leader.extend(others);
         ClassicGeneration {
             generation: self.generation,
@@ -36,7 +35,10 @@ impl<T> ClassicGroup<T> {
         group.generation = from.generation;
         group.protocol_type = Some(CONSUMER.to_owned());
         group.protocol = Some(from.protocol);
-        group.leader = from.members.first().map(|leader| leader.member_id.as_str().into());
+        group.leader = from
+            .members
+            .first()
+            .map(|leader| leader.member_id.as_str().into());
         for member in from.members {
             group.members.insert(coming(member));
         }
@@ -91,12 +93,13 @@ fn coming<T>(member: ClassicMember) -> Member<T> {
             metadata: said.metadata,
         })
         .collect();
-    Member {
+    let about = About {
+        id: member.member_id.into(),
+        instance_id: member.group_instance_id,
         client_id: member.client_id,
         client_host: member.client_host,
         rebalance_timeout_ms: member.rebalance_timeout_ms,
         session_timeout_ms: member.session_timeout_ms,
-        assignment: Bytes::copy_from_slice(&member.assignment),
-        ..Member::new(member.member_id.as_str().into(), member.group_instance_id, &protocols)
-    }
+    };
+    Member::new(about, &protocols, &member.assignment)
 }

@@ -28,9 +28,9 @@ use crate::wire::join_group::JoinGroupResponse;
 use crate::wire::sync_group::SyncGroupResponse;
 use crate::wire::{ErrorCode, Uuid};
 
-use super::{GroupResponse, Step};
 use super::timers::Timer;
 use super::work::Work;
+use super::{GroupResponse, Step};
 
 use members::Members;
 use rebalance::FirstRebalance;
@@ -209,7 +209,12 @@ impl<T> ClassicGroup<T> {
     pub fn cancel_timers(&self, work: &mut Work<'_, '_, T>) {
         work.timers.cancel(&Timer::Join(self.id.clone()));
         work.timers.cancel(&Timer::Sync(self.id.clone()));
-        for id in self.members.iter().map(|member| &member.id).chain(&self.pending_join) {
+        for id in self
+            .members
+            .iter()
+            .map(|member| &member.id)
+            .chain(&self.pending_join)
+        {
             work.timers.cancel(&self.session_of(id));
         }
     }

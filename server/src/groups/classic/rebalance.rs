@@ -110,7 +110,11 @@ impl<T> ClassicGroup<T> {
             }
             return;
         }
-        if self.members.get(member_id).is_none_or(|member| member.is_excused()) {
+        if self
+            .members
+            .get(member_id)
+            .is_none_or(|member| member.is_excused())
+        {
             return;
         }
         self.remove(work, member_id);
@@ -128,17 +132,20 @@ impl<T> ClassicGroup<T> {
     /// Begins the next generation with those that have joined. Static members stay until their session ends: they may be restarting.
     fn complete_join(&mut self, work: &mut Work<'_, '_, T>) {
         work.timers.cancel(&Timer::Join(self.id.clone()));
-        let missing = |member: &&super::members::Member<T>| !member.awaits_join() && member.instance_id.is_none();
-        let missing: Vec<_> = self.members.iter().filter(missing).map(|member| member.id.clone()).collect();
+        let missing =
+            |member: &&super::members::Member<T>| !member.awaits_join() && member.instance_id.is_none();
+        let missing: Vec<_> = self
+            .members
+            .iter()
+            .filter(missing)
+            .map(|member| member.id.clone())
+            .collect();
         for id in missing {
             self.remove(work, &id);
         }
         if !self.elect_leader() && !self.members.is_empty() {
             // Nobody has joined, and all are static: their sessions decide.
-            work.set(
-                Timer::Join(self.id.clone()),
-                self.members.rebalance_timeout_ms(),
-            );
+            work.set(Timer::Join(self.id.clone()), self.members.rebalance_timeout_ms());
             return;
         }
         self.first = None;
@@ -167,10 +174,7 @@ impl<T> ClassicGroup<T> {
             self.renew_session(work, &id);
             self.pending_sync.insert(id);
         }
-        work.set(
-            Timer::Sync(self.id.clone()),
-            self.members.rebalance_timeout_ms(),
-        );
+        work.set(Timer::Sync(self.id.clone()), self.members.rebalance_timeout_ms());
     }
 
     /// The answer to a JoinGroup of a member of this generation.
@@ -201,7 +205,11 @@ impl<T> ClassicGroup<T> {
         let Some(leader) = self.leader.clone() else {
             return false;
         };
-        if self.members.get(&leader).is_some_and(|member| member.awaits_join()) {
+        if self
+            .members
+            .get(&leader)
+            .is_some_and(|member| member.awaits_join())
+        {
             return true;
         }
         let joined = self.members.iter().find(|member| member.awaits_join());

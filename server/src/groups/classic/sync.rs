@@ -45,9 +45,7 @@ impl<T> ClassicGroup<T> {
         if request.generation_id != self.generation {
             return Err(ErrorCode::IllegalGeneration);
         }
-        let differs = |said: &Option<String>, held: &Option<String>| {
-            matches!((said, held), (Some(said), Some(held)) if said != held)
-        };
+        let differs = |said: &Option<String>, held: &Option<String>| matches!((said, held), (Some(said), Some(held)) if said != held);
         if differs(&request.protocol_type, &self.protocol_type)
             || differs(&request.protocol_name, &self.protocol)
         {

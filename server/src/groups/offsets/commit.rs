@@ -44,22 +44,30 @@ impl<T> Coordinator<T> {
             sort_out(ctx, caller.version, topic, &mut commits, &mut answer);
         }
         let mut step = Step::default();
-        let errors = match commits.is_empty() {
-            true => Vec::new(),
-            false => self.check_commits(ctx, caller.version, &request, &commits, &mut step),
+        let refused = match commits.is_empty() {
+            true => None,
+            false => self
+                .check_commits(ctx, caller.version, &request, &commits, &mut step)
+                .err(),
         };
-        for (commit, error) in commits.into_iter().zip(errors) {
-            let error = if error.is_none() { check_metadata(ctx, &commit) } else { error };
-            answer.add(&commit.topic, commit.topic_id, commit.offset.partition_index, error);
+        for commit in commits {
+            let error = refused.unwrap_or_else(|| check_metadata(ctx, &commit));
+            answer.add(
+                &commit.topic,
+                commit.topic_id,
+                commit.offset.partition_index,
+                error,
+            );
             if error.is_none() {
                 self.apply(record(ctx, &request, commit), &mut step);
             }
         }
-        step.replies.push((caller.to, GroupResponse::Commit(answer.response)));
+        step.replies
+            .push((caller.to, GroupResponse::Commit(answer.response)));
         step
     }
 
-    /// What the group says to each commit. A group that does not exist takes what asks for no member: it becomes a simple group, with the first offset.
+    /// Whether the group takes the commits. A group that does not exist takes what asks for no member: it becomes a simple group, with the first offset.
     fn check_commits(
         &mut self,
         ctx: &mut Ctx<'_>,
@@ -67,30 +75,34 @@ impl<T> Coordinator<T> {
         request: &OffsetCommitRequest,
         commits: &[Commit],
         step: &mut Step<T>,
-    ) -> Vec<ErrorCode> {
+    ) -> Result<(), ErrorCode> {
         let epoch = request.generation_id_or_member_epoch;
         let instance_id = request.group_instance_id.as_deref();
         let (group, mut work) = self.work_on(&request.group_id, ctx, step);
-        let checked = match group {
+        match group {
             None if epoch < 0 => Ok(()),
             None if version >= NO_GROUP_FROM => Err(ErrorCode::GroupIdNotFound),
             None => Err(ErrorCode::IllegalGeneration),
-            Some(Group::Consumer(group)) => match group.check_commit(&request.member_id, instance_id, epoch, version) {
-                Ok(check) => {
-                    let of = |commit: &Commit| check.partition(commit.topic_id, commit.offset.partition_index);
-                    return commits.iter().map(|commit| of(commit).err().unwrap_or_default()).collect();
+            Some(Group::Consumer(group)) => {
+                match group.check_commit(&request.member_id, instance_id, epoch, version) {
+                    // As in Kafka one partition that may not be committed is enough to commit none.
+                    Ok(check) => {
+                        let mut right = commits
+                            .iter()
+                            .filter(|commit| check_metadata(work.ctx, commit).is_none());
+                        right.try_for_each(|commit| {
+                            check.partition(commit.topic_id, commit.offset.partition_index)
+                        })
+                    }
+                    Err(error) => Err(error),
                 }
-                Err(error) => Err(error),
-            },
-            Some(Group::Classic(group)) => {
-                let checked = group.check_commit(&request.member_id, instance_id, epoch);
-                if checked.is_ok() {
-                    group.committed(&mut work, &request.member_id);
-                }
-                checked
             }
-        };
-        vec![checked.err().unwrap_or_default(); commits.len()]
+            Some(Group::Classic(group)) => {
+                group.check_commit(&request.member_id, instance_id, epoch)?;
+                group.committed(&mut work, &request.member_id);
+                Ok(())
+            }
+        }
     }
 }
 
@@ -168,10 +180,15 @@ impl Answer {
     fn add(&mut self, topic: &str, topic_id: Uuid, partition_index: i32, error: ErrorCode) {
         let topics = &mut self.response.topics;
         let last = topics.len().wrapping_sub(1);
-        let is_last = topics.last().is_some_and(|last| last.topic_id == topic_id && last.name == topic);
+        let is_last = topics
+            .last()
+            .is_some_and(|last| last.topic_id == topic_id && last.name == topic);
         let place = match is_last {
             true => last,
-            false => *self.places.entry((topic.to_owned(), topic_id)).or_insert(topics.len()),
+            false => *self
+                .places
+                .entry((topic.to_owned(), topic_id))
+                .or_insert(topics.len()),
         };
         if place == topics.len() {
             topics.push(OffsetCommitResponseTopic {

@@ -66,7 +66,8 @@ impl<T> Coordinator<T> {
             topics,
             ..Default::default()
         };
-        step.replies.push((caller.to, GroupResponse::DeleteOffsets(response)));
+        step.replies
+            .push((caller.to, GroupResponse::DeleteOffsets(response)));
         step
     }
 

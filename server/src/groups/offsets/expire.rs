@@ -32,7 +32,8 @@ impl<T> Coordinator<T> {
             }
             _ => ctx.settings.offsets_retention_check_interval_ms.max(1),
         };
-        self.timers.set(Timer::Offsets, ctx.now_ms.saturating_add(pause_ms));
+        self.timers
+            .set(Timer::Offsets, ctx.now_ms.saturating_add(pause_ms));
     }
 
     fn expire_group(&mut self, ctx: &mut Ctx<'_>, id: &Arc<str>, step: &mut Step<T>) {

@@ -4,8 +4,8 @@ use crate::groups::group::Group;
 use crate::groups::{Coordinator, Ctx};
 use crate::wire::group_records::OffsetCommitValue;
 use crate::wire::offset_fetch::{
-    OffsetFetchRequestGroup, OffsetFetchRequestTopics, OffsetFetchResponseGroup, OffsetFetchResponsePartitions,
-    OffsetFetchResponseTopics,
+    OffsetFetchRequestGroup, OffsetFetchRequestTopics, OffsetFetchResponseGroup,
+    OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
 };
 use crate::wire::{ErrorCode, Uuid};
 
@@ -30,7 +30,10 @@ impl<T> Coordinator<T> {
     ) -> OffsetFetchResponseGroup {
         let by_id = version >= TOPIC_IDS_FROM;
         let checked = self.check_fetch(&group);
-        let offsets = self.offsets.of_group(&group.group_id).filter(|_| checked == Ok(true));
+        let offsets = self
+            .offsets
+            .of_group(&group.group_id)
+            .filter(|_| checked == Ok(true));
         let mut answer = OffsetFetchResponseGroup {
             group_id: group.group_id,
             ..Default::default()

@@ -8,6 +8,8 @@ mod delete;
 mod expire;
 mod fetch;
 
+pub use expire::GROUPS_AT_ONCE;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -87,7 +89,9 @@ impl Offsets {
     pub fn tombstones(&self, group: &str) -> Vec<GroupRecord> {
         let mut records = Vec::new();
         for (topic, partitions) in self.of_group(group).into_iter().flatten() {
-            let all = partitions.keys().map(|partition| tombstone(group, topic, *partition));
+            let all = partitions
+                .keys()
+                .map(|partition| tombstone(group, topic, *partition));
             records.extend(all);
         }
         records

@@ -28,7 +28,11 @@ fn of((partition_index, committed_offset): (i32, i64)) -> OffsetCommitRequestPar
     }
 }
 
-pub fn commit(bench: &mut Bench, version: i16, request: OffsetCommitRequest) -> Vec<(String, i32, ErrorCode)> {
+pub fn commit(
+    bench: &mut Bench,
+    version: i16,
+    request: OffsetCommitRequest,
+) -> Vec<(String, i32, ErrorCode)> {
     let GroupResponse::Commit(response) = bench.get(version, GroupRequest::Commit(request)) else {
         panic!("not committed");
     };
@@ -67,11 +71,13 @@ fn fetch(bench: &mut Bench, version: i16, group: OffsetFetchRequestGroup) -> Off
 }
 
 fn fetching(group_id: &str, topics: &[(&str, Uuid, &[i32])]) -> OffsetFetchRequestGroup {
-    let topics = topics.iter().map(|(name, topic_id, indexes)| OffsetFetchRequestTopics {
-        name: (*name).to_owned(),
-        topic_id: *topic_id,
-        partition_indexes: indexes.to_vec(),
-    });
+    let topics = topics
+        .iter()
+        .map(|(name, topic_id, indexes)| OffsetFetchRequestTopics {
+            name: (*name).to_owned(),
+            topic_id: *topic_id,
+            partition_indexes: indexes.to_vec(),
+        });
     OffsetFetchRequestGroup {
         group_id: group_id.to_owned(),
         topics: Some(topics.collect()),
@@ -99,7 +105,10 @@ fn whoever_is_in_no_group_commits_to_one_that_only_has_offsets() {
     let Some(GroupRecord::OffsetCommit(key, Some(value))) = bench.log.first() else {
         panic!("no record");
     };
-    assert_eq!((key.group.as_str(), key.topic.as_str(), key.partition), ("g", "t", 0));
+    assert_eq!(
+        (key.group.as_str(), key.topic.as_str(), key.partition),
+        ("g", "t", 0)
+    );
     assert_eq!(
         (value.offset, value.leader_epoch, value.metadata.as_str()),
         (5, 7, "note")
@@ -135,7 +144,10 @@ fn what_does_not_exist_is_not_committed_and_the_rest_is() {
         ("t", 1, unknown),
         ("u", 0, unknown),
     ];
-    assert_eq!(answer, expected.map(|(topic, partition, error)| (topic.to_owned(), partition, error)));
+    assert_eq!(
+        answer,
+        expected.map(|(topic, partition, error)| (topic.to_owned(), partition, error))
+    );
     assert_eq!(bench.log.len(), 1);
 }
 
@@ -165,7 +177,12 @@ fn topics_are_known_by_their_ids_from_version_10_on() {
     };
     let mut errors: Vec<(Uuid, i32, i16)> = Vec::new();
     for topic in &response.topics {
-        errors.extend(topic.partitions.iter().map(|p| (topic.topic_id, p.partition_index, p.error_code)));
+        errors.extend(
+            topic
+                .partitions
+                .iter()
+                .map(|p| (topic.topic_id, p.partition_index, p.error_code)),
+        );
     }
     errors.sort();
     let expected = [
@@ -178,7 +195,11 @@ fn topics_are_known_by_their_ids_from_version_10_on() {
     assert_eq!(errors, expected);
     assert_eq!(response.topics.len(), 2);
 
-    let answer = fetch(&mut bench, 10, fetching("g", &[("", Uuid([9; 16]), &[0]), ("", id, &[0, 1])]));
+    let answer = fetch(
+        &mut bench,
+        10,
+        fetching("g", &[("", Uuid([9; 16]), &[0]), ("", id, &[0, 1])]),
+    );
     assert_eq!(
         found(&answer),
         [
@@ -195,7 +216,10 @@ fn topics_are_known_by_their_ids_from_version_10_on() {
             ..Default::default()
         },
     );
-    assert_eq!((all.topics[0].topic_id, found(&all)), (id, vec![(0, 5, ErrorCode::None)]));
+    assert_eq!(
+        (all.topics[0].topic_id, found(&all)),
+        (id, vec![(0, 5, ErrorCode::None)])
+    );
 }
 
 #[test]
@@ -213,10 +237,7 @@ fn metadata_may_be_as_long_as_the_setting_says_in_utf_16() {
         request.topics[0].partitions[0].committed_metadata = metadata;
         assert_eq!(commit(&mut bench, 9, request)[0].2, expected);
     }
-    assert_eq!(
-        bench.offsets("g")[0].partitions[0].metadata.as_deref(),
-        Some("")
-    );
+    assert_eq!(bench.offsets("g")[0].partitions[0].metadata.as_deref(), Some(""));
 }
 
 #[test]
@@ -241,7 +262,10 @@ fn a_group_that_does_not_exist_has_no_generation() {
         commit_error(&mut bench, 8, ("", None, 0)),
         ErrorCode::IllegalGeneration
     );
-    assert_eq!(commit_error(&mut bench, 8, ("anybody", None, -1)), ErrorCode::None);
+    assert_eq!(
+        commit_error(&mut bench, 8, ("anybody", None, -1)),
+        ErrorCode::None
+    );
 }
 
 #[test]
@@ -294,10 +318,7 @@ fn a_commit_of_another_process_with_the_same_instance_id_is_fenced() {
         commit_error(&mut bench, 9, ("old", Some("i"), 1)),
         ErrorCode::FencedInstanceId
     );
-    assert_eq!(
-        commit_error(&mut bench, 9, (&id, Some("i"), 1)),
-        ErrorCode::None
-    );
+    assert_eq!(commit_error(&mut bench, 9, (&id, Some("i"), 1)), ErrorCode::None);
 }
 
 #[test]
@@ -346,7 +367,11 @@ fn an_empty_group_id_is_a_group_for_offsets() {
     assert_eq!(bench.offsets("").len(), 1);
 }
 
-fn delete(bench: &mut Bench, group_id: &str, topics: &[(&str, &[i32])]) -> (ErrorCode, Vec<(String, i32, ErrorCode)>) {
+fn delete(
+    bench: &mut Bench,
+    group_id: &str,
+    topics: &[(&str, &[i32])],
+) -> (ErrorCode, Vec<(String, i32, ErrorCode)>) {
     let topics = topics.iter().map(|(name, indexes)| OffsetDeleteRequestTopic {
         name: (*name).to_owned(),
         partitions: indexes
@@ -394,7 +419,10 @@ fn offsets_nobody_is_subscribed_to_can_be_deleted() {
         ("u", 2, ErrorCode::UnknownTopicOrPartition),
         ("v", 0, ErrorCode::UnknownTopicOrPartition),
     ];
-    assert_eq!(partitions, expected.map(|(topic, index, error)| (topic.to_owned(), index, error)));
+    assert_eq!(
+        partitions,
+        expected.map(|(topic, index, error)| (topic.to_owned(), index, error))
+    );
     let left: Vec<String> = bench.offsets("g").into_iter().map(|topic| topic.name).collect();
     assert_eq!(left, ["t"]);
 }
@@ -402,10 +430,7 @@ fn offsets_nobody_is_subscribed_to_can_be_deleted() {
 #[test]
 fn only_groups_whose_subscription_is_known_let_offsets_be_deleted_while_members_are_there() {
     let mut bench = Bench::new();
-    assert_eq!(
-        delete(&mut bench, "", &[]),
-        (ErrorCode::InvalidGroupId, vec![])
-    );
+    assert_eq!(delete(&mut bench, "", &[]), (ErrorCode::InvalidGroupId, vec![]));
     assert_eq!(
         delete(&mut bench, "g", &[("t", &[0])]),
         (ErrorCode::GroupIdNotFound, vec![])
@@ -437,7 +462,10 @@ fn offsets_of_a_topic_that_was_made_anew_meanwhile_go_too() {
     let mut bench = Bench::new();
     let id = bench.create_topic("t", 1, 1);
     commit(&mut bench, 9, committing(&[("t", &[(0, 5)])]));
-    bench.metadata.apply_all(&[RemoveTopicRecord { topic_id: id }.into()], 0, 0).expect("valid");
+    bench
+        .metadata
+        .apply_all(&[RemoveTopicRecord { topic_id: id }.into()], 0, 0)
+        .expect("valid");
     let again = bench.create_topic("t", 1, 2);
     assert_ne!(again, id);
     assert_eq!(bench.offsets("g"), []);
@@ -465,7 +493,10 @@ fn an_offset_that_kafka_wrote_without_a_topic_id_stays_while_the_topic_does() {
     bench.restart();
     bench.create_topic("u", 1, 1);
     assert_eq!(bench.offsets("g").len(), 1);
-    bench.metadata.apply_all(&[RemoveTopicRecord { topic_id: id }.into()], 0, 0).expect("valid");
+    bench
+        .metadata
+        .apply_all(&[RemoveTopicRecord { topic_id: id }.into()], 0, 0)
+        .expect("valid");
     bench.create_topic("t", 1, 2);
     assert_eq!(bench.offsets("g"), []);
 }

@@ -58,7 +58,11 @@ fn old_clients_say_themselves_when_an_offset_expires() {
     };
     commit(&mut bench, 4, request);
     let (_, value) = bench.log[0].encode();
-    assert_eq!(value.map(|value| value[..2].to_vec()), Some(vec![0, 1]), "in version 1");
+    assert_eq!(
+        value.map(|value| value[..2].to_vec()),
+        Some(vec![0, 1]),
+        "in version 1"
+    );
     let request = OffsetCommitRequest {
         retention_time_ms: i64::MAX,
         ..committing(&[("t", &[(1, 5)])])
@@ -87,7 +91,10 @@ fn a_stable_group_keeps_what_it_is_subscribed_to() {
         bench.pass_ms(5_000);
         bench.heartbeat(&ids[0], 1);
     }
-    assert_eq!((names(&mut bench), bench.state()), (vec!["t".to_owned()], "Stable".to_owned()));
+    assert_eq!(
+        (names(&mut bench), bench.state()),
+        (vec!["t".to_owned()], "Stable".to_owned())
+    );
 }
 
 #[test]

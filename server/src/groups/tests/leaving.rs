@@ -26,7 +26,8 @@ fn leaving(members: &[(&str, Option<&str>)]) -> LeaveGroupRequest {
 
 fn errors(response: &LeaveGroupResponse) -> Vec<ErrorCode> {
     let all = response.members.iter();
-    all.map(|member| ErrorCode::from_code(member.error_code)).collect()
+    all.map(|member| ErrorCode::from_code(member.error_code))
+        .collect()
 }
 
 #[test]
@@ -77,8 +78,14 @@ fn each_member_of_a_batch_has_its_own_answer() {
         ErrorCode::None,
     ];
     assert_eq!((left.error_code, errors(&left)), (0, expected.to_vec()));
-    let named = left.members.iter().map(|member| (&member.member_id, &member.group_instance_id));
-    let asked = request.members.iter().map(|member| (&member.member_id, &member.group_instance_id));
+    let named = left
+        .members
+        .iter()
+        .map(|member| (&member.member_id, &member.group_instance_id));
+    let asked = request
+        .members
+        .iter()
+        .map(|member| (&member.member_id, &member.group_instance_id));
     assert!(named.eq(asked));
 }
 
@@ -105,7 +112,10 @@ fn old_versions_name_one_member_and_have_one_error() {
 fn a_group_that_does_not_exist_has_no_members() {
     let mut bench = Bench::new();
     let left = leave(&mut bench, LEAVE, leaving(&[("a", None), ("", Some("b"))]));
-    assert_eq!((left.error_code, errors(&left)), (0, vec![ErrorCode::UnknownMemberId; 2]));
+    assert_eq!(
+        (left.error_code, errors(&left)),
+        (0, vec![ErrorCode::UnknownMemberId; 2])
+    );
     let mut request = leaving(&[("a", None)]);
     request.group_id.clear();
     let left = leave(&mut bench, LEAVE, request);
@@ -120,10 +130,7 @@ fn whoever_waits_and_is_removed_is_told() {
     let mut bench = Bench::new();
     let (joins, id) = bench.join_with_new_id();
     leave(&mut bench, LEAVE, leaving(&[(&id, None)]));
-    assert_eq!(
-        bench.joined(joins).error_code,
-        ErrorCode::UnknownMemberId.code()
-    );
+    assert_eq!(bench.joined(joins).error_code, ErrorCode::UnknownMemberId.code());
     bench.pass_ms(3_000);
     assert_eq!(bench.state(), "Empty");
     let first = bench.join_with_new_id();
@@ -132,10 +139,7 @@ fn whoever_waits_and_is_removed_is_told() {
     assert_eq!(bench.joined(first.0).leader, first.1);
     let waits = bench.sync(&second.1, 2, &[]);
     leave(&mut bench, LEAVE, leaving(&[(&second.1, None)]));
-    assert_eq!(
-        bench.synced(waits).error_code,
-        ErrorCode::UnknownMemberId.code()
-    );
+    assert_eq!(bench.synced(waits).error_code, ErrorCode::UnknownMemberId.code());
 }
 
 #[test]

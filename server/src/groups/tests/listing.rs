@@ -50,7 +50,11 @@ fn a_stable_group_shows_what_its_members_said_and_got() {
     let ids = bench.stable(1);
     let group = describe(&mut bench, 6, "g");
     assert_eq!(
-        (group.group_state.as_str(), group.protocol_type.as_str(), group.protocol_data.as_str()),
+        (
+            group.group_state.as_str(),
+            group.protocol_type.as_str(),
+            group.protocol_data.as_str()
+        ),
         ("Stable", "consumer", "range")
     );
     let member = &group.members[0];
@@ -63,7 +67,11 @@ fn a_stable_group_shows_what_its_members_said_and_got() {
     bench.join_with_new_id();
     let group = describe(&mut bench, 6, "g");
     assert_eq!(
-        (group.group_state.as_str(), group.protocol_data.as_str(), group.members.len()),
+        (
+            group.group_state.as_str(),
+            group.protocol_data.as_str(),
+            group.members.len()
+        ),
         ("PreparingRebalance", "", 2)
     );
     assert_eq!(group.members[0].member_metadata, Bytes::new());
@@ -79,7 +87,10 @@ fn groups_are_listed_by_state_and_type_without_regard_to_case() {
     commit(&mut bench, 9, request);
     assert_eq!(list(&mut bench, &[], &[]), ["g", "simple"]);
     assert_eq!(list(&mut bench, &["sTABLE"], &[]), ["g"]);
-    assert_eq!(list(&mut bench, &[" Empty ", "Stable"], &["CLASSIC"]), ["g", "simple"]);
+    assert_eq!(
+        list(&mut bench, &[" Empty ", "Stable"], &["CLASSIC"]),
+        ["g", "simple"]
+    );
     assert_eq!(list(&mut bench, &["PreparingRebalance"], &[]), [""; 0]);
     assert_eq!(list(&mut bench, &[], &["consumer"]), [""; 0]);
     assert_eq!(list(&mut bench, &["nonsense"], &[]), [""; 0]);
@@ -118,6 +129,9 @@ fn a_group_is_deleted_with_its_offsets_when_nobody_is_in_it() {
     assert_eq!(delete(&mut bench, "g"), ErrorCode::None);
     assert_eq!(bench.log.len(), written + 3);
     assert!(matches!(&bench.log[written], GroupRecord::OffsetCommit(_, None)));
-    assert!(matches!(&bench.log[written + 2], GroupRecord::GroupMetadata(_, None)));
+    assert!(matches!(
+        &bench.log[written + 2],
+        GroupRecord::GroupMetadata(_, None)
+    ));
     assert_eq!((bench.offsets("g"), bench.state()), (vec![], "Dead".to_owned()));
 }

@@ -38,7 +38,11 @@ fn a_static_member_joins_at_once_and_is_known_by_its_name() {
     assert_eq!(heartbeat(&mut bench, &a, "a"), ErrorCode::None);
     assert_eq!(heartbeat(&mut bench, &a, "b"), ErrorCode::FencedInstanceId);
     assert_eq!(heartbeat(&mut bench, &a, "c"), ErrorCode::UnknownMemberId);
-    let names = bench.joined(1).members.into_iter().map(|member| member.group_instance_id);
+    let names = bench
+        .joined(1)
+        .members
+        .into_iter()
+        .map(|member| member.group_instance_id);
     assert_eq!(
         names.collect::<Vec<_>>(),
         [Some("a".to_owned()), Some("b".to_owned())]
@@ -57,7 +61,10 @@ fn a_follower_that_was_started_anew_disturbs_nobody() {
         (joined.generation_id, joined.leader, joined.skip_assignment),
         (1, a.clone(), false)
     );
-    assert_eq!((bench.state(), bench.log.len()), ("Stable".to_owned(), written + 1));
+    assert_eq!(
+        (bench.state(), bench.log.len()),
+        ("Stable".to_owned(), written + 1)
+    );
     assert_eq!(heartbeat(&mut bench, &b, "b"), ErrorCode::FencedInstanceId);
     let assigned = bench.sync(&joined.member_id, 1, &[]);
     assert_eq!(
@@ -74,7 +81,10 @@ fn a_leader_that_was_started_anew_is_told_not_to_assign() {
     let [a, _] = stable(&mut bench);
     let again = bench.join(JOIN, "", Some("a"));
     let joined = bench.joined(again);
-    assert_eq!((joined.skip_assignment, &joined.leader), (true, &joined.member_id));
+    assert_eq!(
+        (joined.skip_assignment, &joined.leader),
+        (true, &joined.member_id)
+    );
     assert_eq!(joined.members.len(), 2);
     let old = bench.join(8, "", Some("a"));
     let old = bench.joined(old);
@@ -93,10 +103,7 @@ fn a_static_member_that_changes_the_vote_begins_a_rebalance() {
     let again = bench.ask(JOIN, GroupRequest::Join(request));
     assert_eq!(bench.answer(again), None);
     let leads = bench.join(JOIN, &a, Some("a"));
-    assert_eq!(
-        bench.joined(leads).protocol_name.as_deref(),
-        Some("roundrobin")
-    );
+    assert_eq!(bench.joined(leads).protocol_name.as_deref(), Some("roundrobin"));
     assert_eq!(heartbeat(&mut bench, &b, "b"), ErrorCode::FencedInstanceId);
 }
 
@@ -105,19 +112,13 @@ fn whatever_its_former_self_waits_for_is_fenced() {
     let mut bench = Bench::new();
     let first = bench.join(JOIN, "", Some("a"));
     let second = bench.join(JOIN, "", Some("a"));
-    assert_eq!(
-        bench.joined(first).error_code,
-        ErrorCode::FencedInstanceId.code()
-    );
+    assert_eq!(bench.joined(first).error_code, ErrorCode::FencedInstanceId.code());
     let other = bench.join(JOIN, "", Some("b"));
     bench.pass_ms(6_000);
     let [a, b] = [second, other].map(|number| bench.joined(number).member_id);
     let waits = bench.sync(&b, 1, &[]);
     let anew = bench.join(JOIN, "", Some("b"));
-    assert_eq!(
-        bench.synced(waits).error_code,
-        ErrorCode::FencedInstanceId.code()
-    );
+    assert_eq!(bench.synced(waits).error_code, ErrorCode::FencedInstanceId.code());
     assert_eq!(bench.state(), "PreparingRebalance", "the leader may be assigning");
     bench.join(JOIN, &a, Some("a"));
     assert_eq!(bench.joined(anew).generation_id, 2);

@@ -52,7 +52,11 @@ fn the_record_of_a_generation_has_all_that_its_members_said() {
     };
     assert_eq!(key.group, "g");
     assert_eq!(
-        (value.generation, value.protocol_type.as_str(), value.protocol.as_deref()),
+        (
+            value.generation,
+            value.protocol_type.as_str(),
+            value.protocol.as_deref()
+        ),
         (1, "consumer", Some("range"))
     );
     assert_eq!(value.leader.as_deref(), Some(ids[0].as_str()));
@@ -76,7 +80,10 @@ fn a_member_the_leader_forgot_has_nothing() {
     let [leader, follower] = completing(&mut bench);
     let waits = bench.sync(&follower, 1, &[]);
     bench.sync(&leader, 1, &[&leader]);
-    assert_eq!((error(&bench, waits), bench.synced(waits).assignment.len()), (ErrorCode::None, 0));
+    assert_eq!(
+        (error(&bench, waits), bench.synced(waits).assignment.len()),
+        (ErrorCode::None, 0)
+    );
 }
 
 #[test]
@@ -86,8 +93,14 @@ fn what_is_wrong_with_a_sync_is_said_in_kafkas_order() {
     type Change = fn(&mut SyncGroupRequest);
     let cases: [(Change, ErrorCode); 7] = [
         (|request| request.group_id.clear(), ErrorCode::InvalidGroupId),
-        (|request| request.group_id = "other".to_owned(), ErrorCode::UnknownMemberId),
-        (|request| request.member_id = "nobody".to_owned(), ErrorCode::UnknownMemberId),
+        (
+            |request| request.group_id = "other".to_owned(),
+            ErrorCode::UnknownMemberId,
+        ),
+        (
+            |request| request.member_id = "nobody".to_owned(),
+            ErrorCode::UnknownMemberId,
+        ),
         (
             |request| request.group_instance_id = Some("nobody".to_owned()),
             ErrorCode::UnknownMemberId,
@@ -206,7 +219,11 @@ fn a_member_that_is_not_heard_of_is_removed() {
         panic!("no record");
     };
     assert_eq!(
-        (value.generation, value.members.len(), value.protocol_type.as_str()),
+        (
+            value.generation,
+            value.members.len(),
+            value.protocol_type.as_str()
+        ),
         (2, 0, "consumer")
     );
     assert_eq!((&value.protocol, &value.leader), (&None, &None));
@@ -240,7 +257,8 @@ fn a_heartbeat_of_somebody_else_is_refused() {
             group_id: group_id.to_owned(),
             ..Default::default()
         };
-        let GroupResponse::Heartbeat(response) = bench.get(HEARTBEAT, GroupRequest::Heartbeat(request)) else {
+        let GroupResponse::Heartbeat(response) = bench.get(HEARTBEAT, GroupRequest::Heartbeat(request))
+        else {
             panic!("no heartbeat");
         };
         assert_eq!(response.error_code, expected.code());
@@ -256,8 +274,5 @@ fn whoever_waits_is_sent_to_another_coordinator() {
     assert_eq!(error(&bench, waits), ErrorCode::NotCoordinator);
     let joins = bench.join(3, "", None);
     bench.restart();
-    assert_eq!(
-        bench.joined(joins).error_code,
-        ErrorCode::NotCoordinator.code()
-    );
+    assert_eq!(bench.joined(joins).error_code, ErrorCode::NotCoordinator.code());
 }
