@@ -19,12 +19,20 @@ pub(super) fn assign(sharing: &Sharing<'_>) -> Vec<Partitions> {
     let mut loads = vec![0; sharing.members.len()];
     keep(sharing, &mut topics, &mut loads);
     let mut order: Vec<&mut Topic> = topics.values_mut().collect();
-    order.sort_by_key(|topic| (Reverse(topic.owners.len() * PRECISION / topic.members.len()), topic.members.len()));
+    order.sort_by_key(|topic| {
+        (
+            Reverse(topic.owners.len() * PRECISION / topic.members.len()),
+            topic.members.len(),
+        )
+    });
     for topic in &mut order {
         topic.hand_out(&mut loads);
     }
     for _ in 0..MAX_ROUNDS {
-        let moved = order.iter_mut().map(|topic| topic.balance(&mut loads)).fold(false, |any, moved| any | moved);
+        let moved = order
+            .iter_mut()
+            .map(|topic| topic.balance(&mut loads))
+            .fold(false, |any, moved| any | moved);
         if !moved {
             break;
         }
@@ -55,7 +63,9 @@ fn topics(sharing: &Sharing<'_>) -> BTreeMap<Uuid, Topic> {
     let mut topics: BTreeMap<Uuid, Topic> = BTreeMap::new();
     for (index, member) in sharing.members.iter().enumerate() {
         for topic in member.topics.iter() {
-            let Some(count) = sharing.partition_counts.get(topic) else { continue };
+            let Some(count) = sharing.partition_counts.get(topic) else {
+                continue;
+            };
             let new = || Topic {
                 members: Vec::new(),
                 owners: vec![None; usize::try_from(*count).unwrap_or(0)],
@@ -71,7 +81,9 @@ fn keep(sharing: &Sharing<'_>, topics: &mut BTreeMap<Uuid, Topic>, loads: &mut [
         for (id, partitions) in member.has.iter().filter(|(id, _)| member.topics.contains(id)) {
             let Some(topic) = topics.get_mut(id) else { continue };
             for partition in partitions {
-                let slot = usize::try_from(*partition).ok().and_then(|partition| topic.owners.get_mut(partition));
+                let slot = usize::try_from(*partition)
+                    .ok()
+                    .and_then(|partition| topic.owners.get_mut(partition));
                 if let Some(slot @ None) = slot {
                     *slot = Some(index);
                     loads[index] += 1;
@@ -87,9 +99,15 @@ impl Topic {
         if self.owners.iter().all(Option::is_some) {
             return;
         }
-        let mut by_load: BTreeSet<(usize, usize)> = self.members.iter().map(|member| (loads[*member], *member)).collect();
+        let mut by_load: BTreeSet<(usize, usize)> = self
+            .members
+            .iter()
+            .map(|member| (loads[*member], *member))
+            .collect();
         for slot in self.owners.iter_mut().filter(|slot| slot.is_none()) {
-            let Some((load, member)) = by_load.pop_first() else { return };
+            let Some((load, member)) = by_load.pop_first() else {
+                return;
+            };
             *slot = Some(member);
             loads[member] = load + 1;
             by_load.insert((load + 1, member));
@@ -98,7 +116,11 @@ impl Topic {
 
     /// Moves partitions from those who have most to those who have least. Whether any moved.
     fn balance(&mut self, loads: &mut [usize]) -> bool {
-        let mut by_load: BTreeSet<(usize, usize)> = self.members.iter().map(|member| (loads[*member], *member)).collect();
+        let mut by_load: BTreeSet<(usize, usize)> = self
+            .members
+            .iter()
+            .map(|member| (loads[*member], *member))
+            .collect();
         let uneven = |by_load: &BTreeSet<(usize, usize)>| match (by_load.first(), by_load.last()) {
             (Some((least, _)), Some((most, _))) => most - least > 1,
             _ => false,
@@ -113,14 +135,19 @@ impl Topic {
             }
         }
         // Those who have nothing of this topic cannot give, but can take.
-        let mut givers: BTreeSet<(usize, usize)> = owned.keys().map(|member| (loads[*member], *member)).collect();
+        let mut givers: BTreeSet<(usize, usize)> =
+            owned.keys().map(|member| (loads[*member], *member)).collect();
         let mut moved = false;
-        while let (Some((least, taker)), Some((most, giver))) = (by_load.first().copied(), givers.last().copied()) {
+        while let (Some((least, taker)), Some((most, giver))) =
+            (by_load.first().copied(), givers.last().copied())
+        {
             if most <= least + 1 {
                 break;
             }
             givers.remove(&(most, giver));
-            let Some(partition) = owned.get_mut(&giver).and_then(Vec::pop) else { continue };
+            let Some(partition) = owned.get_mut(&giver).and_then(Vec::pop) else {
+                continue;
+            };
             givers.insert((most - 1, giver));
             for (member, before, after) in [(giver, most, most - 1), (taker, least, least + 1)] {
                 loads[member] = after;

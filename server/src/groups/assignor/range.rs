@@ -20,7 +20,9 @@ pub(super) fn assign(sharing: &Sharing<'_>) -> Vec<Partitions> {
     }
     let mut shares = vec![Partitions::new(); sharing.members.len()];
     for (topic, members) in wanted_by {
-        let Some(count) = sharing.partition_counts.get(&topic) else { continue };
+        let Some(count) = sharing.partition_counts.get(&topic) else {
+            continue;
+        };
         let members_count = i32::try_from(members.len()).unwrap_or(i32::MAX);
         let (least, extra) = (count / members_count, count % members_count);
         let mut start = 0;
@@ -37,5 +39,9 @@ pub(super) fn assign(sharing: &Sharing<'_>) -> Vec<Partitions> {
 
 /// Static members first.
 fn place<'a>(member: &Candidate<'a>) -> (bool, &'a str, &'a str) {
-    (member.instance_id.is_none(), member.instance_id.unwrap_or_default(), member.id)
+    (
+        member.instance_id.is_none(),
+        member.instance_id.unwrap_or_default(),
+        member.id,
+    )
 }

@@ -24,7 +24,10 @@ impl Case {
     fn new(counts: &[i32], members: &[(&str, &[u8])]) -> Case {
         let wants = |topics: &[u8]| topics.iter().map(|number| topic(*number)).collect();
         Case {
-            counts: (0..).zip(counts).map(|(number, count)| (topic(number), *count)).collect(),
+            counts: (0..)
+                .zip(counts)
+                .map(|(number, count)| (topic(number), *count))
+                .collect(),
             members: members
                 .iter()
                 .map(|(name, topics)| ((*name).to_owned(), (wants(topics), Partitions::new())))
@@ -71,7 +74,10 @@ impl Case {
 
     fn wanted(&self) -> BTreeSet<(Uuid, i32)> {
         let topics: BTreeSet<&Uuid> = self.members.values().flat_map(|(topics, _)| topics).collect();
-        topics.into_iter().flat_map(|topic| (0..self.counts[topic]).map(|partition| (*topic, partition))).collect()
+        topics
+            .into_iter()
+            .flat_map(|topic| (0..self.counts[topic]).map(|partition| (*topic, partition)))
+            .collect()
     }
 
     /// Everything that is wanted has one owner, who wants it.
@@ -80,7 +86,10 @@ impl Case {
         for (name, (topics, has)) in &self.members {
             for (topic, partition) in flat(has) {
                 assert!(topics.contains(&topic), "{name} has {topic}");
-                assert!(owned.insert((topic, partition)), "{topic}-{partition} has two owners");
+                assert!(
+                    owned.insert((topic, partition)),
+                    "{topic}-{partition} has two owners"
+                );
             }
         }
         assert_eq!(owned, self.wanted());
@@ -99,7 +108,9 @@ fn ranges_of_topics_with_as_many_partitions_are_cut_in_the_same_places() {
     let mut case = Case::new(&[5, 5], &[("a", &[0, 1]), ("b", &[0, 1])]);
     case.assign(Assignor::Range);
     let of = |partitions: std::ops::Range<i32>| -> BTreeSet<(Uuid, i32)> {
-        partitions.flat_map(|partition| [(topic(0), partition), (topic(1), partition)]).collect()
+        partitions
+            .flat_map(|partition| [(topic(0), partition), (topic(1), partition)])
+            .collect()
     };
     assert_eq!((case.has("a"), case.has("b")), (of(0..3), of(3..5)));
 }
@@ -114,13 +125,20 @@ fn a_range_goes_by_instance_id_and_static_members_come_first() {
         topics: topics.clone(),
         has: &none,
     };
-    let members = vec![candidate("a", None), candidate("b", Some("y")), candidate("c", Some("x"))];
+    let members = vec![
+        candidate("a", None),
+        candidate("b", Some("y")),
+        candidate("c", Some("x")),
+    ];
     let sharing = Sharing {
         members,
         partition_counts: BTreeMap::from([(topic(0), 3)]),
         homogeneous: true,
     };
-    let firsts: Vec<i32> = assign(Assignor::Range, &sharing).iter().map(|share| share[&topic(0)].first().copied().unwrap_or(-1)).collect();
+    let firsts: Vec<i32> = assign(Assignor::Range, &sharing)
+        .iter()
+        .map(|share| share[&topic(0)].first().copied().unwrap_or(-1))
+        .collect();
     assert_eq!(firsts, [2, 1, 0]);
 }
 
@@ -164,7 +182,8 @@ fn those_who_want_little_do_not_keep_others_from_an_even_share() {
 fn a_group_that_became_uneven_is_evened_out_with_few_moves() {
     let mut case = Case::new(&[8, 1], &[("a", &[0, 1])]);
     case.assign(Assignor::Uniform);
-    case.members.insert("b".to_owned(), (BTreeSet::from([topic(0)]), Partitions::new()));
+    case.members
+        .insert("b".to_owned(), (BTreeSet::from([topic(0)]), Partitions::new()));
     assert_eq!(case.assign(Assignor::Uniform), 4);
     assert_eq!(case.loads(), [5, 4]);
 }
@@ -174,11 +193,15 @@ fn topics_that_are_gone_and_partitions_that_two_members_claim_are_no_obstacle() 
     for other_wishes in [&[0u8][..], &[0, 2]] {
         let mut case = Case::new(&[3], &[("a", &[0]), ("b", &[0])]);
         case.counts.insert(topic(2), 1);
-        let claim = Partitions::from([(topic(0), BTreeSet::from([0, 1, 9, -1])), (topic(7), BTreeSet::from([0]))]);
+        let claim = Partitions::from([
+            (topic(0), BTreeSet::from([0, 1, 9, -1])),
+            (topic(7), BTreeSet::from([0])),
+        ]);
         for (_, has) in case.members.values_mut() {
             has.clone_from(&claim);
         }
-        case.members.get_mut("b").expect("there").0 = other_wishes.iter().map(|number| topic(*number)).collect();
+        case.members.get_mut("b").expect("there").0 =
+            other_wishes.iter().map(|number| topic(*number)).collect();
         case.assign(Assignor::Uniform);
         case.check_complete();
     }
@@ -210,12 +233,22 @@ fn cases(homogeneous: bool) -> impl Strategy<Value = Case> {
     (counts, members, any::<u8>()).prop_map(move |(counts, members, common)| {
         let mut case = Case::new(&counts, &[]);
         let topics: Vec<Uuid> = case.counts.keys().copied().collect();
-        let wants = |mask: u8| topics.iter().copied().enumerate().filter(|(bit, _)| mask >> bit & 1 == 1).map(|(_, topic)| topic).collect();
+        let wants = |mask: u8| {
+            topics
+                .iter()
+                .copied()
+                .enumerate()
+                .filter(|(bit, _)| mask >> bit & 1 == 1)
+                .map(|(_, topic)| topic)
+                .collect()
+        };
         for (name, (mask, claims)) in members {
             // What a member has may be anything: of topics it does not want, or what others have too.
             let mut has = Partitions::new();
             for (bit, topic) in topics.iter().enumerate() {
-                let claimed: BTreeSet<i32> = (0..12).filter(|partition| claims >> (bit * 12 + *partition as usize) & 1 == 1).collect();
+                let claimed: BTreeSet<i32> = (0..12)
+                    .filter(|partition| claims >> (bit * 12 + *partition as usize) & 1 == 1)
+                    .collect();
                 if !claimed.is_empty() {
                     has.insert(*topic, claimed);
                 }

@@ -17,9 +17,16 @@ pub(super) fn assign(sharing: &Sharing<'_>) -> Vec<Partitions> {
     let total: usize = free.values().map(|partitions| partitions.len()).sum();
     let (least, mut extra) = (total / sharing.members.len(), total % sharing.members.len());
 
-    let mut shares: Vec<Share> = sharing.members.iter().map(|member| Share::claim(member.has, &mut free)).collect();
+    let mut shares: Vec<Share> = sharing
+        .members
+        .iter()
+        .map(|member| Share::claim(member.has, &mut free))
+        .collect();
     for more_than_least in [true, false] {
-        for share in shares.iter_mut().filter(|share| (share.count > least) == more_than_least) {
+        for share in shares
+            .iter_mut()
+            .filter(|share| (share.count > least) == more_than_least)
+        {
             share.quota = least + usize::from(extra > 0);
             extra = extra.saturating_sub(1);
         }
@@ -51,7 +58,12 @@ impl Share {
         let mut share = Share::default();
         for (topic, partitions) in has {
             let Some(free) = free.get_mut(topic) else { continue };
-            share.take(partitions.iter().filter(|partition| free.remove(*partition)).map(|partition| (*topic, *partition)));
+            share.take(
+                partitions
+                    .iter()
+                    .filter(|partition| free.remove(*partition))
+                    .map(|partition| (*topic, *partition)),
+            );
         }
         share
     }
@@ -66,7 +78,9 @@ impl Share {
     /// Frees what is more than the quota, the last ones first.
     fn give_back(&mut self, free: &mut Partitions) {
         while self.count > self.quota {
-            let Some(mut last) = self.partitions.last_entry() else { return };
+            let Some(mut last) = self.partitions.last_entry() else {
+                return;
+            };
             if let Some(partition) = last.get_mut().pop_last() {
                 free.entry(*last.key()).or_default().insert(partition);
                 self.count -= 1;

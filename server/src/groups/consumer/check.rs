@@ -22,8 +22,15 @@ impl CommitCheck<'_> {
     /// # Errors
     /// STALE_MEMBER_EPOCH, or ILLEGAL_GENERATION for a member of the classic protocol.
     pub fn partition(&self, topic: Uuid, partition: i32) -> Result<(), ErrorCode> {
-        let Some((member, epoch)) = self.older else { return Ok(()) };
-        let since = |owned: &super::partitions::Owned| owned.get(&topic).and_then(|partitions| partitions.get(&partition)).copied();
+        let Some((member, epoch)) = self.older else {
+            return Ok(());
+        };
+        let since = |owned: &super::partitions::Owned| {
+            owned
+                .get(&topic)
+                .and_then(|partitions| partitions.get(&partition))
+                .copied()
+        };
         match since(&member.assigned).or_else(|| since(&member.pending_revocation)) {
             Some(since) if epoch >= since => Ok(()),
             _ => Err(member.stale()),
@@ -69,8 +76,14 @@ impl ConsumerGroup {
         if member_id.is_none() && epoch < 0 {
             return Ok(());
         }
-        let member = member_id.and_then(|member_id| self.members.get(member_id)).ok_or(ErrorCode::UnknownMemberId)?;
-        if epoch == member.epoch { Ok(()) } else { Err(member.stale()) }
+        let member = member_id
+            .and_then(|member_id| self.members.get(member_id))
+            .ok_or(ErrorCode::UnknownMemberId)?;
+        if epoch == member.epoch {
+            Ok(())
+        } else {
+            Err(member.stale())
+        }
     }
 }
 

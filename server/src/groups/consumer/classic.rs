@@ -77,7 +77,8 @@ impl ConsumerGroup {
         let member_id = made_id.as_deref().unwrap_or(&request.member_id);
         self.refuse_if_full(ctx.settings, member_id)?;
         self.refuse_unsupported_protocols(member_id, request)?;
-        if request.group_instance_id.is_none() && made_id.is_some() && version >= FIRST_VERSION_WITH_KNOWN_ID {
+        if request.group_instance_id.is_none() && made_id.is_some() && version >= FIRST_VERSION_WITH_KNOWN_ID
+        {
             return Ok(JoinGroupResponse {
                 error_code: ErrorCode::MemberIdRequired.code(),
                 generation_id: -1,
@@ -90,8 +91,12 @@ impl ConsumerGroup {
         let mut updated = before.clone();
         update(&mut updated, client, version, request, &subscription);
 
-        let in_place = request.group_instance_id.as_deref().and_then(|instance_id| self.static_member(instance_id));
-        let downgrades = in_place.is_some_and(|in_place| self.becomes_classic_replacing(ctx.settings, in_place));
+        let in_place = request
+            .group_instance_id
+            .as_deref()
+            .and_then(|instance_id| self.static_member(instance_id));
+        let downgrades =
+            in_place.is_some_and(|in_place| self.becomes_classic_replacing(ctx.settings, in_place));
         let generation = self.group_epoch();
         if let Some(replaced) = replaced {
             self.replace(timers, records, &replaced, &before);
@@ -114,7 +119,13 @@ impl ConsumerGroup {
             self.downgrade(ctx, timers, records, generation, is_stale, &[]);
         } else {
             self.set_after(ctx, timers, Timer::Session, member_id, request.session_timeout_ms);
-            self.set_after(ctx, timers, Timer::ClassicSync, member_id, updated.rebalance_timeout_ms);
+            self.set_after(
+                ctx,
+                timers,
+                Timer::ClassicSync,
+                member_id,
+                updated.rebalance_timeout_ms,
+            );
         }
         Ok(JoinGroupResponse {
             generation_id: member_epoch,
@@ -126,7 +137,12 @@ impl ConsumerGroup {
     }
 
     /// SyncGroup: nobody hands in an assignment here, everybody gets its own.
-    pub fn classic_sync(&mut self, ctx: &mut Ctx<'_>, timers: &mut Timers, request: &SyncGroupRequest) -> SyncGroupResponse {
+    pub fn classic_sync(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        timers: &mut Timers,
+        request: &SyncGroupRequest,
+    ) -> SyncGroupResponse {
         let done = self.sync(ctx, timers, request);
         done.unwrap_or_else(|refusal| SyncGroupResponse {
             error_code: refusal.code.code(),
@@ -134,11 +150,26 @@ impl ConsumerGroup {
         })
     }
 
-    fn sync(&mut self, ctx: &mut Ctx<'_>, timers: &mut Timers, request: &SyncGroupRequest) -> Result<SyncGroupResponse, Refusal> {
-        let (member, classic) = self.classic_member(&request.member_id, request.group_instance_id.as_deref(), request.generation_id)?;
+    fn sync(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        timers: &mut Timers,
+        request: &SyncGroupRequest,
+    ) -> Result<SyncGroupResponse, Refusal> {
+        let (member, classic) = self.classic_member(
+            &request.member_id,
+            request.group_instance_id.as_deref(),
+            request.generation_id,
+        )?;
         let first = classic.supported_protocols.first();
-        let other_type = request.protocol_type.as_deref().is_some_and(|name| name != PROTOCOL_TYPE);
-        let other_name = request.protocol_name.as_deref().is_some_and(|name| first.is_none_or(|first| first.name != name));
+        let other_type = request
+            .protocol_type
+            .as_deref()
+            .is_some_and(|name| name != PROTOCOL_TYPE);
+        let other_name = request
+            .protocol_name
+            .as_deref()
+            .is_some_and(|name| first.is_none_or(|first| first.name != name));
         if other_type || other_name {
             return Err(Refusal::new(
                 ErrorCode::InconsistentGroupProtocol,
@@ -147,12 +178,22 @@ impl ConsumerGroup {
         }
         if self.target.epoch > member.epoch && member.state != MemberState::UnrevokedPartitions {
             self.expect_join(ctx, timers, member);
-            return Err(Refusal::new(ErrorCode::RebalanceInProgress, "A new rebalance is triggered."));
+            return Err(Refusal::new(
+                ErrorCode::RebalanceInProgress,
+                "A new rebalance is triggered.",
+            ));
         }
         let version = first.map_or(0, |protocol| protocol_version(&protocol.metadata));
-        let assignment = partitions::to_protocol(&partitions::without_epochs(&member.assigned), ctx.image, version);
+        let assignment =
+            partitions::to_protocol(&partitions::without_epochs(&member.assigned), ctx.image, version);
         timers.cancel(&Timer::ClassicSync(self.id.clone(), member.id.clone()));
-        self.set_after(ctx, timers, Timer::Session, &member.id, classic.session_timeout_ms);
+        self.set_after(
+            ctx,
+            timers,
+            Timer::Session,
+            &member.id,
+            classic.session_timeout_ms,
+        );
         Ok(SyncGroupResponse {
             protocol_type: request.protocol_type.clone(),
             protocol_name: request.protocol_name.clone(),
@@ -162,16 +203,33 @@ impl ConsumerGroup {
     }
 
     /// Heartbeat: the error, or [`ErrorCode::None`].
-    pub fn classic_heartbeat(&mut self, ctx: &mut Ctx<'_>, timers: &mut Timers, request: &HeartbeatRequest) -> ErrorCode {
-        let found = self.classic_member(&request.member_id, request.group_instance_id.as_deref(), request.generation_id);
+    pub fn classic_heartbeat(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        timers: &mut Timers,
+        request: &HeartbeatRequest,
+    ) -> ErrorCode {
+        let found = self.classic_member(
+            &request.member_id,
+            request.group_instance_id.as_deref(),
+            request.generation_id,
+        );
         let (member, classic) = match found {
             Ok(found) => found,
             Err(refusal) => return refusal.code,
         };
-        self.set_after(ctx, timers, Timer::Session, &member.id, classic.session_timeout_ms);
+        self.set_after(
+            ctx,
+            timers,
+            Timer::Session,
+            &member.id,
+            classic.session_timeout_ms,
+        );
         let must_join = match member.state {
             MemberState::UnrevokedPartitions => true,
-            MemberState::UnreleasedPartitions => member.epoch < self.target.epoch || !self.waits_for_others(member),
+            MemberState::UnreleasedPartitions => {
+                member.epoch < self.target.epoch || !self.waits_for_others(member)
+            }
             _ => member.epoch < self.target.epoch,
         };
         if !must_join {
@@ -211,9 +269,12 @@ impl ConsumerGroup {
         let Some(instance_id) = &identity.group_instance_id else {
             return Ok(self.member(&identity.member_id)?.id.clone());
         };
-        let member = self
-            .static_member(instance_id)
-            .ok_or_else(|| Refusal::new(ErrorCode::UnknownMemberId, format!("Instance id {instance_id} is unknown.")))?;
+        let member = self.static_member(instance_id).ok_or_else(|| {
+            Refusal::new(
+                ErrorCode::UnknownMemberId,
+                format!("Instance id {instance_id} is unknown."),
+            )
+        })?;
         if !identity.member_id.is_empty() {
             refuse_other_member(member, &identity.member_id, instance_id)?;
         }
@@ -230,7 +291,12 @@ impl ConsumerGroup {
         let member = match instance_id {
             None => self.member(member_id)?,
             Some(instance_id) => {
-                let unknown = || format!("Member with instance id {instance_id} is not a member of group {}.", self.id);
+                let unknown = || {
+                    format!(
+                        "Member with instance id {instance_id} is not a member of group {}.",
+                        self.id
+                    )
+                };
                 let member = self
                     .static_member(instance_id)
                     .ok_or_else(|| Refusal::new(ErrorCode::UnknownMemberId, unknown()))?;
@@ -253,7 +319,11 @@ impl ConsumerGroup {
     }
 
     /// The member of a request, or the one it is to become, and the static member whose place it then takes.
-    fn known_or_joining_classic(&self, member_id: &str, request: &JoinGroupRequest) -> Result<(Member, Option<Arc<str>>), Refusal> {
+    fn known_or_joining_classic(
+        &self,
+        member_id: &str,
+        request: &JoinGroupRequest,
+    ) -> Result<(Member, Option<Arc<str>>), Refusal> {
         let Some(instance_id) = &request.group_instance_id else {
             return Ok((self.known_or_new(member_id), None));
         };
@@ -263,7 +333,9 @@ impl ConsumerGroup {
                 ErrorCode::UnknownMemberId,
                 format!("Instance id {instance_id} is unknown."),
             )),
-            Some(member) if request.member_id.is_empty() => Ok((member.heir(member_id.into()), Some(member.id.clone()))),
+            Some(member) if request.member_id.is_empty() => {
+                Ok((member.heir(member_id.into()), Some(member.id.clone())))
+            }
             Some(member) => {
                 refuse_other_member(member, member_id, instance_id)?;
                 Ok((member.clone(), None))
@@ -272,7 +344,11 @@ impl ConsumerGroup {
     }
 
     /// One protocol at least must be known to all classic members.
-    fn refuse_unsupported_protocols(&self, member_id: &str, request: &JoinGroupRequest) -> Result<(), Refusal> {
+    fn refuse_unsupported_protocols(
+        &self,
+        member_id: &str,
+        request: &JoinGroupRequest,
+    ) -> Result<(), Refusal> {
         let known_to = |name: &str| self.index.classic_protocols.get(name).copied().unwrap_or(0);
         let mut names = request.protocols.iter().map(|protocol| protocol.name.as_str());
         let supported = match self.members.is_empty() {
@@ -296,18 +372,37 @@ impl ConsumerGroup {
         target.iter().any(|(topic, partitions)| {
             let has = member.assigned.get(topic);
             let lacks = |partition: &&i32| has.is_none_or(|has| !has.contains_key(*partition));
-            partitions.iter().filter(lacks).any(|partition| self.index.is_owned(*topic, *partition))
+            partitions
+                .iter()
+                .filter(lacks)
+                .any(|partition| self.index.is_owned(*topic, *partition))
         })
     }
 
     fn expect_join(&self, ctx: &Ctx<'_>, timers: &mut Timers, member: &Member) {
         if !timers.is_set(&Timer::ClassicJoin(self.id.clone(), member.id.clone())) {
-            self.set_after(ctx, timers, Timer::ClassicJoin, &member.id, member.rebalance_timeout_ms);
+            self.set_after(
+                ctx,
+                timers,
+                Timer::ClassicJoin,
+                &member.id,
+                member.rebalance_timeout_ms,
+            );
         }
     }
 
-    fn set_after(&self, ctx: &Ctx<'_>, timers: &mut Timers, timer: fn(Arc<str>, Arc<str>) -> Timer, member_id: &str, after_ms: i32) {
-        timers.set(timer(self.id.clone(), member_id.into()), ctx.now_ms.saturating_add(after_ms.into()));
+    fn set_after(
+        &self,
+        ctx: &Ctx<'_>,
+        timers: &mut Timers,
+        timer: fn(Arc<str>, Arc<str>) -> Timer,
+        member_id: &str,
+        after_ms: i32,
+    ) {
+        timers.set(
+            timer(self.id.clone(), member_id.into()),
+            ctx.now_ms.saturating_add(after_ms.into()),
+        );
     }
 }
 
@@ -320,7 +415,12 @@ pub(super) fn protocol_version(metadata: &Bytes) -> i16 {
 }
 
 fn first_subscription(request: &JoinGroupRequest) -> Result<ConsumerProtocolSubscription, Refusal> {
-    let malformed = || Refusal::new(ErrorCode::UnknownServerError, "Malformed embedded consumer protocol in subscription deserialization.");
+    let malformed = || {
+        Refusal::new(
+            ErrorCode::UnknownServerError,
+            "Malformed embedded consumer protocol in subscription deserialization.",
+        )
+    };
     let first = request.protocols.first().ok_or_else(malformed)?;
     consumer_protocol::subscription(&first.metadata).map_err(|_| malformed())
 }

@@ -22,7 +22,11 @@ impl ConsumerGroup {
             group_epoch: self.group_epoch(),
             assignment_epoch: self.target.epoch,
             assignor_name: self.preferred_assignor(ctx).name().to_owned(),
-            members: self.members.values().map(|member| self.describe_member(member, ctx.image)).collect(),
+            members: self
+                .members
+                .values()
+                .map(|member| self.describe_member(member, ctx.image))
+                .collect(),
             ..Default::default()
         }
     }
@@ -44,7 +48,11 @@ impl ConsumerGroup {
             subscribed_topic_regex: member.topic_regex.clone(),
             assignment: assignment(&has, image),
             target_assignment: target.map(|target| assignment(target, image)).unwrap_or_default(),
-            member_type: if member.uses_classic_protocol() { CLASSIC } else { CONSUMER },
+            member_type: if member.uses_classic_protocol() {
+                CLASSIC
+            } else {
+                CONSUMER
+            },
         }
     }
 }

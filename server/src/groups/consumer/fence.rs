@@ -10,7 +10,13 @@ use crate::wire::group_records::GroupRecord;
 
 impl ConsumerGroup {
     /// Takes members out of the group. If only members of the classic protocol stay, the group becomes a classic one.
-    pub(super) fn fence(&mut self, ctx: &Ctx<'_>, timers: &mut Timers, records: &mut Vec<GroupRecord>, member_ids: &[Arc<str>]) {
+    pub(super) fn fence(
+        &mut self,
+        ctx: &Ctx<'_>,
+        timers: &mut Timers,
+        records: &mut Vec<GroupRecord>,
+        member_ids: &[Arc<str>],
+    ) {
         if member_ids.is_empty() {
             return;
         }

@@ -105,7 +105,13 @@ impl ConsumerGroup {
             _ if self.members.is_empty() && self.target.epoch < 0 => "Dead",
             _ if self.members.is_empty() => "Empty",
             Some(epoch) if epoch > self.target.epoch => "Assigning",
-            _ if self.members.values().any(|member| !member.is_reconciled_to(self.target.epoch)) => "Reconciling",
+            _ if self
+                .members
+                .values()
+                .any(|member| !member.is_reconciled_to(self.target.epoch)) =>
+            {
+                "Reconciling"
+            }
             _ => "Stable",
         }
     }
@@ -132,7 +138,10 @@ impl ConsumerGroup {
     }
 
     pub(super) fn known_or_new(&self, member_id: &str) -> Member {
-        self.members.get(member_id).cloned().unwrap_or_else(|| Member::new(member_id.into()))
+        self.members
+            .get(member_id)
+            .cloned()
+            .unwrap_or_else(|| Member::new(member_id.into()))
     }
 
     pub(super) fn static_member(&self, instance_id: &str) -> Option<&Member> {
@@ -167,23 +176,36 @@ impl ConsumerGroup {
     }
 
     pub(super) fn session_timeout_ms(&self, ctx: &Ctx<'_>) -> i64 {
-        self.setting(ctx, "consumer.session.timeout.ms", ctx.settings.consumer_session_timeout_ms)
-            .into()
+        self.setting(
+            ctx,
+            "consumer.session.timeout.ms",
+            ctx.settings.consumer_session_timeout_ms,
+        )
+        .into()
     }
 
     pub(super) fn heartbeat_interval_ms(&self, ctx: &Ctx<'_>) -> i32 {
-        self.setting(ctx, "consumer.heartbeat.interval.ms", ctx.settings.consumer_heartbeat_interval_ms)
+        self.setting(
+            ctx,
+            "consumer.heartbeat.interval.ms",
+            ctx.settings.consumer_heartbeat_interval_ms,
+        )
     }
 
     pub(super) fn assignment_interval_ms(&self, ctx: &Ctx<'_>) -> i64 {
-        self.setting(ctx, "consumer.assignment.interval.ms", ctx.settings.consumer_assignment_interval_ms)
-            .into()
+        self.setting(
+            ctx,
+            "consumer.assignment.interval.ms",
+            ctx.settings.consumer_assignment_interval_ms,
+        )
+        .into()
     }
 
     /// The group's own setting, or the broker's.
     fn setting(&self, ctx: &Ctx<'_>, name: &str, of_broker: i32) -> i32 {
         let own = ctx.image.settings(ResourceType::Group, &self.id);
-        own.and_then(|own| own.get(name)?.trim().parse().ok()).unwrap_or(of_broker)
+        own.and_then(|own| own.get(name)?.trim().parse().ok())
+            .unwrap_or(of_broker)
     }
 }
 

@@ -10,7 +10,9 @@ use super::{JOIN_EPOCH, LEAVE_EPOCH, LEAVE_STATIC_EPOCH, Refusal};
 use crate::groups::timers::{Timer, Timers};
 use crate::groups::{Ctx, GroupSettings};
 use crate::wire::code::ErrorCode;
-use crate::wire::consumer_group_heartbeat::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, TopicPartitions};
+use crate::wire::consumer_group_heartbeat::{
+    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, TopicPartitions,
+};
 use crate::wire::group_records::GroupRecord;
 
 impl ConsumerGroup {
@@ -50,7 +52,10 @@ impl ConsumerGroup {
     ) -> Result<ConsumerGroupHeartbeatResponse, Refusal> {
         let joins = request.member_epoch == JOIN_EPOCH;
         if !self.exists() && !joins {
-            return Err(Refusal::new(ErrorCode::GroupIdNotFound, format!("Consumer group {} not found.", self.id)));
+            return Err(Refusal::new(
+                ErrorCode::GroupIdNotFound,
+                format!("Consumer group {} not found.", self.id),
+            ));
         }
         self.refuse_if_full(ctx.settings, &request.member_id)?;
         let made_id = request.member_id.is_empty().then(|| (ctx.new_id)().to_string());
@@ -76,7 +81,8 @@ impl ConsumerGroup {
         let session = Timer::Session(self.id.clone(), member_id.into());
         timers.set(session, ctx.now_ms.saturating_add(self.session_timeout_ms(ctx)));
         let member = self.member(member_id)?;
-        let tell = joins || is_full(request) || !partitions::same_partitions(&before.assigned, &member.assigned);
+        let tell =
+            joins || is_full(request) || !partitions::same_partitions(&before.assigned, &member.assigned);
         Ok(ConsumerGroupHeartbeatResponse {
             member_id: Some(member_id.to_owned()),
             member_epoch: member.epoch,
@@ -139,7 +145,9 @@ impl ConsumerGroup {
         subscription_changed: bool,
         said: Option<&[TopicPartitions]>,
     ) {
-        let Some(member) = self.members.get(member_id) else { return };
+        let Some(member) = self.members.get(member_id) else {
+            return;
+        };
         if !subscription_changed && member.is_reconciled_to(self.target.epoch) {
             return;
         }
@@ -173,7 +181,11 @@ fn is_full(request: &ConsumerGroupHeartbeatRequest) -> bool {
 }
 
 /// Takes over what a request says; what it does not mention stays.
-fn update(member: &mut Member, (client_id, client_host): (&str, &str), request: &ConsumerGroupHeartbeatRequest) {
+fn update(
+    member: &mut Member,
+    (client_id, client_host): (&str, &str),
+    request: &ConsumerGroupHeartbeatRequest,
+) {
     if request.instance_id.is_some() {
         member.instance_id.clone_from(&request.instance_id);
     }
@@ -197,13 +209,20 @@ fn update(member: &mut Member, (client_id, client_host): (&str, &str), request: 
     member.classic = None;
 }
 
-pub(super) fn refuse_other_member(member: &Member, member_id: &str, instance_id: &str) -> Result<(), Refusal> {
+pub(super) fn refuse_other_member(
+    member: &Member,
+    member_id: &str,
+    instance_id: &str,
+) -> Result<(), Refusal> {
     if member.id.as_ref() == member_id {
         return Ok(());
     }
     Err(Refusal::new(
         ErrorCode::FencedInstanceId,
-        format!("Static member {member_id} with instance id {instance_id} was fenced by member {}.", member.id),
+        format!(
+            "Static member {member_id} with instance id {instance_id} was fenced by member {}.",
+            member.id
+        ),
     ))
 }
 
@@ -241,7 +260,11 @@ fn refuse_unknown_state(member: &Member, said: Option<&[TopicPartitions]>) -> Re
 ///
 /// # Errors
 /// INVALID_REQUEST, or UNSUPPORTED_ASSIGNOR.
-pub fn validate(settings: &GroupSettings, version: i16, request: &ConsumerGroupHeartbeatRequest) -> Result<(), Refusal> {
+pub fn validate(
+    settings: &GroupSettings,
+    version: i16,
+    request: &ConsumerGroupHeartbeatRequest,
+) -> Result<(), Refusal> {
     let blank = |text: &str| text.trim().is_empty();
     let must_have_id = version >= 1 || request.member_epoch > 0 || request.member_epoch == LEAVE_EPOCH;
     if must_have_id && blank(&request.member_id) {
@@ -258,7 +281,9 @@ pub fn validate(settings: &GroupSettings, version: i16, request: &ConsumerGroupH
     }
     match request.member_epoch {
         JOIN_EPOCH => validate_join(request)?,
-        LEAVE_STATIC_EPOCH if request.instance_id.is_none() => return Err(Refusal::invalid("InstanceId can't be null.")),
+        LEAVE_STATIC_EPOCH if request.instance_id.is_none() => {
+            return Err(Refusal::invalid("InstanceId can't be null."));
+        }
         epoch if epoch < LEAVE_STATIC_EPOCH => return Err(Refusal::invalid("MemberEpoch is invalid.")),
         _ => {}
     }
@@ -277,10 +302,18 @@ pub fn validate(settings: &GroupSettings, version: i16, request: &ConsumerGroupH
 
 fn validate_join(request: &ConsumerGroupHeartbeatRequest) -> Result<(), Refusal> {
     if request.rebalance_timeout_ms == -1 {
-        return Err(Refusal::invalid("RebalanceTimeoutMs must be provided in first request."));
+        return Err(Refusal::invalid(
+            "RebalanceTimeoutMs must be provided in first request.",
+        ));
     }
-    if request.topic_partitions.as_ref().is_none_or(|partitions| !partitions.is_empty()) {
-        return Err(Refusal::invalid("TopicPartitions must be empty when (re-)joining."));
+    if request
+        .topic_partitions
+        .as_ref()
+        .is_none_or(|partitions| !partitions.is_empty())
+    {
+        return Err(Refusal::invalid(
+            "TopicPartitions must be empty when (re-)joining.",
+        ));
     }
     if request.subscribed_topic_names.is_none() && request.subscribed_topic_regex.is_none() {
         return Err(Refusal::invalid(

@@ -109,14 +109,22 @@ impl Index {
 
     /// Whether somebody has the partition.
     pub(super) fn is_owned(&self, topic: Uuid, partition: i32) -> bool {
-        self.owner_epochs.get(&topic).is_some_and(|partitions| partitions.contains_key(&partition))
+        self.owner_epochs
+            .get(&topic)
+            .is_some_and(|partitions| partitions.contains_key(&partition))
     }
 
     /// Whether all of `members` members want the same topics. Different regular expressions may match the same topics: that is not looked at.
     pub(super) fn is_homogeneous(&self, members: usize) -> bool {
         match self.regexes.values().next() {
             None => self.topics.values().all(|wanted| wanted.by_name == members),
-            Some(count) => *count == members && self.topics.values().all(|wanted| wanted.by_regex == 1 && wanted.by_name == 0),
+            Some(count) => {
+                *count == members
+                    && self
+                        .topics
+                        .values()
+                        .all(|wanted| wanted.by_regex == 1 && wanted.by_name == 0)
+            }
         }
     }
 
@@ -140,7 +148,9 @@ impl Index {
     /// its heir.
     fn remove_owned(&mut self, owned: &Owned, epoch: i32) {
         for (topic, partitions) in owned {
-            let Some(epochs) = self.owner_epochs.get_mut(topic) else { continue };
+            let Some(epochs) = self.owner_epochs.get_mut(topic) else {
+                continue;
+            };
             for partition in partitions.keys() {
                 if epochs.get(partition) == Some(&epoch) {
                     epochs.remove(partition);

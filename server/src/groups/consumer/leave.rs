@@ -18,14 +18,20 @@ impl ConsumerGroup {
         records: &mut Vec<GroupRecord>,
     ) -> Result<ConsumerGroupHeartbeatResponse, Refusal> {
         if !self.exists() {
-            return Err(Refusal::new(ErrorCode::GroupIdNotFound, format!("Group {} not found.", self.id)));
+            return Err(Refusal::new(
+                ErrorCode::GroupIdNotFound,
+                format!("Group {} not found.", self.id),
+            ));
         }
         let member = match &request.instance_id {
             None => self.member(&request.member_id)?,
             Some(instance_id) => {
-                let member = self
-                    .static_member(instance_id)
-                    .ok_or_else(|| Refusal::new(ErrorCode::UnknownMemberId, format!("Instance id {instance_id} is unknown.")))?;
+                let member = self.static_member(instance_id).ok_or_else(|| {
+                    Refusal::new(
+                        ErrorCode::UnknownMemberId,
+                        format!("Instance id {instance_id} is unknown."),
+                    )
+                })?;
                 refuse_other_member(member, &request.member_id, instance_id)?;
                 member
             }
@@ -46,11 +52,17 @@ impl ConsumerGroup {
     /// Keeps a static member's partitions for when it is back, which must be before its session ends. What it was giving back it has given
     /// back. Commits with any epoch it had are refused from now on, as no epoch of its partitions can tell its next life from this one.
     fn leave_for_a_while(&mut self, timers: &mut Timers, member_id: &str, records: &mut Vec<GroupRecord>) {
-        let Some(member) = self.members.get(member_id) else { return };
+        let Some(member) = self.members.get(member_id) else {
+            return;
+        };
         let mut member = member.clone();
         member.epoch = LEAVE_STATIC_EPOCH;
         member.pending_revocation.clear();
-        for epoch in member.assigned.values_mut().flat_map(|partitions| partitions.values_mut()) {
+        for epoch in member
+            .assigned
+            .values_mut()
+            .flat_map(|partitions| partitions.values_mut())
+        {
             *epoch = 0;
         }
         let record = self.progress_record(member_id, Some(&member));

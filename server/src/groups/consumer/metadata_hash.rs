@@ -29,7 +29,10 @@ fn of_topic(topic: &Topic, image: &MetadataImage) -> i64 {
     put_length(&mut bytes, topic.partitions.len());
     for (index, partition) in topic.partitions.iter() {
         bytes.extend_from_slice(&index.to_le_bytes());
-        let brokers = partition.replicas.iter().filter_map(|replica| image.broker(*replica));
+        let brokers = partition
+            .replicas
+            .iter()
+            .filter_map(|replica| image.broker(*replica));
         let mut racks: Vec<&str> = brokers.filter_map(|broker| broker.rack.as_deref()).collect();
         racks.sort_unstable();
         for rack in racks {

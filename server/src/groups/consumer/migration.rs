@@ -58,7 +58,9 @@ pub struct ClassicMember {
 impl ClassicMember {
     fn metadata(&self, protocol: &str) -> Bytes {
         let found = self.protocols.iter().find(|supported| supported.name == protocol);
-        found.map(|supported| supported.metadata.clone()).unwrap_or_default()
+        found
+            .map(|supported| supported.metadata.clone())
+            .unwrap_or_default()
     }
 }
 
@@ -75,11 +77,18 @@ pub struct Downgrade {
 ///
 /// # Errors
 /// GROUP_ID_NOT_FOUND, with the reason.
-pub fn may_upgrade(settings: &GroupSettings, group_id: &str, protocol_type: Option<&str>, members: usize) -> Result<(), Refusal> {
+pub fn may_upgrade(
+    settings: &GroupSettings,
+    group_id: &str,
+    protocol_type: Option<&str>,
+    members: usize,
+) -> Result<(), Refusal> {
     let reason = match settings.consumer_migration {
         Migration::Downgrade | Migration::Disabled => "online upgrade is disabled",
         _ if protocol_type != Some(PROTOCOL_TYPE) => "the group does not use the consumer embedded protocol",
-        _ if members > usize::try_from(settings.consumer_max_size).unwrap_or(0) => "the group size exceeds the consumer group maximum size",
+        _ if members > usize::try_from(settings.consumer_max_size).unwrap_or(0) => {
+            "the group size exceeds the consumer group maximum size"
+        }
         _ => return Ok(()),
     };
     Err(no_upgrade(group_id, reason))
@@ -105,7 +114,10 @@ impl ConsumerGroup {
         timers: &mut Timers,
         classic: &ClassicGeneration,
     ) -> Result<(ConsumerGroup, Vec<GroupRecord>), Refusal> {
-        let members = classic.members.iter().map(|member| upgraded(&group_id, ctx.image, classic, member));
+        let members = classic
+            .members
+            .iter()
+            .map(|member| upgraded(&group_id, ctx.image, classic, member));
         let members: Vec<(Member, Partitions)> = members.collect::<Result<_, _>>()?;
         let mut group = ConsumerGroup::new(group_id.clone());
         let key = GroupMetadataKey {
@@ -120,13 +132,19 @@ impl ConsumerGroup {
         for (member, target) in &members {
             group.write(&mut records, group.target_record(&member.id, Some(target)));
         }
-        group.write(&mut records, group.target_epoch_record(Some((classic.generation, 0))));
+        group.write(
+            &mut records,
+            group.target_epoch_record(Some((classic.generation, 0))),
+        );
         for (member, _) in &members {
             group.write(&mut records, group.progress_record(&member.id, Some(member)));
         }
         for member in &classic.members {
             let session = Timer::Session(group_id.clone(), member.member_id.as_str().into());
-            timers.set(session, ctx.now_ms.saturating_add(member.session_timeout_ms.into()));
+            timers.set(
+                session,
+                ctx.now_ms.saturating_add(member.session_timeout_ms.into()),
+            );
         }
         Ok((group, records))
     }
@@ -135,7 +153,8 @@ impl ConsumerGroup {
     pub(super) fn becomes_classic_without(&self, settings: &GroupSettings, leaving: &[Arc<str>]) -> bool {
         let leaving = || leaving.iter().filter_map(|member| self.members.get(member));
         let stay = self.members.len() - leaving().count();
-        let classic_stay = self.index.classic_members - leaving().filter(|member| member.uses_classic_protocol()).count();
+        let classic_stay =
+            self.index.classic_members - leaving().filter(|member| member.uses_classic_protocol()).count();
         stay > 0 && classic_stay == stay && may_downgrade(settings, stay)
     }
 
@@ -145,7 +164,13 @@ impl ConsumerGroup {
         others_are_classic && !replaced.uses_classic_protocol() && may_downgrade(settings, self.members.len())
     }
 
-    pub(super) fn downgrade_without(&mut self, ctx: &Ctx<'_>, timers: &mut Timers, records: &mut Vec<GroupRecord>, leaving: &[Arc<str>]) {
+    pub(super) fn downgrade_without(
+        &mut self,
+        ctx: &Ctx<'_>,
+        timers: &mut Timers,
+        records: &mut Vec<GroupRecord>,
+        leaving: &[Arc<str>],
+    ) {
         self.downgrade(ctx, timers, records, self.group_epoch(), true, leaving);
     }
 
@@ -172,13 +197,25 @@ impl ConsumerGroup {
         self.soft.downgrade = Some(Downgrade { group, rebalance });
     }
 
-    fn classic_generation(&self, image: &MetadataImage, generation: i32, leaving: &[Arc<str>]) -> ClassicGeneration {
+    fn classic_generation(
+        &self,
+        image: &MetadataImage,
+        generation: i32,
+        leaving: &[Arc<str>],
+    ) -> ClassicGeneration {
         let none = Partitions::new();
-        let staying = || self.members.values().filter(|member| !leaving.contains(&member.id));
+        let staying = || {
+            self.members
+                .values()
+                .filter(|member| !leaving.contains(&member.id))
+        };
         let protocol = select_protocol(staying().filter_map(|member| member.classic.as_ref()));
         let members = staying().filter_map(|member| {
             let classic = member.classic.as_ref()?;
-            let selected = classic.supported_protocols.iter().find(|supported| supported.name == protocol);
+            let selected = classic
+                .supported_protocols
+                .iter()
+                .find(|supported| supported.name == protocol);
             let version = selected.map_or(0, |selected| protocol_version(&selected.metadata));
             let target = self.target.members.get(&member.id).unwrap_or(&none);
             Some(ClassicMember {
@@ -229,7 +266,10 @@ impl ClassicGeneration {
 }
 
 fn may_downgrade(settings: &GroupSettings, members: usize) -> bool {
-    let allowed = matches!(settings.consumer_migration, Migration::Bidirectional | Migration::Downgrade);
+    let allowed = matches!(
+        settings.consumer_migration,
+        Migration::Bidirectional | Migration::Downgrade
+    );
     allowed && members <= usize::try_from(settings.max_size).unwrap_or(0)
 }
 
@@ -243,7 +283,10 @@ fn select_protocol<'a>(members: impl Iterator<Item = &'a ClassicMemberMetadata>)
     supported.retain(|_, count| *count == members.len());
     let mut votes: BTreeMap<&str, usize> = supported.keys().map(|name| (*name, 0)).collect();
     for member in members {
-        let liked = member.supported_protocols.iter().find(|protocol| supported.contains_key(protocol.name.as_str()));
+        let liked = member
+            .supported_protocols
+            .iter()
+            .find(|protocol| supported.contains_key(protocol.name.as_str()));
         if let Some(count) = liked.and_then(|liked| votes.get_mut(liked.name.as_str())) {
             *count += 1;
         }
@@ -275,7 +318,8 @@ fn upgraded(
             }
         }
     }
-    let subscription = consumer_protocol::subscription(&member.metadata(&classic.protocol)).map_err(|_| malformed())?;
+    let subscription =
+        consumer_protocol::subscription(&member.metadata(&classic.protocol)).map_err(|_| malformed())?;
     let mut upgraded = Member::new(member.member_id.as_str().into());
     upgraded.epoch = classic.generation;
     upgraded.previous_epoch = classic.generation;

@@ -20,9 +20,21 @@ pub(super) type Owned = BTreeMap<Uuid, BTreeMap<i32, i32>>;
 pub(super) fn from_record(topics: &[TopicPartitions], member_epoch: i32) -> Owned {
     let mut owned = Owned::new();
     for topic in topics {
-        let epochs = topic.assignment_epochs.as_ref().filter(|epochs| epochs.len() == topic.partitions.len());
-        let epoch_of = |index: usize| epochs.and_then(|epochs| epochs.get(index)).copied().unwrap_or(member_epoch.max(0));
-        let partitions = topic.partitions.iter().enumerate().map(|(index, partition)| (*partition, epoch_of(index)));
+        let epochs = topic
+            .assignment_epochs
+            .as_ref()
+            .filter(|epochs| epochs.len() == topic.partitions.len());
+        let epoch_of = |index: usize| {
+            epochs
+                .and_then(|epochs| epochs.get(index))
+                .copied()
+                .unwrap_or(member_epoch.max(0))
+        };
+        let partitions = topic
+            .partitions
+            .iter()
+            .enumerate()
+            .map(|(index, partition)| (*partition, epoch_of(index)));
         owned.insert(topic.topic_id, partitions.collect());
     }
     owned
@@ -57,10 +69,12 @@ pub(super) fn target_to_record(target: &Partitions) -> Vec<TopicPartition> {
 }
 
 pub(super) fn to_response(owned: &Owned) -> heartbeat::Assignment {
-    let topic_partitions = owned.iter().map(|(topic_id, partitions)| heartbeat::TopicPartitions {
-        topic_id: *topic_id,
-        partitions: partitions.keys().copied().collect(),
-    });
+    let topic_partitions = owned
+        .iter()
+        .map(|(topic_id, partitions)| heartbeat::TopicPartitions {
+            topic_id: *topic_id,
+            partitions: partitions.keys().copied().collect(),
+        });
     heartbeat::Assignment {
         topic_partitions: topic_partitions.collect(),
     }
@@ -70,7 +84,12 @@ pub(super) fn to_response(owned: &Owned) -> heartbeat::Assignment {
 pub(super) fn with_epoch(partitions: &Partitions, epoch: i32) -> Owned {
     partitions
         .iter()
-        .map(|(topic, partitions)| (*topic, partitions.iter().map(|partition| (*partition, epoch)).collect()))
+        .map(|(topic, partitions)| {
+            (
+                *topic,
+                partitions.iter().map(|partition| (*partition, epoch)).collect(),
+            )
+        })
         .collect()
 }
 
@@ -95,15 +114,21 @@ pub(super) fn to_protocol(partitions: &Partitions, image: &MetadataImage, versio
         assigned_partitions: assigned.collect(),
         user_data: None,
     };
-    consumer_protocol::encode(&assignment, version.clamp(0, ConsumerProtocolAssignment::MAX_VERSION))
+    consumer_protocol::encode(
+        &assignment,
+        version.clamp(0, ConsumerProtocolAssignment::MAX_VERSION),
+    )
 }
 
 /// Whether two have the same partitions, whenever they got them.
 pub(super) fn same_partitions(one: &Owned, other: &Owned) -> bool {
     one.len() == other.len()
-        && one.iter().zip(other).all(|((topic, partitions), (other_topic, other_partitions))| {
-            topic == other_topic && partitions.keys().eq(other_partitions.keys())
-        })
+        && one
+            .iter()
+            .zip(other)
+            .all(|((topic, partitions), (other_topic, other_partitions))| {
+                topic == other_topic && partitions.keys().eq(other_partitions.keys())
+            })
 }
 
 /// Whether all that a member says it has is among those. A member that says nothing may have anything.
@@ -111,7 +136,12 @@ pub(super) fn is_within(said: Option<&[heartbeat::TopicPartitions]>, owned: &Own
     said.is_some_and(|said| {
         said.iter().all(|topic| {
             let owned = owned.get(&topic.topic_id);
-            owned.is_some_and(|owned| topic.partitions.iter().all(|partition| owned.contains_key(partition)))
+            owned.is_some_and(|owned| {
+                topic
+                    .partitions
+                    .iter()
+                    .all(|partition| owned.contains_key(partition))
+            })
         })
     })
 }
@@ -121,7 +151,12 @@ pub(super) fn may_have_any(said: Option<&[heartbeat::TopicPartitions]>, of: &Own
     said.is_none_or(|said| {
         said.iter().any(|topic| {
             let of = of.get(&topic.topic_id);
-            of.is_some_and(|of| topic.partitions.iter().any(|partition| of.contains_key(partition)))
+            of.is_some_and(|of| {
+                topic
+                    .partitions
+                    .iter()
+                    .any(|partition| of.contains_key(partition))
+            })
         })
     })
 }

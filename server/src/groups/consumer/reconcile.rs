@@ -36,7 +36,11 @@ impl Reconciliation<'_> {
         let member = self.member;
         match member.state {
             MemberState::Stable if member.epoch == self.target_epoch => self.unwanted_taken(),
-            MemberState::UnrevokedPartitions if partitions::may_have_any(self.said, &member.pending_revocation) => self.unwanted_taken(),
+            MemberState::UnrevokedPartitions
+                if partitions::may_have_any(self.said, &member.pending_revocation) =>
+            {
+                self.unwanted_taken()
+            }
             MemberState::Unknown(_) => self.towards_target(self.target_epoch),
             _ => self.towards_target(member.epoch),
         }
@@ -86,7 +90,11 @@ impl Reconciliation<'_> {
             return member;
         }
         let unreleased = self.take_what_is_free(&mut kept);
-        member.state = if unreleased { MemberState::UnreleasedPartitions } else { MemberState::Stable };
+        member.state = if unreleased {
+            MemberState::UnreleasedPartitions
+        } else {
+            MemberState::Stable
+        };
         member.advance(self.target_epoch);
         member.assigned = kept;
         member.pending_revocation = BTreeMap::new();
@@ -103,7 +111,9 @@ impl Reconciliation<'_> {
                 // What it was giving back itself it may have again: nobody else can have got it.
                 let own = own.is_some_and(|own| own.contains_key(partition));
                 if own || !self.is_owned(*topic, *partition) {
-                    kept.entry(*topic).or_default().insert(*partition, self.target_epoch);
+                    kept.entry(*topic)
+                        .or_default()
+                        .insert(*partition, self.target_epoch);
                 } else {
                     unreleased = true;
                 }
@@ -121,7 +131,11 @@ impl Reconciliation<'_> {
         let Some(topic) = self.image.topic_by_id(topic) else {
             return false;
         };
-        let resolved = self.member.regex().and_then(|regex| self.index.resolved.get(regex));
-        self.member.topic_names.contains(topic.name.as_ref()) || resolved.is_some_and(|resolved| resolved.topics.contains(topic.name.as_ref()))
+        let resolved = self
+            .member
+            .regex()
+            .and_then(|regex| self.index.resolved.get(regex));
+        self.member.topic_names.contains(topic.name.as_ref())
+            || resolved.is_some_and(|resolved| resolved.topics.contains(topic.name.as_ref()))
     }
 }

@@ -11,11 +11,23 @@ impl ConsumerGroup {
     /// Everything that must be written to delete the group, in order.
     pub fn tombstones(&self) -> Vec<GroupRecord> {
         let members = || self.members.keys().map(AsRef::as_ref);
-        let mut records: Vec<GroupRecord> = members().map(|member| self.progress_record(member, None)).collect();
-        records.extend(self.target.members.keys().map(|member| self.target_record(member, None)));
+        let mut records: Vec<GroupRecord> = members()
+            .map(|member| self.progress_record(member, None))
+            .collect();
+        records.extend(
+            self.target
+                .members
+                .keys()
+                .map(|member| self.target_record(member, None)),
+        );
         records.push(self.target_epoch_record(None));
         records.extend(members().map(|member| self.member_tombstone(member)));
-        records.extend(self.index.resolved.keys().map(|regex| self.regex_record(regex, None)));
+        records.extend(
+            self.index
+                .resolved
+                .keys()
+                .map(|regex| self.regex_record(regex, None)),
+        );
         records.push(self.partition_metadata_tombstone());
         records.push(GroupRecord::ConsumerGroupMetadata(self.epoch_key(), None));
         records
@@ -57,9 +69,11 @@ impl ConsumerGroup {
         let key = ConsumerGroupTargetAssignmentMetadataKey {
             group_id: self.id.as_ref().to_owned(),
         };
-        let value = target.map(|(assignment_epoch, assignment_timestamp)| ConsumerGroupTargetAssignmentMetadataValue {
-            assignment_epoch,
-            assignment_timestamp,
+        let value = target.map(|(assignment_epoch, assignment_timestamp)| {
+            ConsumerGroupTargetAssignmentMetadataValue {
+                assignment_epoch,
+                assignment_timestamp,
+            }
         });
         GroupRecord::ConsumerGroupTargetAssignmentMetadata(key, value)
     }

@@ -20,15 +20,24 @@ const MAX_NESTING: u32 = 100;
 
 impl ConsumerGroup {
     /// Refuses a member that comes with an expression that nobody has yet, if it is none.
-    pub(super) fn refuse_new_regex_if_invalid(&self, before: &Member, updated: &Member) -> Result<(), Refusal> {
+    pub(super) fn refuse_new_regex_if_invalid(
+        &self,
+        before: &Member,
+        updated: &Member,
+    ) -> Result<(), Refusal> {
         match updated.regex() {
-            Some(regex) if before.regex() != Some(regex) && !self.index.regexes.contains_key(regex) => match build(regex) {
-                Ok(_) => Ok(()),
-                Err(error) => Err(Refusal::new(
-                    ErrorCode::InvalidRegularExpression,
-                    format!("SubscribedTopicRegex `{regex}` is not a valid regular expression: {}.", reason(&error)),
-                )),
-            },
+            Some(regex) if before.regex() != Some(regex) && !self.index.regexes.contains_key(regex) => {
+                match build(regex) {
+                    Ok(_) => Ok(()),
+                    Err(error) => Err(Refusal::new(
+                        ErrorCode::InvalidRegularExpression,
+                        format!(
+                            "SubscribedTopicRegex `{regex}` is not a valid regular expression: {}.",
+                            reason(&error)
+                        ),
+                    )),
+                }
+            }
             _ => Ok(()),
         }
     }
@@ -57,8 +66,19 @@ impl ConsumerGroup {
     /// Looks up all expressions of the group.
     pub(super) fn refresh_regexes(&mut self, ctx: &Ctx<'_>, records: &mut Vec<GroupRecord>) {
         let mut changed = false;
-        for (regex, topics) in self.index.regexes.keys().map(|regex| (regex.clone(), matches(regex, ctx))).collect::<Vec<_>>() {
-            changed |= self.index.resolved.get(&regex).is_none_or(|before| before.topics != topics) && !self.matched_nothing(&regex, &topics);
+        for (regex, topics) in self
+            .index
+            .regexes
+            .keys()
+            .map(|regex| (regex.clone(), matches(regex, ctx)))
+            .collect::<Vec<_>>()
+        {
+            changed |= self
+                .index
+                .resolved
+                .get(&regex)
+                .is_none_or(|before| before.topics != topics)
+                && !self.matched_nothing(&regex, &topics);
             let resolved = Resolved {
                 topics,
                 version: image_version(ctx),
@@ -90,7 +110,10 @@ fn matches(regex: &str, ctx: &Ctx<'_>) -> std::collections::BTreeSet<String> {
         return Default::default();
     };
     let names = ctx.image.topics().map(|topic| topic.name.as_ref());
-    names.filter(|name| regex.is_match(name)).map(str::to_owned).collect()
+    names
+        .filter(|name| regex.is_match(name))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// An expression that must match a whole name. One that ends in a comment needs a line break before what follows.

@@ -16,7 +16,9 @@ impl ConsumerGroup {
                 self.epoch = value.as_ref().map(|value| value.epoch);
                 self.metadata_hash = value.as_ref().map_or(0, |value| value.metadata_hash);
             }
-            GroupRecord::ConsumerGroupPartitionMetadata(_, value) => self.has_partition_metadata = value.is_some(),
+            GroupRecord::ConsumerGroupPartitionMetadata(_, value) => {
+                self.has_partition_metadata = value.is_some()
+            }
             GroupRecord::ConsumerGroupMemberMetadata(key, Some(value)) => {
                 self.change_member(&key.member_id, |member| member.describe(value));
             }
@@ -26,7 +28,9 @@ impl ConsumerGroup {
                 }
             }
             GroupRecord::ConsumerGroupTargetAssignmentMetadata(_, value) => {
-                let (epoch, timestamp_ms) = value.as_ref().map_or((-1, 0), |value| (value.assignment_epoch, value.assignment_timestamp));
+                let (epoch, timestamp_ms) = value.as_ref().map_or((-1, 0), |value| {
+                    (value.assignment_epoch, value.assignment_timestamp)
+                });
                 self.target = Target {
                     epoch,
                     timestamp_ms,
@@ -43,7 +47,9 @@ impl ConsumerGroup {
             GroupRecord::ConsumerGroupCurrentMemberAssignment(key, Some(value)) => {
                 self.change_member(&key.member_id, |member| member.progress(value));
             }
-            GroupRecord::ConsumerGroupCurrentMemberAssignment(key, None) if self.members.contains_key(key.member_id.as_str()) => {
+            GroupRecord::ConsumerGroupCurrentMemberAssignment(key, None)
+                if self.members.contains_key(key.member_id.as_str()) =>
+            {
                 self.change_member(&key.member_id, |member| {
                     member.epoch = super::LEAVE_EPOCH;
                     member.previous_epoch = super::LEAVE_EPOCH;

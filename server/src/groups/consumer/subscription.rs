@@ -20,8 +20,19 @@ pub(super) struct Changes {
 
 impl ConsumerGroup {
     /// Puts the heir of a static member into its place.
-    pub(super) fn replace(&mut self, timers: &mut Timers, records: &mut Vec<GroupRecord>, old: &Arc<str>, heir: &Member) {
-        let target = self.target.members.get(old).cloned().unwrap_or_else(Partitions::new);
+    pub(super) fn replace(
+        &mut self,
+        timers: &mut Timers,
+        records: &mut Vec<GroupRecord>,
+        old: &Arc<str>,
+        heir: &Member,
+    ) {
+        let target = self
+            .target
+            .members
+            .get(old)
+            .cloned()
+            .unwrap_or_else(Partitions::new);
         self.remove_member(records, old);
         self.cancel_timers(timers, old);
         for record in [
@@ -45,7 +56,9 @@ impl ConsumerGroup {
         let names_changed = before.topic_names != updated.topic_names;
         let regex_changed = before.topic_regex != updated.topic_regex;
         let resolved_before = self.index.resolved.len();
-        let is_new = updated.regex().is_some_and(|regex| !self.index.regexes.contains_key(regex));
+        let is_new = updated
+            .regex()
+            .is_some_and(|regex| !self.index.regexes.contains_key(regex));
         if before != updated {
             let record = self.member_record(updated);
             self.write(records, record);

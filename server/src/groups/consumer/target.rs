@@ -44,7 +44,9 @@ impl ConsumerGroup {
 
     fn target_is_due(&self, ctx: &Ctx<'_>) -> bool {
         let interval_ms = self.assignment_interval_ms(ctx);
-        self.target.timestamp_ms == 0 || interval_ms == 0 || ctx.now_ms >= self.target.timestamp_ms.saturating_add(interval_ms)
+        self.target.timestamp_ms == 0
+            || interval_ms == 0
+            || ctx.now_ms >= self.target.timestamp_ms.saturating_add(interval_ms)
     }
 
     fn compute_target(&self, ctx: &Ctx<'_>) -> Vec<(Arc<str>, Partitions)> {
@@ -96,7 +98,12 @@ impl<'a> Wishes<'a> {
         let resolved = wish.1.and_then(|regex| self.group.index.resolved.get(regex));
         let matched = resolved.into_iter().flat_map(|resolved| &resolved.topics);
         let mut topics = BTreeSet::new();
-        for topic in member.topic_names.iter().chain(matched).filter_map(|name| self.image.topic(name)) {
+        for topic in member
+            .topic_names
+            .iter()
+            .chain(matched)
+            .filter_map(|name| self.image.topic(name))
+        {
             let count = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
             self.partition_counts.insert(topic.id, count);
             topics.insert(topic.id);

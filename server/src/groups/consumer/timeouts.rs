@@ -14,7 +14,9 @@ impl ConsumerGroup {
     pub fn on_timer(&mut self, ctx: &mut Ctx<'_>, timers: &mut Timers, timer: &Timer) -> Vec<GroupRecord> {
         let mut records = Vec::new();
         match timer {
-            Timer::Session(_, member_id) | Timer::ClassicJoin(_, member_id) | Timer::ClassicSync(_, member_id) => {
+            Timer::Session(_, member_id)
+            | Timer::ClassicJoin(_, member_id)
+            | Timer::ClassicSync(_, member_id) => {
                 self.fence_if_known(ctx, timers, &mut records, member_id);
             }
             Timer::Rebalance(_, member_id) => {
@@ -45,19 +47,33 @@ impl ConsumerGroup {
     pub(super) fn watch_revocation(&self, ctx: &Ctx<'_>, timers: &mut Timers, member: &Member) {
         let timer = Timer::Rebalance(self.id.clone(), member.id.clone());
         if member.state == MemberState::UnrevokedPartitions {
-            timers.set(timer, ctx.now_ms.saturating_add(member.rebalance_timeout_ms.into()));
+            timers.set(
+                timer,
+                ctx.now_ms.saturating_add(member.rebalance_timeout_ms.into()),
+            );
         } else {
             timers.cancel(&timer);
         }
     }
 
     pub(super) fn cancel_timers(&self, timers: &mut Timers, member_id: &Arc<str>) {
-        for timer in [Timer::Session, Timer::Rebalance, Timer::ClassicJoin, Timer::ClassicSync] {
+        for timer in [
+            Timer::Session,
+            Timer::Rebalance,
+            Timer::ClassicJoin,
+            Timer::ClassicSync,
+        ] {
             timers.cancel(&timer(self.id.clone(), member_id.clone()));
         }
     }
 
-    fn fence_if_known(&mut self, ctx: &Ctx<'_>, timers: &mut Timers, records: &mut Vec<GroupRecord>, member_id: &Arc<str>) {
+    fn fence_if_known(
+        &mut self,
+        ctx: &Ctx<'_>,
+        timers: &mut Timers,
+        records: &mut Vec<GroupRecord>,
+        member_id: &Arc<str>,
+    ) {
         if self.members.contains_key(member_id) {
             self.fence(ctx, timers, records, std::slice::from_ref(member_id));
         }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use super::world::{World, at, join};
 use crate::wire::code::ErrorCode;
-use crate::wire::consumer_group_heartbeat::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, TopicPartitions};
+use crate::wire::consumer_group_heartbeat::{
+    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, TopicPartitions,
+};
 use crate::wire::uuid::Uuid;
 
 /// Partitions, one by one.
@@ -24,6 +26,7 @@ pub(super) struct Client {
     /// Whether an answer was lost, so that everything is said again.
     in_doubt: bool,
     pub last_beat_ms: i64,
+    pub last_reconciled_ms: i64,
 }
 
 impl Client {
@@ -38,6 +41,7 @@ impl Client {
             has_said: false,
             in_doubt: false,
             last_beat_ms: 0,
+            last_reconciled_ms: 0,
         }
     }
 
@@ -48,7 +52,8 @@ impl Client {
     }
 
     /// Revokes what it shall not have any more, then takes what it shall have.
-    pub(super) fn reconcile(&mut self) {
+    pub(super) fn reconcile(&mut self, now_ms: i64) {
+        self.last_reconciled_ms = now_ms;
         if self.owned != self.told {
             self.owned.clone_from(&self.told);
             self.has_said = false;
@@ -63,7 +68,9 @@ impl Client {
         match ErrorCode::from_code(response.error_code) {
             _ if lost => self.in_doubt = true,
             ErrorCode::None => self.follow(&request, response),
-            ErrorCode::FencedMemberEpoch | ErrorCode::UnknownMemberId | ErrorCode::GroupIdNotFound => self.start_over(),
+            ErrorCode::FencedMemberEpoch | ErrorCode::UnknownMemberId | ErrorCode::GroupIdNotFound => {
+                self.start_over()
+            }
             error => panic!("{}: {error}", self.id),
         }
     }
@@ -83,7 +90,13 @@ impl Client {
     }
 
     fn follow(&mut self, request: &ConsumerGroupHeartbeatRequest, response: ConsumerGroupHeartbeatResponse) {
-        assert!(response.member_epoch >= self.epoch, "{}: {} after {}", self.id, response.member_epoch, self.epoch);
+        assert!(
+            response.member_epoch >= self.epoch,
+            "{}: {} after {}",
+            self.id,
+            response.member_epoch,
+            self.epoch
+        );
         self.epoch = response.member_epoch;
         self.in_doubt = false;
         self.has_said |= request.topic_partitions.is_some();
@@ -119,6 +132,11 @@ fn listed(owned: &Owned) -> Vec<TopicPartitions> {
 fn flat(listed: &[TopicPartitions]) -> Owned {
     listed
         .iter()
-        .flat_map(|topic| topic.partitions.iter().map(|partition| (topic.topic_id, *partition)))
+        .flat_map(|topic| {
+            topic
+                .partitions
+                .iter()
+                .map(|partition| (topic.topic_id, *partition))
+        })
         .collect()
 }

@@ -5,7 +5,10 @@ use crate::groups::consumer::CommitCheck;
 use crate::wire::code::ErrorCode::{self, StaleMemberEpoch, UnknownMemberId, UnsupportedVersion};
 
 fn commit(world: &World, member: &str, epoch: i32, version: i16) -> Result<(), ErrorCode> {
-    world.group.check_commit(member, None, epoch, version).map(|_: CommitCheck<'_>| ())
+    world
+        .group
+        .check_commit(member, None, epoch, version)
+        .map(|_: CommitCheck<'_>| ())
 }
 
 #[test]
@@ -20,7 +23,11 @@ fn commits_are_for_members_with_their_epoch() {
         ("b", 1, 9, Err(UnknownMemberId)),
         ("", -1, 9, Err(UnknownMemberId)),
     ] {
-        assert_eq!(commit(&world, member, epoch, version), expected, "{member} {epoch} {version}");
+        assert_eq!(
+            commit(&world, member, epoch, version),
+            expected,
+            "{member} {epoch} {version}"
+        );
     }
     for (member, epoch, expected) in [
         (None, -1, Ok(())),
@@ -29,7 +36,11 @@ fn commits_are_for_members_with_their_epoch() {
         (Some("b"), 1, Err(UnknownMemberId)),
         (None, 1, Err(UnknownMemberId)),
     ] {
-        assert_eq!(world.group.check_fetch(member, epoch), expected, "{member:?} {epoch}");
+        assert_eq!(
+            world.group.check_fetch(member, epoch),
+            expected,
+            "{member:?} {epoch}"
+        );
     }
 }
 
@@ -42,11 +53,20 @@ fn an_older_epoch_may_commit_what_the_member_has_had_since() {
     world.beat(&having("a", 1, &[("t", &[0])]));
     world.beat(&at("b", 2));
     let check = |member: &str, epoch, partition| {
-        let check = world.group.check_commit(member, None, epoch, 9).expect("a member");
+        let check = world
+            .group
+            .check_commit(member, None, epoch, 9)
+            .expect("a member");
         check.partition(id_of("t"), partition)
     };
     // `a` is at 2 and has had partition 0 since 1; it gave partition 1 to `b`.
-    assert_eq!((check("a", 1, 0), check("a", 0, 0)), (Ok(()), Err(StaleMemberEpoch)));
-    assert_eq!((check("a", 1, 1), check("b", 1, 1)), (Err(StaleMemberEpoch), Err(StaleMemberEpoch)));
+    assert_eq!(
+        (check("a", 1, 0), check("a", 0, 0)),
+        (Ok(()), Err(StaleMemberEpoch))
+    );
+    assert_eq!(
+        (check("a", 1, 1), check("b", 1, 1)),
+        (Err(StaleMemberEpoch), Err(StaleMemberEpoch))
+    );
     assert_eq!(check("b", 2, 1), Ok(()));
 }

@@ -4,7 +4,10 @@ use super::world::*;
 use crate::groups::consumer::validate;
 use crate::groups::settings::Assignor;
 use crate::groups::timers::Timer;
-use crate::wire::code::ErrorCode::{self, FencedMemberEpoch, GroupIdNotFound, GroupMaxSizeReached, InvalidRequest, UnknownMemberId, UnsupportedAssignor};
+use crate::wire::code::ErrorCode::{
+    self, FencedMemberEpoch, GroupIdNotFound, GroupMaxSizeReached, InvalidRequest, UnknownMemberId,
+    UnsupportedAssignor,
+};
 use crate::wire::consumer_group_heartbeat::{Assignment, ConsumerGroupHeartbeatRequest};
 use crate::wire::group_records::*;
 
@@ -19,14 +22,42 @@ fn requests_that_contradict_themselves_are_refused_in_kafkas_order() {
     type Change = fn(&mut ConsumerGroupHeartbeatRequest);
     let cases: [(i16, Change, &str); 13] = [
         (1, |r| r.member_id = " ".into(), "MemberId can't be empty."),
-        (0, |r| (r.member_id, r.member_epoch) = (String::new(), 1), "MemberId can't be empty."),
-        (0, |r| (r.member_id, r.member_epoch) = (String::new(), -1), "MemberId can't be empty."),
-        (1, |r| (r.group_id, r.instance_id) = (String::new(), Some(String::new())), "GroupId can't be empty."),
-        (1, |r| r.instance_id = Some(String::new()), "InstanceId can't be empty."),
+        (
+            0,
+            |r| (r.member_id, r.member_epoch) = (String::new(), 1),
+            "MemberId can't be empty.",
+        ),
+        (
+            0,
+            |r| (r.member_id, r.member_epoch) = (String::new(), -1),
+            "MemberId can't be empty.",
+        ),
+        (
+            1,
+            |r| (r.group_id, r.instance_id) = (String::new(), Some(String::new())),
+            "GroupId can't be empty.",
+        ),
+        (
+            1,
+            |r| r.instance_id = Some(String::new()),
+            "InstanceId can't be empty.",
+        ),
         (1, |r| r.rack_id = Some(String::new()), "RackId can't be empty."),
-        (1, |r| r.rebalance_timeout_ms = -1, "RebalanceTimeoutMs must be provided in first request."),
-        (1, |r| r.topic_partitions = None, "TopicPartitions must be empty when (re-)joining."),
-        (1, |r| r.topic_partitions = Some(partitions(&[("t", &[0])])), "TopicPartitions must be empty when (re-)joining."),
+        (
+            1,
+            |r| r.rebalance_timeout_ms = -1,
+            "RebalanceTimeoutMs must be provided in first request.",
+        ),
+        (
+            1,
+            |r| r.topic_partitions = None,
+            "TopicPartitions must be empty when (re-)joining.",
+        ),
+        (
+            1,
+            |r| r.topic_partitions = Some(partitions(&[("t", &[0])])),
+            "TopicPartitions must be empty when (re-)joining.",
+        ),
         (
             1,
             |r| r.subscribed_topic_names = None,
@@ -46,35 +77,62 @@ fn requests_that_contradict_themselves_are_refused_in_kafkas_order() {
         let mut request = join("m", &["t"]);
         change(&mut request);
         let refusal = validate(&settings, version, &request).expect_err(message);
-        assert_eq!((refusal.code, refusal.message.as_str()), (InvalidRequest, message));
+        assert_eq!(
+            (refusal.code, refusal.message.as_str()),
+            (InvalidRequest, message)
+        );
     }
     let mut request = join("", &["t"]);
     assert_eq!(validate(&settings, 0, &request), Ok(()));
     (request.member_id, request.server_assignor) = ("m".into(), Some("sticky".into()));
     let refusal = validate(&settings, 1, &request).expect_err("no such assignor");
     let message = "ServerAssignor sticky is not supported. Supported assignors: uniform, range.";
-    assert_eq!((refusal.code, refusal.message.as_str()), (UnsupportedAssignor, message));
+    assert_eq!(
+        (refusal.code, refusal.message.as_str()),
+        (UnsupportedAssignor, message)
+    );
 }
 
 #[test]
 fn the_first_member_gets_everything_and_kafkas_records_are_written() {
     let mut world = World::new(&[("t", 2)]);
     let (records, response) = world.send(&join("m", &["t"]));
-    assert_eq!(kinds(&records), ["member", "epoch", "target", "target epoch", "current"]);
-    assert_eq!((response.member_id.as_deref(), response.member_epoch), (Some("m"), 1));
-    assert_eq!((response.heartbeat_interval_ms, response.assignment), (5_000, has(&[("t", &[0, 1])])));
+    assert_eq!(
+        kinds(&records),
+        ["member", "epoch", "target", "target epoch", "current"]
+    );
+    assert_eq!(
+        (response.member_id.as_deref(), response.member_epoch),
+        (Some("m"), 1)
+    );
+    assert_eq!(
+        (response.heartbeat_interval_ms, response.assignment),
+        (5_000, has(&[("t", &[0, 1])]))
+    );
     let GroupRecord::ConsumerGroupMemberMetadata(_, Some(member)) = &records[0] else {
         panic!("{records:?}");
     };
-    assert_eq!((member.subscribed_topic_regex.as_deref(), member.client_host.as_str()), (Some(""), "/127.0.0.1"));
+    assert_eq!(
+        (
+            member.subscribed_topic_regex.as_deref(),
+            member.client_host.as_str()
+        ),
+        (Some(""), "/127.0.0.1")
+    );
     let GroupRecord::ConsumerGroupTargetAssignmentMetadata(_, Some(target)) = &records[3] else {
         panic!("{records:?}");
     };
-    assert_eq!((target.assignment_epoch, target.assignment_timestamp), (1, world.now_ms));
+    assert_eq!(
+        (target.assignment_epoch, target.assignment_timestamp),
+        (1, world.now_ms)
+    );
     let GroupRecord::ConsumerGroupCurrentMemberAssignment(_, Some(current)) = &records[4] else {
         panic!("{records:?}");
     };
-    assert_eq!((current.member_epoch, current.previous_member_epoch, current.state), (1, 0, 1));
+    assert_eq!(
+        (current.member_epoch, current.previous_member_epoch, current.state),
+        (1, 0, 1)
+    );
     assert_eq!(current.assigned_partitions[0].assignment_epochs, Some(vec![1, 1]));
     assert_eq!(world.group.state_name(), "Stable");
 }
@@ -93,7 +151,10 @@ fn a_heartbeat_that_says_nothing_new_writes_nothing_and_is_told_nothing() {
     let mut world = World::new(&[("t", 2)]);
     world.beat(&join("m", &["t"]));
     let (records, response) = world.send(&having("m", 1, &[("t", &[0, 1])]));
-    assert_eq!((records, response.member_epoch, response.assignment), (vec![], 1, None));
+    assert_eq!(
+        (records, response.member_epoch, response.assignment),
+        (vec![], 1, None)
+    );
     // All over again, as after a lost answer: it is told all over again.
     let full = ConsumerGroupHeartbeatRequest {
         member_epoch: 1,
@@ -137,7 +198,10 @@ fn a_target_is_computed_once_in_an_assignment_interval() {
     assert_eq!(kinds(&records), ["target", "target", "target epoch", "current"]);
     world.set_of_group("consumer.assignment.interval.ms", "0");
     let (records, _) = world.send(&join("c", &["t"]));
-    assert_eq!(kinds(&records), ["member", "epoch", "target", "target epoch", "current"]);
+    assert_eq!(
+        kinds(&records),
+        ["member", "epoch", "target", "target epoch", "current"]
+    );
 }
 
 #[test]
@@ -168,7 +232,10 @@ fn a_member_that_is_not_heard_of_is_fenced() {
     world.beat(&at("a", 1));
     assert_eq!(world.pass(44_999), []);
     assert_eq!(kinds(&world.pass(1)), ["-current", "-target", "-member", "epoch"]);
-    assert_eq!((world.group.state_name(), world.group.is_empty()), ("Empty", true));
+    assert_eq!(
+        (world.group.state_name(), world.group.is_empty()),
+        ("Empty", true)
+    );
     assert!(world.group.exists() && !world.group.is_subscribed("t"));
     world.set_of_group("consumer.session.timeout.ms", "60000");
     world.set_of_group("consumer.heartbeat.interval.ms", "7000");
@@ -199,7 +266,11 @@ fn epochs_are_checked_and_a_member_that_missed_an_answer_goes_on() {
     world.beat(&having("a", 1, &[("t", &[0])]));
     // The answer with epoch 2 was lost.
     assert_eq!(world.beat(&having("a", 1, &[("t", &[0])])).member_epoch, 2);
-    for request in [at("a", 1), having("a", 1, &[("t", &[0, 1])]), having("a", 1, &[("u", &[])])] {
+    for request in [
+        at("a", 1),
+        having("a", 1, &[("t", &[0, 1])]),
+        having("a", 1, &[("u", &[])]),
+    ] {
         let (code, message) = world.fail(&request);
         assert_eq!(code, FencedMemberEpoch);
         assert!(message.contains("has a smaller member epoch (1)"), "{message}");
@@ -218,18 +289,27 @@ fn a_full_group_takes_nobody_in_but_its_members() {
     world.settings.consumer_max_size = 1;
     world.beat(&join("a", &["t"]));
     let message = "The consumer group has reached its maximum capacity of 1 members.";
-    assert_eq!(world.fail(&join("b", &["t"])), (GroupMaxSizeReached, message.to_owned()));
+    assert_eq!(
+        world.fail(&join("b", &["t"])),
+        (GroupMaxSizeReached, message.to_owned())
+    );
     world.beat(&join("a", &["t"]));
 }
 
 #[test]
 fn a_member_that_leaves_is_gone_at_once() {
     let mut world = World::new(&[("t", 2)]);
-    assert_eq!(world.fail(&at("a", -1)), (GroupIdNotFound, "Group g not found.".to_owned()));
+    assert_eq!(
+        world.fail(&at("a", -1)),
+        (GroupIdNotFound, "Group g not found.".to_owned())
+    );
     world.beat(&join("a", &["t"]));
     let (records, response) = world.send(&at("a", -1));
     assert_eq!(kinds(&records), ["-current", "-target", "-member", "epoch"]);
-    assert_eq!((response.member_id.as_deref(), response.member_epoch), (Some("a"), -1));
+    assert_eq!(
+        (response.member_id.as_deref(), response.member_epoch),
+        (Some("a"), -1)
+    );
     assert_eq!(world.timers.next_ms(), None);
     assert_eq!(world.fail(&at("a", -1)).0, UnknownMemberId);
     // The epoch of an empty group goes on.
@@ -247,7 +327,10 @@ fn new_partitions_are_given_out_with_the_next_heartbeat() {
     world.tell_of_topics();
     let (records, response) = world.send(&at("a", 1));
     assert_eq!(kinds(&records), ["epoch", "target", "target epoch", "current"]);
-    assert_eq!((response.member_epoch, response.assignment), (2, has(&[("t", &[0, 1])])));
+    assert_eq!(
+        (response.member_epoch, response.assignment),
+        (2, has(&[("t", &[0, 1])]))
+    );
     // A topic that did not exist when it was asked for.
     world.pass(1_000);
     world.add_topic("later");
@@ -255,7 +338,10 @@ fn new_partitions_are_given_out_with_the_next_heartbeat() {
     world.tell_of_topics();
     let mut expected = partitions(&[("t", &[0, 1]), ("later", &[0])]);
     expected.sort_by_key(|topic| topic.topic_id);
-    let told = world.beat(&at("a", 2)).assignment.map(|assignment| assignment.topic_partitions);
+    let told = world
+        .beat(&at("a", 2))
+        .assignment
+        .map(|assignment| assignment.topic_partitions);
     assert_eq!(told, Some(expected));
     // A topic nobody wants changes nothing.
     world.add_partitions("other", 1..2);
@@ -274,7 +360,10 @@ fn topics_no_longer_wanted_are_given_back_at_once() {
     };
     let (records, response) = world.send(&request);
     assert_eq!(kinds(&records), ["member", "epoch", "current"]);
-    assert_eq!((response.member_epoch, response.assignment), (1, has(&[("u", &[0])])));
+    assert_eq!(
+        (response.member_epoch, response.assignment),
+        (1, has(&[("u", &[0])]))
+    );
     assert!(!world.group.is_subscribed("t") && world.group.is_subscribed("u"));
     world.pass(1_000);
     assert_eq!(world.beat(&having("a", 1, &[("u", &[0])])).member_epoch, 2);
@@ -295,7 +384,12 @@ fn the_assignor_most_members_ask_for_assigns() {
     world.beat(&at("a", 1));
     let described = world.describe();
     for (member, partition) in described.members.iter().zip([0, 1]) {
-        let target: Vec<&[i32]> = member.target_assignment.topic_partitions.iter().map(|topic| topic.partitions.as_slice()).collect();
+        let target: Vec<&[i32]> = member
+            .target_assignment
+            .topic_partitions
+            .iter()
+            .map(|topic| topic.partitions.as_slice())
+            .collect();
         assert_eq!(target, [[partition], [partition]]);
     }
 }
@@ -304,7 +398,9 @@ fn the_assignor_most_members_ask_for_assigns() {
 fn a_member_in_a_state_of_a_later_version_starts_over() {
     let mut world = World::new(&[("t", 1)]);
     world.beat(&join("a", &["t"]));
-    let Some(GroupRecord::ConsumerGroupCurrentMemberAssignment(key, Some(mut value))) = world.log.last().cloned() else {
+    let Some(GroupRecord::ConsumerGroupCurrentMemberAssignment(key, Some(mut value))) =
+        world.log.last().cloned()
+    else {
         panic!("{:?}", world.log);
     };
     value.state = 9;

@@ -7,8 +7,13 @@ use crate::groups::consumer::ConsumerGroup;
 use crate::groups::consumer::migration::{ClassicGeneration, ClassicMember, may_upgrade};
 use crate::groups::settings::Migration;
 use crate::groups::timers::Timer;
-use crate::wire::code::ErrorCode::{self, GroupIdNotFound, IllegalGeneration, InconsistentGroupProtocol, MemberIdRequired, RebalanceInProgress, UnknownMemberId, UnknownServerError};
-use crate::wire::consumer_protocol::{self, ConsumerProtocolAssignment, ConsumerProtocolSubscription, TopicPartition, encode};
+use crate::wire::code::ErrorCode::{
+    self, GroupIdNotFound, IllegalGeneration, InconsistentGroupProtocol, MemberIdRequired,
+    RebalanceInProgress, UnknownMemberId, UnknownServerError,
+};
+use crate::wire::consumer_protocol::{
+    self, ConsumerProtocolAssignment, ConsumerProtocolSubscription, TopicPartition, encode,
+};
 use crate::wire::group_records::{ClassicProtocol, GroupRecord};
 use crate::wire::heartbeat::HeartbeatRequest;
 use crate::wire::join_group::{JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse};
@@ -75,7 +80,12 @@ fn upgraded(members: Vec<ClassicMember>) -> World {
 }
 
 impl World {
-    fn join_classic(&mut self, member: &str, instance_id: Option<&str>, owned: &[(&str, &[i32])]) -> (Vec<GroupRecord>, JoinGroupResponse) {
+    fn join_classic(
+        &mut self,
+        member: &str,
+        instance_id: Option<&str>,
+        owned: &[(&str, &[i32])],
+    ) -> (Vec<GroupRecord>, JoinGroupResponse) {
         let request = JoinGroupRequest {
             group_id: "g".to_owned(),
             session_timeout_ms: 10_000,
@@ -117,20 +127,41 @@ impl World {
     fn assigned_classic(&mut self, member: &str, generation_id: i32) -> Vec<TopicPartition> {
         let response = self.sync_classic(member, generation_id);
         assert_eq!(response.error_code, 0);
-        consumer_protocol::assignment(&response.assignment).expect("readable").assigned_partitions
+        consumer_protocol::assignment(&response.assignment)
+            .expect("readable")
+            .assigned_partitions
     }
 }
 
 #[test]
 fn a_classic_group_keeps_its_partitions_when_it_becomes_a_consumer_group() {
-    let mut world = upgraded(vec![classic_member("a", &[("t", &[0, 1])]), classic_member("b", &[("t", &[2])])]);
+    let mut world = upgraded(vec![
+        classic_member("a", &[("t", &[0, 1])]),
+        classic_member("b", &[("t", &[2])]),
+    ]);
     let expected = [
-        "-classic", "member", "member", "epoch", "target", "target", "target epoch", "current", "current",
+        "-classic",
+        "member",
+        "member",
+        "epoch",
+        "target",
+        "target",
+        "target epoch",
+        "current",
+        "current",
     ];
     assert_eq!(kinds(&world.log), expected);
     let described = world.describe();
-    assert_eq!((described.group_epoch, described.group_state.as_str()), (5, "Stable"));
-    assert!(described.members.iter().all(|member| (member.member_type, member.member_epoch) == (0, 5)));
+    assert_eq!(
+        (described.group_epoch, described.group_state.as_str()),
+        (5, "Stable")
+    );
+    assert!(
+        described
+            .members
+            .iter()
+            .all(|member| (member.member_type, member.member_epoch) == (0, 5))
+    );
     world.log.remove(0);
     let replayed = world.replayed();
     assert_eq!(world.with(|_, ctx, _| replayed.describe(ctx)), described);
@@ -138,12 +169,22 @@ fn a_classic_group_keeps_its_partitions_when_it_becomes_a_consumer_group() {
 
     // The member of the new protocol that brought this about.
     let c = world.beat(&join("c", &["t"]));
-    assert_eq!((c.member_epoch, c.assignment.map(|has| has.topic_partitions.len())), (6, Some(0)));
+    assert_eq!(
+        (c.member_epoch, c.assignment.map(|has| has.topic_partitions.len())),
+        (6, Some(0))
+    );
     // `a` has one partition too many. It learns to join again, gives it back, and is told what it keeps.
     assert_eq!(world.beat_classic("a", 5), RebalanceInProgress);
     assert!(world.is_set(Timer::ClassicJoin, "a"));
     let (_, joined) = world.join_classic("a", None, &[("t", &[0, 1])]);
-    assert_eq!((joined.error_code, joined.generation_id, joined.protocol_name.as_deref()), (0, 5, Some("range")));
+    assert_eq!(
+        (
+            joined.error_code,
+            joined.generation_id,
+            joined.protocol_name.as_deref()
+        ),
+        (0, 5, Some("range"))
+    );
     assert!(!world.is_set(Timer::ClassicJoin, "a") && world.is_set(Timer::ClassicSync, "a"));
     assert_eq!(world.assigned_classic("a", 5), named(&[("t", &[0])]));
     assert!(!world.is_set(Timer::ClassicSync, "a"));
@@ -153,7 +194,10 @@ fn a_classic_group_keeps_its_partitions_when_it_becomes_a_consumer_group() {
     assert_eq!(world.assigned_classic("a", 6), named(&[("t", &[0])]));
     assert_eq!(world.beat_classic("a", 6), ErrorCode::None);
     let c = world.beat(&at("c", 6));
-    assert_eq!(c.assignment.map(|has| has.topic_partitions), Some(partitions(&[("t", &[1])])));
+    assert_eq!(
+        c.assignment.map(|has| has.topic_partitions),
+        Some(partitions(&[("t", &[1])]))
+    );
 }
 
 #[test]
@@ -163,7 +207,16 @@ fn the_group_is_classic_again_when_the_last_member_of_the_new_protocol_leaves() 
     let (records, response) = world.send(&at("c", -1));
     assert_eq!(response.error_code, 0);
     let expected = [
-        "-current", "-current", "-target", "-target", "-target epoch", "-member", "-member", "-topics", "-epoch", "classic",
+        "-current",
+        "-current",
+        "-target",
+        "-target",
+        "-target epoch",
+        "-member",
+        "-member",
+        "-topics",
+        "-epoch",
+        "classic",
     ];
     assert_eq!(kinds(&records), expected);
     let downgrade = world.group.take_downgrade().expect("a classic group");
@@ -171,13 +224,26 @@ fn the_group_is_classic_again_when_the_last_member_of_the_new_protocol_leaves() 
     let target = assignment(&[("t", &[0, 1])]);
     let mut member = classic_member("a", &[]);
     member.assignment = target;
-    assert_eq!(downgrade.group, ClassicGeneration { generation: 6, ..generation(vec![member]) });
+    assert_eq!(
+        downgrade.group,
+        ClassicGeneration {
+            generation: 6,
+            ..generation(vec![member])
+        }
+    );
     assert_eq!(world.timers.next_ms(), None);
     assert!(!world.group.exists() && world.group.is_empty());
     let Some(GroupRecord::GroupMetadata(_, Some(value))) = records.last() else {
         panic!("{records:?}");
     };
-    assert_eq!((value.generation, value.leader.as_deref(), value.protocol.as_deref()), (6, Some("a"), Some("range")));
+    assert_eq!(
+        (
+            value.generation,
+            value.leader.as_deref(),
+            value.protocol.as_deref()
+        ),
+        (6, Some("a"), Some("range"))
+    );
     assert_eq!(value.members[0].subscription, subscription(&["t"], &[]));
 }
 
@@ -199,10 +265,21 @@ fn the_last_member_of_the_new_protocol_may_also_be_fenced_or_replaced() {
     world.beat(&request);
     let (records, joined) = world.join_classic("", Some("i"), &[]);
     let downgrade = world.group.take_downgrade().expect("a classic group");
-    assert_eq!((joined.error_code, joined.generation_id, downgrade.rebalance), (0, 6, false));
+    assert_eq!(
+        (joined.error_code, joined.generation_id, downgrade.rebalance),
+        (0, 6, false)
+    );
     assert_eq!(kinds(&records).last(), Some(&"classic"));
-    let assigned: Vec<&Bytes> = downgrade.group.members.iter().map(|member| &member.assignment).collect();
-    assert_eq!(assigned, [&assignment(&[("t", &[2])]), &assignment(&[("t", &[0, 1])])]);
+    let assigned: Vec<&Bytes> = downgrade
+        .group
+        .members
+        .iter()
+        .map(|member| &member.assignment)
+        .collect();
+    assert_eq!(
+        assigned,
+        [&assignment(&[("t", &[2])]), &assignment(&[("t", &[0, 1])])]
+    );
 }
 
 #[test]
@@ -230,7 +307,10 @@ fn a_policy_can_forbid_either_way() {
     settings.consumer_max_size = 1;
     let refusal = may_upgrade(&settings, "g", Some("consumer"), 2).expect_err("too large");
     let message = "Cannot upgrade classic group g to consumer group because the group size exceeds the consumer group maximum size.";
-    assert_eq!((refusal.code, refusal.message.as_str()), (GroupIdNotFound, message));
+    assert_eq!(
+        (refusal.code, refusal.message.as_str()),
+        (GroupIdNotFound, message)
+    );
     let mut world = World::new(&[("t", 1)]);
     world.settings.consumer_migration = Migration::Disabled;
     let (_, joined) = world.join_classic("a", None, &[]);
@@ -249,10 +329,16 @@ fn a_classic_group_that_cannot_be_read_is_not_upgraded() {
     damaged.assignment = Bytes::from_static(b"\0\0\x7f\xff\xff\xff");
     let mut silent = classic_member("a", &[]);
     silent.protocols.clear();
-    for (member, reason) in [(foreign, "an unsupported custom assignor"), (damaged, "is malformed"), (silent, "is malformed")] {
+    for (member, reason) in [
+        (foreign, "an unsupported custom assignor"),
+        (damaged, "is malformed"),
+        (silent, "is malformed"),
+    ] {
         let mut world = World::new(&[("t", 1)]);
         let classic = generation(vec![member]);
-        let refused = world.with(|_, ctx, timers| ConsumerGroup::from_classic("g".into(), ctx, timers, &classic).map(|_| ()));
+        let refused = world.with(|_, ctx, timers| {
+            ConsumerGroup::from_classic("g".into(), ctx, timers, &classic).map(|_| ())
+        });
         let refusal = refused.expect_err(reason);
         assert_eq!(refusal.code, GroupIdNotFound);
         assert!(refusal.message.contains(reason), "{}", refusal.message);
@@ -267,7 +353,10 @@ fn classic_members_of_a_consumer_group_are_checked_like_others() {
     assert_eq!(world.beat_classic("c", 6), UnknownMemberId);
     assert_eq!(world.beat_classic("a", 4), IllegalGeneration);
     assert_eq!(world.group.check_fetch(Some("a"), 4), Err(IllegalGeneration));
-    assert_eq!(world.group.check_commit("a", None, 6, 8).map(|_| ()), Err(IllegalGeneration));
+    assert_eq!(
+        world.group.check_commit("a", None, 6, 8).map(|_| ()),
+        Err(IllegalGeneration)
+    );
     assert_eq!(world.group.check_commit("a", None, 5, 8).map(|_| ()), Ok(()));
     let wrong = |change: fn(&mut JoinGroupRequest)| {
         let mut request = JoinGroupRequest {
@@ -284,14 +373,33 @@ fn classic_members_of_a_consumer_group_are_checked_like_others() {
         request
     };
     for (request, expected) in [
-        (wrong(|request| request.protocol_type = "connect".to_owned()), InconsistentGroupProtocol),
-        (wrong(|request| request.protocols.clear()), InconsistentGroupProtocol),
-        (wrong(|request| request.protocols[0].name = "mine".to_owned()), InconsistentGroupProtocol),
-        (wrong(|request| request.protocols[0].metadata = Bytes::from_static(b"\0")), UnknownServerError),
-        (wrong(|request| request.group_instance_id = Some("x".to_owned())), UnknownMemberId),
+        (
+            wrong(|request| request.protocol_type = "connect".to_owned()),
+            InconsistentGroupProtocol,
+        ),
+        (
+            wrong(|request| request.protocols.clear()),
+            InconsistentGroupProtocol,
+        ),
+        (
+            wrong(|request| request.protocols[0].name = "mine".to_owned()),
+            InconsistentGroupProtocol,
+        ),
+        (
+            wrong(|request| request.protocols[0].metadata = Bytes::from_static(b"\0")),
+            UnknownServerError,
+        ),
+        (
+            wrong(|request| request.group_instance_id = Some("x".to_owned())),
+            UnknownMemberId,
+        ),
     ] {
-        let (records, response) = world.step(|group, ctx, timers| group.classic_join(ctx, timers, "c", "/h", 9, &request));
-        assert_eq!((records, ErrorCode::from_code(response.error_code)), (vec![], expected));
+        let (records, response) =
+            world.step(|group, ctx, timers| group.classic_join(ctx, timers, "c", "/h", 9, &request));
+        assert_eq!(
+            (records, ErrorCode::from_code(response.error_code)),
+            (vec![], expected)
+        );
     }
     let mut sync = SyncGroupRequest {
         generation_id: 5,
@@ -300,7 +408,10 @@ fn classic_members_of_a_consumer_group_are_checked_like_others() {
         ..Default::default()
     };
     let response = world.with(|group, ctx, timers| group.classic_sync(ctx, timers, &sync));
-    assert_eq!(ErrorCode::from_code(response.error_code), InconsistentGroupProtocol);
+    assert_eq!(
+        ErrorCode::from_code(response.error_code),
+        InconsistentGroupProtocol
+    );
     sync.protocol_name = None;
     let response = world.with(|group, ctx, timers| group.classic_sync(ctx, timers, &sync));
     assert_eq!(ErrorCode::from_code(response.error_code), RebalanceInProgress);
@@ -308,17 +419,29 @@ fn classic_members_of_a_consumer_group_are_checked_like_others() {
 
 #[test]
 fn classic_members_that_are_late_are_fenced() {
-    for late in [Timer::Session as fn(_, _) -> Timer, Timer::ClassicJoin, Timer::ClassicSync] {
-        let mut world = upgraded(vec![classic_member("a", &[("t", &[0])]), classic_member("b", &[("t", &[1, 2])])]);
+    for late in [
+        Timer::Session as fn(_, _) -> Timer,
+        Timer::ClassicJoin,
+        Timer::ClassicSync,
+    ] {
+        let mut world = upgraded(vec![
+            classic_member("a", &[("t", &[0])]),
+            classic_member("b", &[("t", &[1, 2])]),
+        ]);
         world.beat(&join("c", &["t"]));
-        let records = world.with(|group, ctx, timers| group.on_timer(ctx, timers, &late("g".into(), "a".into())));
+        let records =
+            world.with(|group, ctx, timers| group.on_timer(ctx, timers, &late("g".into(), "a".into())));
         assert_eq!(kinds(&records), ["-current", "-target", "-member", "epoch"]);
     }
 }
 
 #[test]
 fn many_leave_with_one_request_and_each_is_told() {
-    let mut world = upgraded(vec![classic_member("a", &[]), classic_member("b", &[]), classic_member("d", &[])]);
+    let mut world = upgraded(vec![
+        classic_member("a", &[]),
+        classic_member("b", &[]),
+        classic_member("d", &[]),
+    ]);
     world.beat(&join("c", &["t"]));
     let identity = |member: &str, instance: Option<&str>| MemberIdentity {
         member_id: member.to_owned(),
@@ -326,18 +449,38 @@ fn many_leave_with_one_request_and_each_is_told() {
         reason: None,
     };
     let request = LeaveGroupRequest {
-        members: vec![identity("a", None), identity("x", None), identity("b", None), identity("", Some("i"))],
+        members: vec![
+            identity("a", None),
+            identity("x", None),
+            identity("b", None),
+            identity("", Some("i")),
+        ],
         ..Default::default()
     };
     let (records, response) = world.step(|group, ctx, timers| group.classic_leave(ctx, timers, &request));
-    let codes: Vec<ErrorCode> = response.members.iter().map(|member| ErrorCode::from_code(member.error_code)).collect();
-    assert_eq!(codes, [ErrorCode::None, UnknownMemberId, ErrorCode::None, UnknownMemberId]);
-    assert_eq!(kinds(&records), ["-current", "-target", "-member", "-current", "-target", "-member", "epoch"]);
+    let codes: Vec<ErrorCode> = response
+        .members
+        .iter()
+        .map(|member| ErrorCode::from_code(member.error_code))
+        .collect();
+    assert_eq!(
+        codes,
+        [ErrorCode::None, UnknownMemberId, ErrorCode::None, UnknownMemberId]
+    );
+    assert_eq!(
+        kinds(&records),
+        [
+            "-current", "-target", "-member", "-current", "-target", "-member", "epoch"
+        ]
+    );
 }
 
 #[test]
 fn a_member_that_changes_its_protocol_keeps_its_partitions() {
-    let mut world = upgraded(vec![classic_member("a", &[("t", &[0, 1, 2])]), classic_member("b", &[])]);
+    let mut world = upgraded(vec![
+        classic_member("a", &[("t", &[0, 1, 2])]),
+        classic_member("b", &[]),
+    ]);
     let response = world.beat(&join("a", &["t"]));
     assert_eq!(world.describe().members[0].member_type, 1);
     assert!(response.member_epoch >= 5);

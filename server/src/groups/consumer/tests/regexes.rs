@@ -25,19 +25,31 @@ fn topics(records: &[GroupRecord]) -> Vec<&str> {
 fn an_expression_is_looked_up_after_the_join_and_gives_partitions_with_the_next_heartbeat() {
     let mut world = World::new(&[("ab", 1), ("abc", 1), ("b", 1)]);
     let (records, response) = world.send(&matching("m", "a.*"));
-    assert_eq!(kinds(&records), ["member", "epoch", "target", "target epoch", "current"]);
+    assert_eq!(
+        kinds(&records),
+        ["member", "epoch", "target", "target epoch", "current"]
+    );
     assert_eq!(response.assignment.map(|has| has.topic_partitions), Some(vec![]));
     let records = world.pass(0);
-    assert_eq!((kinds(&records), topics(&records)), (vec!["regex", "epoch"], vec!["ab", "abc"]));
+    assert_eq!(
+        (kinds(&records), topics(&records)),
+        (vec!["regex", "epoch"], vec!["ab", "abc"])
+    );
     assert!(world.group.is_subscribed("ab") && !world.group.is_subscribed("b"));
     world.pass(1_000);
     let response = world.beat(&at("m", 1));
     let told = response.assignment.map(|has| has.topic_partitions);
-    assert_eq!((response.member_epoch, told), (2, Some(partitions(&[("ab", &[0]), ("abc", &[0])]))));
+    assert_eq!(
+        (response.member_epoch, told),
+        (2, Some(partitions(&[("ab", &[0]), ("abc", &[0])])))
+    );
     world.restart();
     // Others with the same expression need no look-up.
     world.pass(1_000);
-    assert_eq!(kinds(&world.send(&matching("n", "a.*")).0)[..2], ["member", "epoch"]);
+    assert_eq!(
+        kinds(&world.send(&matching("n", "a.*")).0)[..2],
+        ["member", "epoch"]
+    );
 }
 
 #[test]
@@ -72,10 +84,23 @@ fn new_topics_are_found_but_not_looked_for_more_often_than_every_ten_seconds() {
 fn an_expression_that_is_none_is_refused() {
     let mut world = World::new(&[("a", 1)]);
     world.beat(&join("n", &["a"]));
-    for regex in ["(", "a)|(b", "(?=a)b", "\\1", "[z-a]", "a{1001}{1001}{1001}", &"(".repeat(5_000)] {
+    for regex in [
+        "(",
+        "a)|(b",
+        "(?=a)b",
+        "\\1",
+        "[z-a]",
+        "a{1001}{1001}{1001}",
+        &"(".repeat(5_000),
+    ] {
         let (code, message) = world.fail(&matching("m", regex));
         assert_eq!(code, InvalidRegularExpression, "{regex}");
-        assert!(message.starts_with(&format!("SubscribedTopicRegex `{regex}` is not a valid regular expression: ")), "{message}");
+        assert!(
+            message.starts_with(&format!(
+                "SubscribedTopicRegex `{regex}` is not a valid regular expression: "
+            )),
+            "{message}"
+        );
     }
     world.beat(&matching("m", "a"));
     let other = ConsumerGroupHeartbeatRequest {
@@ -108,7 +133,10 @@ fn an_expression_that_nobody_has_any_more_is_forgotten() {
     world.beat(&matching("m", "a"));
     world.beat(&matching("n", "a"));
     world.pass(0);
-    assert_eq!(kinds(&world.send(&at("n", -1)).0), ["-current", "-target", "-member", "epoch"]);
+    assert_eq!(
+        kinds(&world.send(&at("n", -1)).0),
+        ["-current", "-target", "-member", "epoch"]
+    );
     let to_names = ConsumerGroupHeartbeatRequest {
         subscribed_topic_regex: Some(String::new()),
         subscribed_topic_names: Some(vec!["b".to_owned()]),
@@ -121,6 +149,9 @@ fn an_expression_that_nobody_has_any_more_is_forgotten() {
     world.pass(10_001);
     world.beat(&matching("o", "b"));
     world.pass(0);
-    assert_eq!(kinds(&world.send(&at("o", -1)).0), ["-current", "-target", "-member", "-regex", "epoch"]);
+    assert_eq!(
+        kinds(&world.send(&at("o", -1)).0),
+        ["-current", "-target", "-member", "-regex", "epoch"]
+    );
     world.restart();
 }

@@ -75,9 +75,15 @@ impl Simulation {
                 }
             }
             Event::Crash(number) => drop(client(number).map(|client| self.clients.remove(client))),
-            Event::Beat(number) => client(number).into_iter().for_each(|client| self.clients[client].beat(&mut self.world, false)),
-            Event::AnswerLost(number) => client(number).into_iter().for_each(|client| self.clients[client].beat(&mut self.world, true)),
-            Event::Reconcile(number) => client(number).into_iter().for_each(|client| self.clients[client].reconcile()),
+            Event::Beat(number) => client(number)
+                .into_iter()
+                .for_each(|client| self.clients[client].beat(&mut self.world, false)),
+            Event::AnswerLost(number) => client(number)
+                .into_iter()
+                .for_each(|client| self.clients[client].beat(&mut self.world, true)),
+            Event::Reconcile(number) => client(number)
+                .into_iter()
+                .for_each(|client| self.clients[client].reconcile(self.world.now_ms)),
             Event::Subscribe(number, topics) => {
                 if let Some(client) = client(number) {
                     self.clients[client].subscribe(some_topics(topics));
@@ -96,7 +102,8 @@ impl Simulation {
             true => (Vec::new(), Some("t.".to_owned())),
             false => (some_topics(topics), None),
         };
-        self.clients.push(Client::new(format!("m{}", self.joined), topics, regex));
+        self.clients
+            .push(Client::new(format!("m{}", self.joined), topics, regex));
     }
 
     fn grow(&mut self, topic: &'static str) {
@@ -110,8 +117,8 @@ impl Simulation {
     fn pass(&mut self, ms: i64) {
         self.world.pass(ms);
         for client in &mut self.clients {
-            if self.world.now_ms - client.last_beat_ms > 20_000 {
-                client.reconcile();
+            if self.world.now_ms - client.last_beat_ms.min(client.last_reconciled_ms) > 20_000 {
+                client.reconcile(self.world.now_ms);
                 client.beat(&mut self.world, false);
             }
         }
@@ -121,11 +128,17 @@ impl Simulation {
         let mut all = Owned::new();
         for client in &self.clients {
             for partition in &client.owned {
-                assert!(all.insert(*partition), "{} works on what somebody else does: {partition:?}", client.id);
+                assert!(
+                    all.insert(*partition),
+                    "{} works on what somebody else does: {partition:?}",
+                    client.id
+                );
             }
         }
         let described = self.world.describe();
-        assert!(described.group_epoch >= self.group_epoch && described.assignment_epoch <= described.group_epoch);
+        assert!(
+            described.group_epoch >= self.group_epoch && described.assignment_epoch <= described.group_epoch
+        );
         self.group_epoch = described.group_epoch;
         let replayed = self.world.replayed();
         assert_eq!(self.world.with(|_, ctx, _| replayed.describe(ctx)), described);
@@ -137,7 +150,7 @@ impl Simulation {
             self.world.pass(3_000);
             for client in &mut self.clients {
                 client.beat(&mut self.world, false);
-                client.reconcile();
+                client.reconcile(self.world.now_ms);
                 client.beat(&mut self.world, false);
             }
             self.check();
@@ -145,9 +158,17 @@ impl Simulation {
     }
 
     fn wanted(&self) -> Owned {
-        let wants = |client: &Client, topic: &str| client.topics.iter().any(|wanted| wanted == topic) || (client.regex.is_some() && topic.starts_with('t'));
-        let wanted = self.partitions.iter().filter(|(topic, _)| self.clients.iter().any(|client| wants(client, topic)));
-        wanted.flat_map(|(topic, count)| (0..*count).map(|partition| (id_of(topic), partition))).collect()
+        let wants = |client: &Client, topic: &str| {
+            client.topics.iter().any(|wanted| wanted == topic)
+                || (client.regex.is_some() && topic.starts_with('t'))
+        };
+        let wanted = self
+            .partitions
+            .iter()
+            .filter(|(topic, _)| self.clients.iter().any(|client| wants(client, topic)));
+        wanted
+            .flat_map(|(topic, count)| (0..*count).map(|partition| (id_of(topic), partition)))
+            .collect()
     }
 }
 
@@ -180,11 +201,13 @@ proptest! {
 #[test]
 fn a_thousand_members_of_one_group_write_what_changes_and_no_more() {
     let mut world = World::new(&[("t", 1_000)]);
-    let mut clients: Vec<Client> = (0..1_000).map(|number| Client::new(format!("{number:04}"), vec!["t".to_owned()], None)).collect();
+    let mut clients: Vec<Client> = (0..1_000)
+        .map(|number| Client::new(format!("{number:04}"), vec!["t".to_owned()], None))
+        .collect();
     for _ in 0..4 {
         for client in &mut clients {
             client.beat(&mut world, false);
-            client.reconcile();
+            client.reconcile(world.now_ms);
         }
         world.pass(1_000);
     }
@@ -192,6 +215,8 @@ fn a_thousand_members_of_one_group_write_what_changes_and_no_more() {
     // Each member's own record, epoch, target and progress; nobody's again and again.
     assert!(world.log.len() < 8_000, "{}", world.log.len());
     let before = world.log.len();
-    clients.iter_mut().for_each(|client| client.beat(&mut world, false));
+    clients
+        .iter_mut()
+        .for_each(|client| client.beat(&mut world, false));
     assert_eq!(world.log.len(), before);
 }

@@ -21,18 +21,32 @@ fn a_static_member_comes_back_under_another_id_to_what_it_had() {
     world.beat(&named(having("a", 1, &[("t", &[0])])));
     let (records, response) = world.send(&named(at("a", -2)));
     assert_eq!(kinds(&records), ["current"]);
-    assert_eq!((response.member_id.as_deref(), response.member_epoch), (Some("a"), -2));
+    assert_eq!(
+        (response.member_id.as_deref(), response.member_epoch),
+        (Some("a"), -2)
+    );
     // Nobody gets its partition meanwhile.
-    assert_eq!(world.beat(&at("b", 2)).assignment.map(|has| has.topic_partitions), Some(partitions(&[("t", &[1])])));
+    assert_eq!(
+        world.beat(&at("b", 2)).assignment.map(|has| has.topic_partitions),
+        Some(partitions(&[("t", &[1])]))
+    );
     assert_eq!(world.group.state_name(), "Reconciling");
     let (records, response) = world.send(&named(join("a2", &["t"])));
-    assert_eq!(kinds(&records), ["-current", "-target", "-member", "member", "target", "current", "current"]);
+    assert_eq!(
+        kinds(&records),
+        [
+            "-current", "-target", "-member", "member", "target", "current", "current"
+        ]
+    );
     let has = Assignment {
         topic_partitions: partitions(&[("t", &[0])]),
     };
     assert_eq!((response.member_epoch, response.assignment), (2, Some(has)));
     assert!(!world.is_set(Timer::Session, "a") && world.is_set(Timer::Session, "a2"));
-    assert_eq!((world.group.state_name(), world.describe().members.len()), ("Stable", 2));
+    assert_eq!(
+        (world.group.state_name(), world.describe().members.len()),
+        ("Stable", 2)
+    );
     world.restart();
 }
 
@@ -52,25 +66,37 @@ fn an_instance_id_in_use_is_refused_to_others() {
     let mut world = World::new(&[("t", 1)]);
     world.beat(&named(join("a", &["t"])));
     let message = "Static member b with instance id i cannot join the group because the instance id is owned by a member.";
-    assert_eq!(world.fail(&named(join("b", &["t"]))), (UnreleasedInstanceId, message.to_owned()));
+    assert_eq!(
+        world.fail(&named(join("b", &["t"]))),
+        (UnreleasedInstanceId, message.to_owned())
+    );
     // Not even to the member itself, which has to leave first.
     assert_eq!(world.fail(&named(join("a", &["t"]))).0, UnreleasedInstanceId);
     let message = "Static member b with instance id i was fenced by member a.";
     for epoch in [1, -1, -2] {
-        assert_eq!(world.fail(&named(at("b", epoch))), (FencedInstanceId, message.to_owned()));
+        assert_eq!(
+            world.fail(&named(at("b", epoch))),
+            (FencedInstanceId, message.to_owned())
+        );
     }
     let unknown = ConsumerGroupHeartbeatRequest {
         instance_id: Some("x".to_owned()),
         ..at("a", 1)
     };
-    assert_eq!(world.fail(&unknown), (UnknownMemberId, "Instance id x is unknown.".to_owned()));
+    assert_eq!(
+        world.fail(&unknown),
+        (UnknownMemberId, "Instance id x is unknown.".to_owned())
+    );
 }
 
 #[test]
 fn a_static_member_can_leave_for_good() {
     let mut world = World::new(&[("t", 1)]);
     world.beat(&named(join("a", &["t"])));
-    assert_eq!(kinds(&world.send(&named(at("a", -1))).0), ["-current", "-target", "-member", "epoch"]);
+    assert_eq!(
+        kinds(&world.send(&named(at("a", -1))).0),
+        ["-current", "-target", "-member", "epoch"]
+    );
     assert!(world.group.is_empty());
 }
 
@@ -83,6 +109,12 @@ fn a_static_member_that_comes_back_with_other_wishes_starts_a_rebalance() {
     let (records, response) = world.send(&named(join("a", &["u"])));
     let replaced = ["-current", "-target", "-member", "member", "target", "current"];
     assert_eq!(kinds(&records)[..6], replaced);
-    assert_eq!(kinds(&records)[6..], ["member", "epoch", "target", "target epoch", "current"]);
-    assert_eq!(response.assignment.map(|has| has.topic_partitions), Some(partitions(&[("u", &[0])])));
+    assert_eq!(
+        kinds(&records)[6..],
+        ["member", "epoch", "target", "target epoch", "current"]
+    );
+    assert_eq!(
+        response.assignment.map(|has| has.topic_partitions),
+        Some(partitions(&[("u", &[0])]))
+    );
 }

@@ -55,7 +55,9 @@ impl World {
     }
 
     fn change(&mut self, record: impl Into<Record>) {
-        self.replay.apply_all(&[record.into()], self.records, 1).expect("valid metadata");
+        self.replay
+            .apply_all(&[record.into()], self.records, 1)
+            .expect("valid metadata");
         self.records += 1;
     }
 
@@ -97,7 +99,10 @@ impl World {
     }
 
     /// Does something with the group and all it needs.
-    pub(super) fn with<R>(&mut self, act: impl FnOnce(&mut ConsumerGroup, &mut Ctx<'_>, &mut Timers) -> R) -> R {
+    pub(super) fn with<R>(
+        &mut self,
+        act: impl FnOnce(&mut ConsumerGroup, &mut Ctx<'_>, &mut Timers) -> R,
+    ) -> R {
         let ids = &mut self.ids;
         let mut new_id = || {
             *ids += 1;
@@ -122,7 +127,10 @@ impl World {
         (records, result)
     }
 
-    pub(super) fn send(&mut self, request: &ConsumerGroupHeartbeatRequest) -> (Vec<GroupRecord>, ConsumerGroupHeartbeatResponse) {
+    pub(super) fn send(
+        &mut self,
+        request: &ConsumerGroupHeartbeatRequest,
+    ) -> (Vec<GroupRecord>, ConsumerGroupHeartbeatResponse) {
         self.step(|group, ctx, timers| group.heartbeat(ctx, timers, "client", "/127.0.0.1", 1, request))
     }
 
@@ -155,12 +163,19 @@ impl World {
         self.now_ms += ms;
         let mut records = Vec::new();
         while let Some(timer) = self.timers.pop(self.now_ms) {
-            records.extend(self.step(|group, ctx, timers| (group.on_timer(ctx, timers, &timer), ())).0);
+            records.extend(
+                self.step(|group, ctx, timers| (group.on_timer(ctx, timers, &timer), ()))
+                    .0,
+            );
         }
         records
     }
 
-    pub(super) fn is_set(&self, timer: fn(std::sync::Arc<str>, std::sync::Arc<str>) -> Timer, member_id: &str) -> bool {
+    pub(super) fn is_set(
+        &self,
+        timer: fn(std::sync::Arc<str>, std::sync::Arc<str>) -> Timer,
+        member_id: &str,
+    ) -> bool {
         self.timers.is_set(&timer("g".into(), member_id.into()))
     }
 
@@ -170,7 +185,8 @@ impl World {
         // Through their bytes, as they go to the disk and back.
         for record in &self.log {
             let (key, value) = record.encode();
-            let record = GroupRecord::decode(&key.into(), value.map(Into::into).as_ref()).expect("our own bytes");
+            let record =
+                GroupRecord::decode(&key.into(), value.map(Into::into).as_ref()).expect("our own bytes");
             group.replay(&record);
         }
         group
@@ -209,7 +225,11 @@ pub(super) fn at(member_id: &str, member_epoch: i32) -> ConsumerGroupHeartbeatRe
 }
 
 /// A request that says what the member has.
-pub(super) fn having(member_id: &str, member_epoch: i32, has: &[(&str, &[i32])]) -> ConsumerGroupHeartbeatRequest {
+pub(super) fn having(
+    member_id: &str,
+    member_epoch: i32,
+    has: &[(&str, &[i32])],
+) -> ConsumerGroupHeartbeatRequest {
     ConsumerGroupHeartbeatRequest {
         topic_partitions: Some(partitions(has)),
         ..at(member_id, member_epoch)
