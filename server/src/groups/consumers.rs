@@ -11,7 +11,7 @@ use crate::wire::group_records::GroupRecord;
 use crate::wire::join_group::JoinGroupRequest;
 use crate::wire::leave_group::LeaveGroupRequest;
 
-use super::classic::{ClassicGroup, DEAD};
+use super::classic::ClassicGroup;
 use super::consumer::{self, ConsumerGroup, JOIN_EPOCH, Refusal, migration};
 use super::group::Group;
 use super::timers::{Timer, Timers};
@@ -154,7 +154,6 @@ impl<T> Coordinator<T> {
             error_code: error.code(),
             error_message: message,
             group_id,
-            group_state: DEAD.to_owned(),
             ..Default::default()
         }
     }

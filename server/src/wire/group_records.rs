@@ -173,7 +173,7 @@ impl OffsetCommitValue {
 
 /// Declares the records: their type, the version their value is written in, and sometimes another, their key and their value.
 macro_rules! records {
-    ($( $(#[$note:meta])* $name:ident = $number:literal written $version:literal $([$other:literal if $when:ident])?
+    ($( $(#[$note:meta])* $name:ident = $number:literal written $version:literal $([or $other:literal if $when:ident])?
         $key:ident $value:ident, )*) => {
         /// One record. A value that is `None` is a tombstone: what the key names is no more.
         #[derive(Clone, Debug, PartialEq)]
@@ -224,7 +224,7 @@ const LEGACY_OFFSET_COMMIT: i16 = 0;
 
 records! {
     /// How far a group has read one partition.
-    OffsetCommit = 1 written 4 [1 if expires] OffsetCommitKey OffsetCommitValue,
+    OffsetCommit = 1 written 4 [or 1 if expires] OffsetCommitKey OffsetCommitValue,
     /// A generation of a classic group.
     GroupMetadata = 2 written 3 GroupMetadataKey GroupMetadataValue,
     /// The epoch of a group.

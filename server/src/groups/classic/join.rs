@@ -5,13 +5,15 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::wire::ErrorCode;
 use crate::wire::join_group::JoinGroupRequest;
 
 use crate::groups::Caller;
 use crate::groups::work::Work;
 
-use super::members::Member;
+use super::members::{About, Member};
 use super::{ClassicGroup, MAX_PENDING_MEMBERS, State, new_member_id, refused_join};
 
 /// The version from which a client has to join with an id that it was given.
@@ -132,14 +134,17 @@ impl<T> ClassicGroup<T> {
             self.protocol_type = Some(request.protocol_type.clone());
         }
         self.leader.get_or_insert_with(|| id.clone());
-        self.members.insert(Member {
+        let about = About {
+            id: id.clone(),
+            instance_id: request.group_instance_id.clone(),
             client_id: caller.client_id,
             client_host: caller.client_host,
             rebalance_timeout_ms: request.rebalance_timeout_ms,
             session_timeout_ms: request.session_timeout_ms,
-            is_new: true,
-            ..Member::new(id.clone(), request.group_instance_id.clone(), &request.protocols)
-        });
+        };
+        let mut member = Member::new(about, &request.protocols, &Bytes::new());
+        member.is_new = true;
+        self.members.insert(member);
         self.await_join(work, &id, caller.to);
         work.set(self.session_of(&id), NEW_MEMBER_JOIN_TIMEOUT_MS);
         self.rebalance(work);

@@ -7,6 +7,23 @@ use bytes::Bytes;
 
 use crate::wire::join_group::JoinGroupRequestProtocol;
 
+/// Who a member is, whatever it says.
+#[derive(Debug)]
+pub struct About {
+    /// Its id.
+    pub id: Arc<str>,
+    /// `group.instance.id` of a static member (KIP-345).
+    pub instance_id: Option<String>,
+    /// What its client calls itself.
+    pub client_id: String,
+    /// Its client's address.
+    pub client_host: String,
+    /// How long it may take to join again.
+    pub rebalance_timeout_ms: i32,
+    /// How long it may be silent.
+    pub session_timeout_ms: i32,
+}
+
 /// A member. `T` says where the answer goes that it waits for.
 #[derive(Debug)]
 pub struct Member<T> {
@@ -26,26 +43,35 @@ pub struct Member<T> {
     pub assignment: Bytes,
     /// Whether no generation has begun since it joined. Its JoinGroup does not wait for ever then: the client may be gone, and be another member by now.
     pub is_new: bool,
-    pub(super) protocols: Vec<JoinGroupRequestProtocol>,
-    pub(super) awaiting_join: Option<T>,
-    pub(super) awaiting_sync: Option<T>,
+    protocols: Vec<JoinGroupRequestProtocol>,
+    awaiting_join: Option<T>,
+    awaiting_sync: Option<T>,
 }
 
 impl<T> Member<T> {
-    /// A member without an assignment, that waits for nothing. What it keeps of the request is copied: the request's bytes are a piece of a larger frame.
-    pub fn new(id: Arc<str>, instance_id: Option<String>, protocols: &[JoinGroupRequestProtocol]) -> Self {
+    /// A member that waits for nothing. What it says is copied: the bytes of a request are a piece of a larger frame.
+    pub fn new(about: About, protocols: &[JoinGroupRequestProtocol], assignment: &Bytes) -> Self {
         Member {
-            id,
-            instance_id,
-            client_id: String::new(),
-            client_host: String::new(),
-            rebalance_timeout_ms: 0,
-            session_timeout_ms: 0,
-            assignment: Bytes::new(),
+            id: about.id,
+            instance_id: about.instance_id,
+            client_id: about.client_id,
+            client_host: about.client_host,
+            rebalance_timeout_ms: about.rebalance_timeout_ms,
+            session_timeout_ms: about.session_timeout_ms,
+            assignment: Bytes::copy_from_slice(assignment),
             is_new: false,
             protocols: owned(protocols),
             awaiting_join: None,
             awaiting_sync: None,
+        }
+    }
+
+    /// The same member under another id.
+    pub fn under(self, id: Arc<str>) -> Self {
+        Member {
+            id,
+            is_new: false,
+            ..self
         }
     }
 
@@ -88,7 +114,7 @@ pub struct Members<T> {
     by_instance: HashMap<String, Arc<str>>,
     /// Of how many members each protocol is one.
     speakers: HashMap<String, usize>,
-    pub(super) awaiting_join: usize,
+    awaiting_join: usize,
 }
 
 impl<T> Default for Members<T> {
@@ -276,7 +302,19 @@ mod tests {
             name: (*name).to_owned(),
             metadata: Bytes::new(),
         };
-        Member::new(id.into(), None, &names.iter().map(protocol).collect::<Vec<_>>())
+        let about = About {
+            id: id.into(),
+            instance_id: None,
+            client_id: String::new(),
+            client_host: String::new(),
+            rebalance_timeout_ms: 0,
+            session_timeout_ms: 0,
+        };
+        Member::new(
+            about,
+            &names.iter().map(protocol).collect::<Vec<_>>(),
+            &Bytes::new(),
+        )
     }
 
     #[test]

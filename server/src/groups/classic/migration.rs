@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::groups::consumer::migration::{ClassicGeneration, ClassicMember};
 use crate::groups::timers::Timer;
 use crate::groups::work::Work;
 use crate::wire::group_records::ClassicProtocol;
 use crate::wire::join_group::JoinGroupRequestProtocol;
 
-use super::members::Member;
+use super::members::{About, Member};
 use super::{CONSUMER, ClassicGroup, State};
 
 impl<T> ClassicGroup<T> {
@@ -95,16 +93,13 @@ fn coming<T>(member: ClassicMember) -> Member<T> {
             metadata: said.metadata,
         })
         .collect();
-    Member {
+    let about = About {
+        id: member.member_id.into(),
+        instance_id: member.group_instance_id,
         client_id: member.client_id,
         client_host: member.client_host,
         rebalance_timeout_ms: member.rebalance_timeout_ms,
         session_timeout_ms: member.session_timeout_ms,
-        assignment: Bytes::copy_from_slice(&member.assignment),
-        ..Member::new(
-            member.member_id.as_str().into(),
-            member.group_instance_id,
-            &protocols,
-        )
-    }
+    };
+    Member::new(about, &protocols, &member.assignment)
 }

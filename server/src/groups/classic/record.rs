@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::wire::group_records::{GroupMetadataKey, GroupMetadataValue, GroupRecord, MemberMetadata};
 use crate::wire::join_group::JoinGroupRequestProtocol;
 
-use super::members::Member;
+use super::members::{About, Member};
 use super::{ClassicGroup, State};
 
 impl<T> ClassicGroup<T> {
@@ -87,16 +85,13 @@ fn replayed<T>(member: &MemberMetadata, protocol: Option<&str>) -> Member<T> {
         -1 => member.session_timeout,
         timeout_ms => timeout_ms,
     };
-    Member {
+    let about = About {
+        id: member.member_id.as_str().into(),
+        instance_id: member.group_instance_id.clone(),
         client_id: member.client_id.clone(),
         client_host: member.client_host.clone(),
         rebalance_timeout_ms,
         session_timeout_ms: member.session_timeout,
-        assignment: Bytes::copy_from_slice(&member.assignment),
-        ..Member::new(
-            member.member_id.as_str().into(),
-            member.group_instance_id.clone(),
-            &[spoken],
-        )
-    }
+    };
+    Member::new(about, &[spoken], &member.assignment)
 }

@@ -9,7 +9,6 @@ use crate::wire::join_group::JoinGroupRequest;
 use crate::groups::work::Work;
 use crate::groups::{Caller, GroupResponse};
 
-use super::members::Member;
 use super::{ClassicGroup, State};
 
 /// The version from which a leader can be told to leave the assignment as it is (KIP-814).
@@ -57,15 +56,7 @@ impl<T> ClassicGroup<T> {
         self.answer_member(work, old, old, ErrorCode::FencedInstanceId);
         work.timers.cancel(&self.session_of(old));
         if let Some(member) = self.members.remove(old) {
-            let protocols = member.protocols().to_vec();
-            self.members.insert(Member {
-                client_id: member.client_id,
-                client_host: member.client_host,
-                rebalance_timeout_ms: member.rebalance_timeout_ms,
-                session_timeout_ms: member.session_timeout_ms,
-                assignment: member.assignment,
-                ..Member::new(new.clone(), member.instance_id, &protocols)
-            });
+            self.members.insert(member.under(new.clone()));
         }
         if self.is_leader(old) {
             self.leader = Some(new.clone());

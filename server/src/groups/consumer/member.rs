@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::partitions::Owned;
 use crate::wire::group_records::{
-    ClassicMemberMetadata, ConsumerGroupCurrentMemberAssignmentValue, ConsumerGroupMemberMetadataValue,
+    ClassicMemberMetadata, ClassicProtocol, ConsumerGroupCurrentMemberAssignmentValue,
+    ConsumerGroupMemberMetadataValue,
 };
 
 /// How a member stands to its target.
@@ -126,7 +129,7 @@ impl Member {
         self.topic_regex.clone_from(&value.subscribed_topic_regex);
         self.rebalance_timeout_ms = value.rebalance_timeout_ms;
         self.server_assignor.clone_from(&value.server_assignor);
-        self.classic.clone_from(&value.classic_member_metadata);
+        self.classic = value.classic_member_metadata.as_ref().map(detached);
     }
 
     /// Takes over what a record says of its progress.
@@ -137,5 +140,20 @@ impl Member {
         self.assigned = super::partitions::from_record(&value.assigned_partitions, value.member_epoch);
         self.pending_revocation =
             super::partitions::from_record(&value.partitions_pending_revocation, value.member_epoch);
+    }
+}
+
+/// With bytes of its own: a record's and a request's are pieces of something larger, which they would keep in memory.
+fn detached(classic: &ClassicMemberMetadata) -> ClassicMemberMetadata {
+    let protocols = classic
+        .supported_protocols
+        .iter()
+        .map(|protocol| ClassicProtocol {
+            name: protocol.name.clone(),
+            metadata: Bytes::copy_from_slice(&protocol.metadata),
+        });
+    ClassicMemberMetadata {
+        session_timeout_ms: classic.session_timeout_ms,
+        supported_protocols: protocols.collect(),
     }
 }

@@ -72,11 +72,14 @@ impl ConsumerGroup {
     }
 }
 
+/// Names and a regular expression.
+type Wish<'a> = (&'a BTreeSet<String>, Option<&'a str>);
+
 /// The topics that members want, by id. Members that want the same, which most do, share one set.
 struct Wishes<'a> {
     group: &'a ConsumerGroup,
     image: &'a MetadataImage,
-    known: BTreeMap<(&'a BTreeSet<String>, Option<&'a str>), Arc<BTreeSet<Uuid>>>,
+    known: BTreeMap<Wish<'a>, Arc<BTreeSet<Uuid>>>,
     partition_counts: BTreeMap<Uuid, i32>,
 }
 

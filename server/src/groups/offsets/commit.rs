@@ -44,16 +44,14 @@ impl<T> Coordinator<T> {
             sort_out(ctx, caller.version, topic, &mut commits, &mut answer);
         }
         let mut step = Step::default();
-        let errors = match commits.is_empty() {
-            true => Vec::new(),
-            false => self.check_commits(ctx, caller.version, &request, &commits, &mut step),
+        let refused = match commits.is_empty() {
+            true => None,
+            false => self
+                .check_commits(ctx, caller.version, &request, &commits, &mut step)
+                .err(),
         };
-        for (commit, error) in commits.into_iter().zip(errors) {
-            let error = if error.is_none() {
-                check_metadata(ctx, &commit)
-            } else {
-                error
-            };
+        for commit in commits {
+            let error = refused.unwrap_or_else(|| check_metadata(ctx, &commit));
             answer.add(
                 &commit.topic,
                 commit.topic_id,
@@ -69,7 +67,7 @@ impl<T> Coordinator<T> {
         step
     }
 
-    /// What the group says to each commit. A group that does not exist takes what asks for no member: it becomes a simple group, with the first offset.
+    /// Whether the group takes the commits. A group that does not exist takes what asks for no member: it becomes a simple group, with the first offset.
     fn check_commits(
         &mut self,
         ctx: &mut Ctx<'_>,
@@ -77,36 +75,34 @@ impl<T> Coordinator<T> {
         request: &OffsetCommitRequest,
         commits: &[Commit],
         step: &mut Step<T>,
-    ) -> Vec<ErrorCode> {
+    ) -> Result<(), ErrorCode> {
         let epoch = request.generation_id_or_member_epoch;
         let instance_id = request.group_instance_id.as_deref();
         let (group, mut work) = self.work_on(&request.group_id, ctx, step);
-        let checked = match group {
+        match group {
             None if epoch < 0 => Ok(()),
             None if version >= NO_GROUP_FROM => Err(ErrorCode::GroupIdNotFound),
             None => Err(ErrorCode::IllegalGeneration),
             Some(Group::Consumer(group)) => {
                 match group.check_commit(&request.member_id, instance_id, epoch, version) {
+                    // As in Kafka one partition that may not be committed is enough to commit none.
                     Ok(check) => {
-                        let of =
-                            |commit: &Commit| check.partition(commit.topic_id, commit.offset.partition_index);
-                        return commits
+                        let mut right = commits
                             .iter()
-                            .map(|commit| of(commit).err().unwrap_or_default())
-                            .collect();
+                            .filter(|commit| check_metadata(work.ctx, commit).is_none());
+                        right.try_for_each(|commit| {
+                            check.partition(commit.topic_id, commit.offset.partition_index)
+                        })
                     }
                     Err(error) => Err(error),
                 }
             }
             Some(Group::Classic(group)) => {
-                let checked = group.check_commit(&request.member_id, instance_id, epoch);
-                if checked.is_ok() {
-                    group.committed(&mut work, &request.member_id);
-                }
-                checked
+                group.check_commit(&request.member_id, instance_id, epoch)?;
+                group.committed(&mut work, &request.member_id);
+                Ok(())
             }
-        };
-        vec![checked.err().unwrap_or_default(); commits.len()]
+        }
     }
 }
 

@@ -8,6 +8,8 @@ mod delete;
 mod expire;
 mod fetch;
 
+pub use expire::GROUPS_AT_ONCE;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 

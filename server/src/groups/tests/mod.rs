@@ -8,6 +8,7 @@ mod expiry;
 mod joining;
 mod leaving;
 mod listing;
+mod protocols;
 mod statics;
 mod syncing;
 
@@ -16,6 +17,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::metadata::{MetadataImage, Record, Replay};
+use crate::wire::consumer_protocol::{
+    self, ConsumerProtocolAssignment, ConsumerProtocolSubscription, TopicPartition,
+};
 use crate::wire::group_records::GroupRecord;
 use crate::wire::join_group::{JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse};
 use crate::wire::metadata_records::{PartitionRecord, RemoveTopicRecord, TopicRecord};
@@ -234,6 +238,34 @@ impl Bench {
         ids
     }
 
+    /// A stable group of one member that has these partitions.
+    pub fn stable_with_assignment(&mut self, partitions: &[(&str, &[i32])]) -> Vec<String> {
+        let (joins, id) = self.join_with_new_id();
+        self.pass_ms(3_000);
+        assert_eq!(self.joined(joins).leader, id);
+        let assigned = partitions.iter().map(|(topic, indexes)| TopicPartition {
+            topic: (*topic).to_owned(),
+            partitions: indexes.to_vec(),
+        });
+        let assignment = ConsumerProtocolAssignment {
+            assigned_partitions: assigned.collect(),
+            user_data: None,
+        };
+        let request = SyncGroupRequest {
+            group_id: "g".to_owned(),
+            generation_id: 1,
+            member_id: id.clone(),
+            assignments: vec![SyncGroupRequestAssignment {
+                member_id: id.clone(),
+                assignment: consumer_protocol::encode(&assignment, 1),
+            }],
+            ..Default::default()
+        };
+        let number = self.ask(SYNC, GroupRequest::Sync(request));
+        assert_eq!(self.synced(number).error_code, 0);
+        vec![id]
+    }
+
     /// The heartbeat's error.
     pub fn heartbeat(&mut self, member_id: &str, generation_id: i32) -> ErrorCode {
         let request = crate::wire::heartbeat::HeartbeatRequest {
@@ -355,12 +387,12 @@ fn joining(member_id: &str, instance_id: Option<&str>) -> JoinGroupRequest {
 
 /// A protocol for one topic.
 fn speaks(name: &str, topic: &str) -> JoinGroupRequestProtocol {
-    let subscription = crate::wire::consumer_protocol::ConsumerProtocolSubscription {
+    let subscription = ConsumerProtocolSubscription {
         topics: vec![topic.to_owned()],
         ..Default::default()
     };
     JoinGroupRequestProtocol {
         name: name.to_owned(),
-        metadata: crate::wire::consumer_protocol::encode(&subscription, 1),
+        metadata: consumer_protocol::encode(&subscription, 1),
     }
 }

@@ -26,6 +26,7 @@ pub(super) struct Client {
     /// Whether an answer was lost, so that everything is said again.
     in_doubt: bool,
     pub last_beat_ms: i64,
+    pub last_reconciled_ms: i64,
 }
 
 impl Client {
@@ -40,6 +41,7 @@ impl Client {
             has_said: false,
             in_doubt: false,
             last_beat_ms: 0,
+            last_reconciled_ms: 0,
         }
     }
 
@@ -50,7 +52,8 @@ impl Client {
     }
 
     /// Revokes what it shall not have any more, then takes what it shall have.
-    pub(super) fn reconcile(&mut self) {
+    pub(super) fn reconcile(&mut self, now_ms: i64) {
+        self.last_reconciled_ms = now_ms;
         if self.owned != self.told {
             self.owned.clone_from(&self.told);
             self.has_said = false;

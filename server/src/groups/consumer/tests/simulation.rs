@@ -83,7 +83,7 @@ impl Simulation {
                 .for_each(|client| self.clients[client].beat(&mut self.world, true)),
             Event::Reconcile(number) => client(number)
                 .into_iter()
-                .for_each(|client| self.clients[client].reconcile()),
+                .for_each(|client| self.clients[client].reconcile(self.world.now_ms)),
             Event::Subscribe(number, topics) => {
                 if let Some(client) = client(number) {
                     self.clients[client].subscribe(some_topics(topics));
@@ -117,8 +117,8 @@ impl Simulation {
     fn pass(&mut self, ms: i64) {
         self.world.pass(ms);
         for client in &mut self.clients {
-            if self.world.now_ms - client.last_beat_ms > 20_000 {
-                client.reconcile();
+            if self.world.now_ms - client.last_beat_ms.min(client.last_reconciled_ms) > 20_000 {
+                client.reconcile(self.world.now_ms);
                 client.beat(&mut self.world, false);
             }
         }
@@ -150,7 +150,7 @@ impl Simulation {
             self.world.pass(3_000);
             for client in &mut self.clients {
                 client.beat(&mut self.world, false);
-                client.reconcile();
+                client.reconcile(self.world.now_ms);
                 client.beat(&mut self.world, false);
             }
             self.check();
@@ -207,7 +207,7 @@ fn a_thousand_members_of_one_group_write_what_changes_and_no_more() {
     for _ in 0..4 {
         for client in &mut clients {
             client.beat(&mut world, false);
-            client.reconcile();
+            client.reconcile(world.now_ms);
         }
         world.pass(1_000);
     }
