@@ -9,6 +9,7 @@
 //! wherever its partitions live. Nothing here waits, and nothing is shared but the metadata image and the
 //! placement of partitions, which do not change.
 
+mod admin;
 pub mod ask;
 pub mod calls;
 pub mod cluster;
