@@ -21,7 +21,10 @@ const OWN_SETTINGS: Reasons = &[("ringlog.*", "what is Ringlog's own says so in 
 /// Settings of groups that are not served.
 const GROUP_SETTINGS_NOT_SERVED: Reasons = &[
     ("share.*", "there are no share groups"),
-    ("streams.*", "Kafka Streams runs on the classic protocol; there are no streams groups"),
+    (
+        "streams.*",
+        "Kafka Streams runs on the classic protocol; there are no streams groups",
+    ),
 ];
 
 /// Settings of the broker that are not served: named at start when they are set.
@@ -38,7 +41,10 @@ const BROKER_SETTINGS_NOT_SERVED: Reasons = &[
     ("client.quota.callback.class", "a Java class"),
     ("client.telemetry.*", "clients' telemetry is not taken"),
     ("config.providers", "Java classes"),
-    ("connection.failed.authentication.delay.ms", "there is no authentication yet"),
+    (
+        "connection.failed.authentication.delay.ms",
+        "there is no authentication yet",
+    ),
     ("connections.max.reauth.ms", "there is no authentication yet"),
     ("controlled.shutdown.*", "nobody takes over from the only broker"),
     ("controller.*", "the controller is part of the broker"),
@@ -47,12 +53,24 @@ const BROKER_SETTINGS_NOT_SERVED: Reasons = &[
     ("delegation.token.*", "there is no authentication yet"),
     ("early.start.listeners", "listeners start together"),
     ("errors.*", "there are no share groups"),
-    ("fetch.purgatory.purge.interval.requests", "parked fetches are not kept in such a thing"),
+    (
+        "fetch.purgatory.purge.interval.requests",
+        "parked fetches are not kept in such a thing",
+    ),
     ("follower.*", "there is no follower"),
-    ("group.coordinator.*", "a coordinator has no threads and buffers of its own; both protocols of groups are served"),
+    (
+        "group.coordinator.*",
+        "a coordinator has no threads and buffers of its own; both protocols of groups are served",
+    ),
     ("group.share.*", "there are no share groups"),
-    ("group.streams.*", "Kafka Streams runs on the classic protocol; there are no streams groups"),
-    ("initial.broker.registration.timeout.ms", "one broker registers with itself"),
+    (
+        "group.streams.*",
+        "Kafka Streams runs on the classic protocol; there are no streams groups",
+    ),
+    (
+        "initial.broker.registration.timeout.ms",
+        "one broker registers with itself",
+    ),
     ("inter.broker.listener.name", "there is one broker"),
     ("interceptor.classes", "Java classes"),
     ("internal.metadata.*", "for Kafka's own tests"),
@@ -61,22 +79,46 @@ const BROKER_SETTINGS_NOT_SERVED: Reasons = &[
     ("log.cleaner.*", "logs are not cleaned by key yet"),
     ("log.dir.failure.timeout.ms", "there is one log directory"),
     ("log.flush.*", "every acknowledged record is synced"),
-    ("log.initial.task.delay.ms", "logs have no task that would be delayed"),
-    ("log.retention.check.interval.ms", "logs are looked at when they grow and as time passes"),
-    ("max.connection.creation.rate", "quotas are kept, and not enforced yet"),
+    (
+        "log.initial.task.delay.ms",
+        "logs have no task that would be delayed",
+    ),
+    (
+        "log.retention.check.interval.ms",
+        "logs are looked at when they grow and as time passes",
+    ),
+    (
+        "max.connection.creation.rate",
+        "quotas are kept, and not enforced yet",
+    ),
     ("max.connections.per.ip*", "connections are limited as a whole"),
     ("metadata.log.*", "the metadata log is a log like any other"),
     ("metadata.max.*", "the metadata log is a log like any other"),
     ("metric*", "a Java virtual machine's"),
-    ("min.fetch.session.eviction.ms", "a session that was used recently stays, whatever the time"),
+    (
+        "min.fetch.session.eviction.ms",
+        "a session that was used recently stays, whatever the time",
+    ),
     ("num.*", "one thread for each core, and one for slow file work"),
     ("offsets.commit.timeout.ms", "there is no replica to wait for"),
-    ("offsets.load.buffer.size", "records of groups are read as others are"),
+    (
+        "offsets.load.buffer.size",
+        "records of groups are read as others are",
+    ),
     ("password.encoder.*", "nothing is encoded with a password"),
     ("principal.builder.class", "a Java class"),
-    ("producer.id.expiration.check.interval.ms", "an idle producer is forgotten when it is time"),
-    ("producer.purgatory.purge.interval.requests", "waiting acknowledgements are not kept in such a thing"),
-    ("queued.max.*", "requests wait in the connections, whose memory is bounded"),
+    (
+        "producer.id.expiration.check.interval.ms",
+        "an idle producer is forgotten when it is time",
+    ),
+    (
+        "producer.purgatory.purge.interval.requests",
+        "waiting acknowledgements are not kept in such a thing",
+    ),
+    (
+        "queued.max.*",
+        "requests wait in the connections, whose memory is bounded",
+    ),
     ("quota.*", "quotas are kept, and not enforced yet"),
     ("remote.*", "there is no tiered storage"),
     ("replica.*", "there is one broker"),
@@ -86,7 +128,10 @@ const BROKER_SETTINGS_NOT_SERVED: Reasons = &[
     ("security.*", "there is no encryption yet"),
     ("server.max.startup.time.ms", "a start takes as long as it takes"),
     ("share.*", "there are no share groups"),
-    ("socket.*", "the kernel's buffers and queues are the kernel's to size"),
+    (
+        "socket.*",
+        "the kernel's buffers and queues are the kernel's to size",
+    ),
     ("ssl.*", "there is no encryption yet"),
     ("telemetry.*", "clients' telemetry is not taken"),
     ("transaction.*", "there are no transactions yet"),
@@ -130,7 +175,10 @@ const REQUESTS_NOT_SERVED: Reasons = &[
     ("ShareAcknowledge", "there are no share groups"),
     ("ShareFetch", "there are no share groups"),
     ("ShareGroup*", "there are no share groups"),
-    ("StreamsGroup*", "Kafka Streams runs on the classic protocol; there are no streams groups"),
+    (
+        "StreamsGroup*",
+        "Kafka Streams runs on the classic protocol; there are no streams groups",
+    ),
     ("TxnOffsetCommit", "there are no transactions yet"),
     ("UnregisterBroker", "the only broker does not leave its cluster"),
     ("WriteShareGroupState", "there are no share groups"),
@@ -191,11 +239,17 @@ fn stands_for(pattern: &str, name: &str) -> bool {
 fn compare(what: &str, ours: &BTreeSet<&str>, kafkas: &BTreeSet<&str>, own: Reasons, not_served: Reasons) {
     let more: Vec<_> = ours.difference(kafkas).filter(|name| !is_in(own, name)).collect();
     assert!(more.is_empty(), "{what} that Kafka does not have: {more:?}");
-    let lacking: Vec<_> = kafkas.difference(ours).filter(|name| !is_in(not_served, name)).collect();
+    let lacking: Vec<_> = kafkas
+        .difference(ours)
+        .filter(|name| !is_in(not_served, name))
+        .collect();
     assert!(lacking.is_empty(), "{what} that are not served: {lacking:?}");
     for (pattern, reason) in not_served {
         let is_needed = kafkas.difference(ours).any(|name| stands_for(pattern, name));
-        assert!(is_needed && !reason.is_empty(), "{what}: nothing is left out for {pattern}");
+        assert!(
+            is_needed && !reason.is_empty(),
+            "{what}: nothing is left out for {pattern}"
+        );
     }
 }
 
@@ -220,9 +274,24 @@ fn range_of(kind: Kind) -> Option<String> {
         (true, true) => format!("[{min},...,{max}]"),
     };
     match kind {
-        Kind::Short(min, max) => Some(bounds(min.to_string(), min > i16::MIN, max.to_string(), max < i16::MAX)),
-        Kind::Int(min, max) => Some(bounds(min.to_string(), min > i32::MIN, max.to_string(), max < i32::MAX)),
-        Kind::Long(min, max) => Some(bounds(min.to_string(), min > i64::MIN, max.to_string(), max < i64::MAX)),
+        Kind::Short(min, max) => Some(bounds(
+            min.to_string(),
+            min > i16::MIN,
+            max.to_string(),
+            max < i16::MAX,
+        )),
+        Kind::Int(min, max) => Some(bounds(
+            min.to_string(),
+            min > i32::MIN,
+            max.to_string(),
+            max < i32::MAX,
+        )),
+        Kind::Long(min, max) => Some(bounds(
+            min.to_string(),
+            min > i64::MIN,
+            max.to_string(),
+            max < i64::MAX,
+        )),
         _ => None,
     }
 }
@@ -244,12 +313,25 @@ fn same(differences: &mut Vec<String>, name: &str, kind: Kind, default: Option<&
 fn settings_of_topics_are_kafkas() {
     let theirs = kafkas("topic");
     let names = TOPIC_KEYS.iter().map(|key| key.name).collect();
-    compare("settings of topics", &names, &theirs.keys().copied().collect(), OWN_SETTINGS, &[]);
+    compare(
+        "settings of topics",
+        &names,
+        &theirs.keys().copied().collect(),
+        OWN_SETTINGS,
+        &[],
+    );
     let mut differences = Vec::new();
     for key in TOPIC_KEYS {
-        let Some(setting) = theirs.get(key.name) else { continue };
+        let Some(setting) = theirs.get(key.name) else {
+            continue;
+        };
         same(&mut differences, key.name, key.kind, key.default, setting);
-        assert_eq!(key.synonyms.first().map_or("-", |synonym| synonym.name), setting.more, "{}", key.name);
+        assert_eq!(
+            key.synonyms.first().map_or("-", |synonym| synonym.name),
+            setting.more,
+            "{}",
+            key.name
+        );
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
@@ -263,7 +345,10 @@ fn settings_of_groups_are_kafkas() {
     let mut differences = Vec::new();
     for key in GROUP_KEYS {
         let setting = &theirs[key.name];
-        let default = BROKER_KEYS.iter().find(|one| one.name == key.synonym).and_then(|one| one.default);
+        let default = BROKER_KEYS
+            .iter()
+            .find(|one| one.name == key.synonym)
+            .and_then(|one| one.default);
         same(&mut differences, key.name, key.kind, default, setting);
         assert_eq!(key.synonym, setting.more, "{}", key.name);
     }
@@ -275,14 +360,26 @@ fn settings_of_the_broker_are_kafkas() {
     let theirs = kafkas("broker");
     let names = BROKER_KEYS.iter().map(|key| key.name).collect();
     let all = theirs.keys().copied().collect();
-    compare("settings of the broker", &names, &all, OWN_SETTINGS, BROKER_SETTINGS_NOT_SERVED);
+    compare(
+        "settings of the broker",
+        &names,
+        &all,
+        OWN_SETTINGS,
+        BROKER_SETTINGS_NOT_SERVED,
+    );
     let mut differences = Vec::new();
     for key in BROKER_KEYS.iter() {
-        let Some(setting) = theirs.get(key.name) else { continue };
+        let Some(setting) = theirs.get(key.name) else {
+            continue;
+        };
         same(&mut differences, key.name, key.kind, key.default, setting);
         let is_fixed_here = is_in(DYNAMIC_IN_KAFKA, key.name);
         if is_dynamic(key.name) != (setting.more == "dynamic" && !is_fixed_here) {
-            differences.push(format!("{}: changes at run time here: {}", key.name, is_dynamic(key.name)));
+            differences.push(format!(
+                "{}: changes at run time here: {}",
+                key.name,
+                is_dynamic(key.name)
+            ));
         }
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));
@@ -298,7 +395,17 @@ fn error_codes_are_kafkas() {
         .filter(known)
         .map(|number| {
             let code = ErrorCode::from_code(number);
-            (number, (code.name(), if code.is_retriable() { "retriable" } else { "lasting" }))
+            (
+                number,
+                (
+                    code.name(),
+                    if code.is_retriable() {
+                        "retriable"
+                    } else {
+                        "lasting"
+                    },
+                ),
+            )
         })
         .collect();
     assert_eq!(ours, theirs);
@@ -308,7 +415,12 @@ fn error_codes_are_kafkas() {
 fn requests_are_kafkas_in_all_their_versions() {
     let number = |text: &str| text.parse::<i16>().expect("a number");
     let theirs: BTreeMap<&str, [i16; 4]> = rows("api")
-        .map(|row| (row[1], [number(row[0]), number(row[2]), number(row[3]), number(row[4])]))
+        .map(|row| {
+            (
+                row[1],
+                [number(row[0]), number(row[2]), number(row[3]), number(row[4])],
+            )
+        })
         .collect();
     let public = || TABLE.iter().filter(|api| !api.key.is_private());
     let names = public().map(|api| api.key.name()).collect();

@@ -264,11 +264,19 @@ fn the_log_of_kafkas_first_start_replays() {
 
 #[test]
 fn the_records_of_groups_are_kafkas() {
-    let lines: Vec<Golden> = all_golden().into_iter().filter(|line| line.name.starts_with(GROUP_RECORDS)).collect();
+    let lines: Vec<Golden> = all_golden()
+        .into_iter()
+        .filter(|line| line.name.starts_with(GROUP_RECORDS))
+        .collect();
     let mut served = 0;
     for pair in lines.chunks(2) {
-        let [key, value] = pair else { panic!("a key and a value") };
-        assert_eq!((key.name, value.name, key.version), ("CoordinatorKey", "CoordinatorValue", value.version));
+        let [key, value] = pair else {
+            panic!("a key and a value")
+        };
+        assert_eq!(
+            (key.name, value.name, key.version),
+            ("CoordinatorKey", "CoordinatorValue", value.version)
+        );
         let record = GroupRecord::decode(&key.bytes, Some(&value.bytes)).expect("a record");
         let gone = GroupRecord::decode(&key.bytes, None).expect("a tombstone");
         if record == GroupRecord::Other(key.version) {
@@ -280,7 +288,12 @@ fn the_records_of_groups_are_kafkas() {
             0 => [&[0, 1], &key.bytes[2..]].concat(),
             _ => key.bytes.to_vec(),
         };
-        assert_eq!(record.encode(), (expected.clone(), Some(value.bytes.to_vec())), "type {}", key.version);
+        assert_eq!(
+            record.encode(),
+            (expected.clone(), Some(value.bytes.to_vec())),
+            "type {}",
+            key.version
+        );
         assert_eq!(gone.encode(), (expected, None), "type {}", key.version);
         served += 1;
     }

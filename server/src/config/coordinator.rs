@@ -182,7 +182,9 @@ pub static COORDINATOR_KEYS: &[BrokerKey] = &[
 pub fn keepable(name: &str, value: &str) -> Result<(), String> {
     let only = |want: &str, why: &str| match value == want {
         true => Ok(()),
-        false => Err(format!("Invalid value {value} for configuration {name}: {why}; only {want} is supported")),
+        false => Err(format!(
+            "Invalid value {value} for configuration {name}: {why}; only {want} is supported"
+        )),
     };
     match name {
         "offsets.topic.replication.factor" => only("1", "there is one broker"),
@@ -201,7 +203,11 @@ pub fn keepable(name: &str, value: &str) -> Result<(), String> {
 /// # Errors
 /// The sentence that names two settings.
 pub fn check(value_of: &dyn Fn(&str) -> i64) -> Result<(), String> {
-    for what in ["heartbeat.interval.ms", "session.timeout.ms", "assignment.interval.ms"] {
+    for what in [
+        "heartbeat.interval.ms",
+        "session.timeout.ms",
+        "assignment.interval.ms",
+    ] {
         let [own, min, max] = ["", "min.", "max."].map(|bound| format!("group.consumer.{bound}{what}"));
         at_least(value_of, &max, &min)?;
         at_least(value_of, &own, &min)?;
@@ -209,7 +215,10 @@ pub fn check(value_of: &dyn Fn(&str) -> i64) -> Result<(), String> {
             return Err(format!("{own} must be less than or equal to {max}"));
         }
     }
-    let (heartbeat, session) = ("group.consumer.heartbeat.interval.ms", "group.consumer.session.timeout.ms");
+    let (heartbeat, session) = (
+        "group.consumer.heartbeat.interval.ms",
+        "group.consumer.session.timeout.ms",
+    );
     match value_of(heartbeat) < value_of(session) {
         true => Ok(()),
         false => Err(format!("{heartbeat} must be less than {session}")),
@@ -228,22 +237,46 @@ mod tests {
     use super::super::Config;
 
     fn said(pairs: &[(&str, &str)]) -> String {
-        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Config::from_pairs(pairs.collect()).expect_err("refused").to_string()
+        let pairs = pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::from_pairs(pairs.collect())
+            .expect_err("refused")
+            .to_string()
     }
 
     #[test]
     fn what_one_broker_cannot_keep_is_refused() {
         for (name, value, part) in [
-            ("offsets.topic.replication.factor", "3", "there is one broker; only 1 is supported"),
-            ("offsets.topic.replication.factor", "40000", "Not a number of type SHORT"),
+            (
+                "offsets.topic.replication.factor",
+                "3",
+                "there is one broker; only 1 is supported",
+            ),
+            (
+                "offsets.topic.replication.factor",
+                "40000",
+                "Not a number of type SHORT",
+            ),
             ("offsets.topic.compression.codec", "2", "only 0 is supported"),
-            ("offsets.topic.segment.bytes", "1024", "Value must be at least 1048576"),
+            (
+                "offsets.topic.segment.bytes",
+                "1024",
+                "Value must be at least 1048576",
+            ),
             ("offsets.topic.num.partitions", "0", "Value must be at least 1"),
             ("group.consumer.assignors", "", "must not be empty"),
             ("group.consumer.assignors", "sticky", "String must be one of"),
-            ("group.consumer.migration.policy", "maybe", "String must be one of (case insensitive)"),
-            ("group.consumer.regex.refresh.interval.ms", "9999", "Value must be at least 10000"),
+            (
+                "group.consumer.migration.policy",
+                "maybe",
+                "String must be one of (case insensitive)",
+            ),
+            (
+                "group.consumer.regex.refresh.interval.ms",
+                "9999",
+                "Value must be at least 10000",
+            ),
         ] {
             let said = said(&[(name, value)]);
             assert!(said.contains(name) && said.contains(part), "{said}");
@@ -262,7 +295,10 @@ mod tests {
                 "group.consumer.heartbeat.interval.ms must be less than or equal to group.consumer.max.heartbeat.interval.ms",
             ),
             (
-                &[("group.consumer.max.assignment.interval.ms", "0"), ("group.consumer.min.assignment.interval.ms", "5")],
+                &[
+                    ("group.consumer.max.assignment.interval.ms", "0"),
+                    ("group.consumer.min.assignment.interval.ms", "5"),
+                ],
                 "group.consumer.max.assignment.interval.ms must be greater than or equal to \
                  group.consumer.min.assignment.interval.ms",
             ),

@@ -1,9 +1,9 @@
 //! The table of settings that a group may have of its own: what Kafka's `GroupConfig` has for consumer groups. Those of share groups and streams
 //! groups are unknown here, as the groups are.
 
+use super::broker::broker_key;
 use super::kind::Kind;
 use super::layers::{Candidate, Effective, Layers, Settings, Source};
-use super::broker::broker_key;
 
 /// One setting of a group.
 #[derive(Debug)]
@@ -75,7 +75,10 @@ pub fn validate(own: &Settings, layers: &Layers<'_>) -> Result<(), String> {
     let of = |name: &str| group_key(name).map_or(0, |key| layers.group_number(key, own));
     let (heartbeat, session) = ("consumer.heartbeat.interval.ms", "consumer.session.timeout.ms");
     for name in [heartbeat, session, "consumer.assignment.interval.ms"] {
-        let Some(GroupKey { bounds: (min, max), .. }) = group_key(name) else {
+        let Some(GroupKey {
+            bounds: (min, max), ..
+        }) = group_key(name)
+        else {
             continue;
         };
         if of(name) < layers.broker_number(min) {
@@ -94,13 +97,17 @@ pub fn validate(own: &Settings, layers: &Layers<'_>) -> Result<(), String> {
 impl Layers<'_> {
     /// What holds for a group's setting, given what is set on the group itself.
     pub fn group_value(&self, key: &'static GroupKey, own: Option<&Settings>) -> Effective {
-        let own = own.and_then(|settings| settings.get(key.name)).map(|value| Candidate {
-            name: key.name,
-            value: key.kind.check(key.name, value).unwrap_or_else(|_| value.clone()),
-            source: Source::Group,
-        });
+        let own = own
+            .and_then(|settings| settings.get(key.name))
+            .map(|value| Candidate {
+                name: key.name,
+                value: key.kind.check(key.name, value).unwrap_or_else(|_| value.clone()),
+                source: Source::Group,
+            });
         let of_broker = broker_key(key.synonym).map(|synonym| self.broker_value(synonym));
-        let candidates = own.into_iter().chain(of_broker.into_iter().flat_map(|value| value.candidates));
+        let candidates = own
+            .into_iter()
+            .chain(of_broker.into_iter().flat_map(|value| value.candidates));
         let candidates: Vec<_> = candidates.collect();
         Effective {
             value: candidates.first().map(|candidate| candidate.value.clone()),
@@ -111,7 +118,9 @@ impl Layers<'_> {
     /// The number that holds for a broker setting; 0 for one that is none.
     pub fn broker_number(&self, name: &str) -> i64 {
         let value = broker_key(name).and_then(|key| self.broker_value(key).value);
-        value.and_then(|value| value.trim().parse().ok()).unwrap_or_default()
+        value
+            .and_then(|value| value.trim().parse().ok())
+            .unwrap_or_default()
     }
 
     fn group_number(&self, key: &'static GroupKey, own: &Settings) -> i64 {
@@ -126,7 +135,10 @@ mod tests {
     use super::*;
 
     fn settings(pairs: &[(&str, &str)]) -> Settings {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
     }
 
     #[test]
@@ -144,7 +156,11 @@ mod tests {
         let config = Config::from_pairs(Vec::new()).expect("valid");
         let layers = Layers::fixed(&config);
         for (name, value, want) in [
-            ("share.session.timeout.ms", "50000", "Unknown group config name: share.session.timeout.ms"),
+            (
+                "share.session.timeout.ms",
+                "50000",
+                "Unknown group config name: share.session.timeout.ms",
+            ),
             (
                 "consumer.session.timeout.ms",
                 "soon",
@@ -171,7 +187,10 @@ mod tests {
                 "consumer.assignment.interval.ms must be less than or equal to group.consumer.max.assignment.interval.ms",
             ),
         ] {
-            assert_eq!(validate(&settings(&[(name, value)]), &layers), Err(want.to_owned()));
+            assert_eq!(
+                validate(&settings(&[(name, value)]), &layers),
+                Err(want.to_owned())
+            );
         }
         let both = settings(&[
             ("consumer.session.timeout.ms", "60000"),
@@ -198,7 +217,11 @@ mod tests {
         let key = group_key("consumer.session.timeout.ms").expect("known");
         let own = settings(&[("consumer.session.timeout.ms", " 55000 ")]);
         let value = layers.group_value(key, Some(&own));
-        let told: Vec<_> = value.candidates.iter().map(|one| (one.name, one.value.as_str(), one.source as i8)).collect();
+        let told: Vec<_> = value
+            .candidates
+            .iter()
+            .map(|one| (one.name, one.value.as_str(), one.source as i8))
+            .collect();
         let synonym = "group.consumer.session.timeout.ms";
         let want = [
             ("consumer.session.timeout.ms", "55000", 8),

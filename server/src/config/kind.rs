@@ -96,7 +96,9 @@ impl Kind {
             Kind::Text => Ok(text.to_owned()),
             Kind::Choice(words) if words.contains(&text) => Ok(text.to_owned()),
             Kind::Choice(words) => Err(format!("String must be one of: {}", words.join(", "))),
-            Kind::AnyCase(words) if words.iter().any(|word| word.eq_ignore_ascii_case(text)) => Ok(text.to_owned()),
+            Kind::AnyCase(words) if words.iter().any(|word| word.eq_ignore_ascii_case(text)) => {
+                Ok(text.to_owned())
+            }
             Kind::AnyCase(words) => {
                 let words = words.join(", ").to_uppercase();
                 Err(format!("String must be one of (case insensitive): {words}"))
@@ -118,7 +120,9 @@ impl Kind {
             Kind::Long(min, max) => bounds(min, max, i64::MAX),
             Kind::Double(min, max) => format!("from {min} to {max}"),
             Kind::Choice(words) | Kind::AnyCase(words) => format!("one of {}", words.join(", ")),
-            Kind::List(Items::OneOf(words) | Items::SomeOf(words)) => format!("a list out of {}", words.join(", ")),
+            Kind::List(Items::OneOf(words) | Items::SomeOf(words)) => {
+                format!("a list out of {}", words.join(", "))
+            }
             Kind::List(Items::Replicas) => "* or a list of partition:broker".to_owned(),
             Kind::LevelOrDefault(min, max) => format!("from {min} to {max}, or -1"),
             Kind::Bytes(min, max) => {
@@ -225,7 +229,9 @@ fn list(name: &str, value: &str, items: Items) -> Result<String, String> {
     match items {
         Items::Any => {}
         Items::SomeOf(_) if found.is_empty() => {
-            return Err(format!("Configuration '{name}' must not be empty. Valid values include: any non-empty value"));
+            return Err(format!(
+                "Configuration '{name}' must not be empty. Valid values include: any non-empty value"
+            ));
         }
         Items::OneOf(words) | Items::SomeOf(words) => {
             check_words(name, &found, words)?;

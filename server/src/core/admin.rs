@@ -21,14 +21,18 @@ impl Core {
             ApiKey::ListConfigResources => {
                 reply.encode(&list_config_resources::handle(ctx, &incoming.decode()?, version))
             }
-            ApiKey::ListPartitionReassignments => reply.encode(&reassignments::list(ctx, &incoming.decode()?)),
+            ApiKey::ListPartitionReassignments => {
+                reply.encode(&reassignments::list(ctx, &incoming.decode()?))
+            }
             ApiKey::AlterReplicaLogDirs => {
                 let directory = &self.shared.data_dir;
                 reply.encode(&alter_log_dirs::handle(ctx, &incoming.decode()?, directory))
             }
-            ApiKey::DescribeQuorum => {
-                reply.encode(&describe_quorum::handle(ctx, &incoming.decode()?, self.io.wall_ms()))
-            }
+            ApiKey::DescribeQuorum => reply.encode(&describe_quorum::handle(
+                ctx,
+                &incoming.decode()?,
+                self.io.wall_ms(),
+            )),
             _ => return Ok(None),
         })))
     }

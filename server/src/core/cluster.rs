@@ -9,9 +9,9 @@ use super::mail::{ControlOrder, Mail};
 use crate::conn::Answer;
 use crate::handlers::context::{Context, fresh_id};
 use crate::handlers::{
-    alter_configs, api_versions, client_quotas, create_partitions, create_topics, delete_topics, describe_cluster,
-    describe_configs, describe_topic_partitions, elect_leaders, incremental_alter_configs, metadata, move_partition,
-    reassignments, update_features,
+    alter_configs, api_versions, client_quotas, create_partitions, create_topics, delete_topics,
+    describe_cluster, describe_configs, describe_topic_partitions, elect_leaders, incremental_alter_configs,
+    metadata, move_partition, reassignments, update_features,
 };
 use crate::metadata::controller::{self, Outcome};
 use crate::metadata::records::Record;
@@ -228,8 +228,12 @@ fn decide_client(ctx: &Context<'_>, placement: &Placement, to: ReplyTo, request:
         }
         ClientRequest::ElectLeaders(request) => granted(to, elect_leaders::handle(ctx, request)),
         ClientRequest::AlterClientQuotas(request) => granted(to, client_quotas::alter(ctx, request)),
-        ClientRequest::AlterPartitionReassignments(request) => granted(to, reassignments::alter(ctx, request)),
-        ClientRequest::UpdateFeatures(request) => granted(to, update_features::handle(ctx, request, to.version)),
+        ClientRequest::AlterPartitionReassignments(request) => {
+            granted(to, reassignments::alter(ctx, request))
+        }
+        ClientRequest::UpdateFeatures(request) => {
+            granted(to, update_features::handle(ctx, request, to.version))
+        }
         ClientRequest::MovePartition(request) => decide_move(ctx, placement, to, request),
     }
 }

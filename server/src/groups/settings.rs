@@ -59,7 +59,10 @@ impl Assignor {
 
     /// The assignor of a name, or of the name of the Java class that is Kafka's.
     fn of(word: &str) -> Option<Assignor> {
-        match word.strip_prefix("org.apache.kafka.coordinator.group.assignor.").unwrap_or(word) {
+        match word
+            .strip_prefix("org.apache.kafka.coordinator.group.assignor.")
+            .unwrap_or(word)
+        {
             "uniform" | "UniformAssignor" => Some(Assignor::Uniform),
             "range" | "RangeAssignor" => Some(Assignor::Range),
             _ => None,
@@ -94,12 +97,19 @@ impl Migration {
 impl GroupSettings {
     /// What the broker's settings come to, as they hold now.
     pub fn of(layers: &Layers<'_>) -> GroupSettings {
-        let text = |name: &str| broker_key(name).and_then(|key| layers.broker_value(key).value).unwrap_or_default();
+        let text = |name: &str| {
+            broker_key(name)
+                .and_then(|key| layers.broker_value(key).value)
+                .unwrap_or_default()
+        };
         let long = |name: &str| layers.broker_number(name);
         // Their range is in the table.
         let int = |name: &str| i32::try_from(long(name)).unwrap_or(i32::MAX);
         let mut assignors: Vec<Assignor> = Vec::new();
-        for assignor in split_list(&text("group.consumer.assignors")).into_iter().filter_map(Assignor::of) {
+        for assignor in split_list(&text("group.consumer.assignors"))
+            .into_iter()
+            .filter_map(Assignor::of)
+        {
             if !assignors.contains(&assignor) {
                 assignors.push(assignor);
             }
@@ -176,7 +186,10 @@ mod tests {
     #[test]
     fn the_tables_defaults_are_these() {
         let config = config(&[]);
-        assert_eq!(GroupSettings::of(&Layers::fixed(&config)), GroupSettings::default());
+        assert_eq!(
+            GroupSettings::of(&Layers::fixed(&config)),
+            GroupSettings::default()
+        );
     }
 
     #[test]

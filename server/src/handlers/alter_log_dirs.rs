@@ -34,7 +34,10 @@ pub fn handle(
     };
     let result = |topic: &str| AlterReplicaLogDirTopicResult {
         topic_name: topic.to_owned(),
-        partitions: wanted.range((topic, i32::MIN)..=(topic, i32::MAX)).map(row).collect(),
+        partitions: wanted
+            .range((topic, i32::MIN)..=(topic, i32::MAX))
+            .map(row)
+            .collect(),
     };
     AlterReplicaLogDirsResponse {
         results: topics.into_iter().map(result).collect(),
@@ -49,7 +52,11 @@ fn decide(ctx: &Context<'_>, topic: &str, index: i32, is_ours: bool) -> ErrorCod
     if !is_ours {
         return ErrorCode::LogDirNotFound;
     }
-    match ctx.image.topic(topic).and_then(|topic| topic.partitions.get(&index)) {
+    match ctx
+        .image
+        .topic(topic)
+        .and_then(|topic| topic.partitions.get(&index))
+    {
         None => ErrorCode::UnknownTopicOrPartition,
         Some(partition) if !partition.replicas.contains(&ctx.node.id) => ErrorCode::ReplicaNotAvailable,
         Some(_) => ErrorCode::None,
@@ -72,7 +79,10 @@ mod tests {
             replicas: Some(vec![2]),
             ..Default::default()
         };
-        let world = World::new(&[topic("t", 2), topic(&long, 1), vec![elsewhere.into()]].concat(), &[]);
+        let world = World::new(
+            &[topic("t", 2), topic(&long, 1), vec![elsewhere.into()]].concat(),
+            &[],
+        );
         let dir = |path: &str, name: &str, partitions: &[i32]| AlterReplicaLogDir {
             path: path.into(),
             topics: vec![AlterReplicaLogDirTopic {
@@ -84,9 +94,15 @@ mod tests {
             (vec![dir("/data", "t", &[0])], vec![("t", 0, 0)]),
             (vec![dir("/other", "t", &[0])], vec![("t", 0, 57)]),
             (vec![dir("/data/", "t", &[0])], vec![("t", 0, 57)]),
-            (vec![dir("/other", "t", &[0]), dir("/data", "t", &[0])], vec![("t", 0, 0)]),
+            (
+                vec![dir("/other", "t", &[0]), dir("/data", "t", &[0])],
+                vec![("t", 0, 0)],
+            ),
             (vec![dir("/data", "t", &[7, 1])], vec![("t", 1, 9), ("t", 7, 3)]),
-            (vec![dir("/data", "u", &[0]), dir("/data", "t", &[0])], vec![("t", 0, 0), ("u", 0, 3)]),
+            (
+                vec![dir("/data", "u", &[0]), dir("/data", "t", &[0])],
+                vec![("t", 0, 0), ("u", 0, 3)],
+            ),
             (vec![dir("/data", &long, &[0])], vec![(&long, 0, 17)]),
             (vec![], vec![]),
         ] {
@@ -94,7 +110,10 @@ mod tests {
             let response = handle(&world.context(), &request, "/data");
             let rows = response.results.iter().flat_map(|topic| {
                 let row = |one: &AlterReplicaLogDirPartitionResult| (one.partition_index, one.error_code);
-                topic.partitions.iter().map(move |one| (topic.topic_name.as_str(), row(one)))
+                topic
+                    .partitions
+                    .iter()
+                    .map(move |one| (topic.topic_name.as_str(), row(one)))
             });
             let rows: Vec<_> = rows.map(|(name, (index, code))| (name, index, code)).collect();
             assert_eq!(rows, want, "{request:?}");

@@ -50,7 +50,9 @@ impl<'a> Filter<'a> {
             return refused("Invalid empty entity type.");
         }
         if self.names(kind) {
-            return refused(format!("Entity type {kind} cannot appear more than once in the filter."));
+            return refused(format!(
+                "Entity type {kind} cannot appear more than once in the filter."
+            ));
         }
         if ![USER, CLIENT_ID, IP].contains(&kind) {
             let message = format!("Unsupported entity type {kind}");
@@ -80,7 +82,9 @@ impl<'a> Filter<'a> {
 
     /// Whether the entity has all that is asked for; if strict, nothing else.
     fn matches(&self, entity: &QuotaEntity, strict: bool) -> bool {
-        let exact = |(kind, name): (&&str, &Option<&str>)| entity.get(*kind).is_some_and(|own| own.as_deref() == *name);
+        let exact = |(kind, name): (&&str, &Option<&str>)| {
+            entity.get(*kind).is_some_and(|own| own.as_deref() == *name)
+        };
         (!strict || entity.len() == self.exact.len() + self.any.len())
             && self.exact.iter().all(exact)
             && self.any.iter().all(|kind| entity.contains_key(*kind))
@@ -188,9 +192,16 @@ fn decide(
 /// Kafka says the same of an entity named twice and of a limit named twice.
 fn twice(entity: &QuotaEntity) -> Refusal {
     // In the order of Kafka's own map.
-    let ordered = [IP, CLIENT_ID, USER].into_iter().filter_map(|kind| Some((kind, entity.get(kind)?)));
-    let known: Vec<_> = ordered.map(|(kind, name)| format!("{kind}={}", name.as_deref().unwrap_or("null"))).collect();
-    let message = format!("Ignoring duplicate entity ClientQuotaEntity(entries={{{}}})", known.join(", "));
+    let ordered = [IP, CLIENT_ID, USER]
+        .into_iter()
+        .filter_map(|kind| Some((kind, entity.get(kind)?)));
+    let known: Vec<_> = ordered
+        .map(|(kind, name)| format!("{kind}={}", name.as_deref().unwrap_or("null")))
+        .collect();
+    let message = format!(
+        "Ignoring duplicate entity ClientQuotaEntity(entries={{{}}})",
+        known.join(", ")
+    );
     Refusal::new(ErrorCode::InvalidRequest, message)
 }
 
@@ -233,8 +244,15 @@ mod tests {
         }
     }
 
-    fn change(log: &[Record], entries: Vec<alter::EntryData>, validate_only: bool) -> (Vec<i16>, Vec<Record>) {
-        let request = alter::AlterClientQuotasRequest { entries, validate_only };
+    fn change(
+        log: &[Record],
+        entries: Vec<alter::EntryData>,
+        validate_only: bool,
+    ) -> (Vec<i16>, Vec<Record>) {
+        let request = alter::AlterClientQuotasRequest {
+            entries,
+            validate_only,
+        };
         let outcome = alter(&World::new(log, &[]).context(), &request);
         let codes = outcome.response.entries.iter().map(|row| row.error_code);
         (codes.collect(), outcome.records)
@@ -248,7 +266,10 @@ mod tests {
             wish(&[(USER, None)], rate),
             wish(&[(CLIENT_ID, Some("c"))], rate),
             wish(&[(USER, Some("a")), (CLIENT_ID, Some("c"))], rate),
-            wish(&[(IP, Some("10.0.0.1"))], &[("connection_creation_rate", Some(5.0))]),
+            wish(
+                &[(IP, Some("10.0.0.1"))],
+                &[("connection_creation_rate", Some(5.0))],
+            ),
         ];
         let (codes, records) = change(&[], entries, false);
         assert_eq!(codes, [0; 5]);
@@ -273,18 +294,39 @@ mod tests {
             return Err((response.error_code, response.entries));
         }
         let name = |data: &describe::EntityData| {
-            format!("{}:{}", data.entity_type, data.entity_name.as_deref().unwrap_or("*"))
+            format!(
+                "{}:{}",
+                data.entity_type,
+                data.entity_name.as_deref().unwrap_or("*")
+            )
         };
         let told = response.entries.expect("no error");
-        Ok(told.iter().map(|entry| entry.entity.iter().map(name).collect::<Vec<_>>().join("+")).collect())
+        Ok(told
+            .iter()
+            .map(|entry| entry.entity.iter().map(name).collect::<Vec<_>>().join("+"))
+            .collect())
     }
 
     #[test]
     fn entities_are_found_by_kind_and_name() {
         for (components, strict, want) in [
-            (&[][..], false, &["client-id:c", "client-id:c+user:a", "ip:10.0.0.1", "user:*", "user:a"][..]),
+            (
+                &[][..],
+                false,
+                &[
+                    "client-id:c",
+                    "client-id:c+user:a",
+                    "ip:10.0.0.1",
+                    "user:*",
+                    "user:a",
+                ][..],
+            ),
             (&[], true, &[]),
-            (&[(USER, MATCH_EXACT, Some("a"))], false, &["client-id:c+user:a", "user:a"]),
+            (
+                &[(USER, MATCH_EXACT, Some("a"))],
+                false,
+                &["client-id:c+user:a", "user:a"],
+            ),
             (&[(USER, MATCH_EXACT, Some("a"))], true, &["user:a"]),
             (&[(USER, MATCH_DEFAULT, None)], false, &["user:*"]),
             (&[(USER, MATCH_SPECIFIED, None)], true, &["user:*", "user:a"]),
@@ -343,9 +385,15 @@ mod tests {
             panic!("one answer: {outcome:?}");
         };
         let message = "Ignoring duplicate entity ClientQuotaEntity(entries={client-id=c, user=null})";
-        assert_eq!((row.error_code, row.error_message.as_deref()), (42, Some(message)));
+        assert_eq!(
+            (row.error_code, row.error_message.as_deref()),
+            (42, Some(message))
+        );
         let image = World::new(&outcome.records, &[]).image;
-        let values: Vec<_> = image.quotas().flat_map(|(_, quotas)| quotas.values().copied()).collect();
+        let values: Vec<_> = image
+            .quotas()
+            .flat_map(|(_, quotas)| quotas.values().copied())
+            .collect();
         assert_eq!(values, [5.0]);
     }
 }

@@ -63,10 +63,18 @@ pub fn auto_create(ctx: &Context<'_>, names: &[String], fresh_id: &mut dyn FnMut
         let is_for_groups = name == OFFSETS_TOPIC;
         let wish = NewTopic {
             name,
-            partitions: if is_for_groups { offsets_partitions(ctx) } else { -1 },
+            partitions: if is_for_groups {
+                offsets_partitions(ctx)
+            } else {
+                -1
+            },
             replication_factor: if is_for_groups { 1 } else { -1 },
             assignments: Vec::new(),
-            settings: if is_for_groups { offsets_settings(ctx) } else { Settings::new() },
+            settings: if is_for_groups {
+                offsets_settings(ctx)
+            } else {
+                Settings::new()
+            },
         };
         if let Ok(created) = topics::create(ctx.view(), &wish, fresh_id())
             && outcome.records.len() + created.records.len() <= MAX_RECORDS
@@ -91,7 +99,9 @@ fn offsets_settings(ctx: &Context<'_>) -> Settings {
         ("compression.type", "producer".to_owned()),
         ("segment.bytes", segment_bytes.to_string()),
     ];
-    own.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
+    own.map(|(name, value)| (name.to_owned(), value))
+        .into_iter()
+        .collect()
 }
 
 fn partitions_asked(ctx: &Context<'_>, topic: &CreatableTopic) -> usize {

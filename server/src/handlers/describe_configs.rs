@@ -126,7 +126,10 @@ fn topic(ctx: &Context<'_>, name: &str) -> Result<Vec<Row>, Refusal> {
 /// A group need not be there to have settings.
 fn group(ctx: &Context<'_>, name: &str) -> Result<Vec<Row>, Refusal> {
     if name.is_empty() {
-        return Err(Refusal::new(ErrorCode::InvalidRequest, "Group name must not be empty"));
+        return Err(Refusal::new(
+            ErrorCode::InvalidRequest,
+            "Group name must not be empty",
+        ));
     }
     let layers = ctx.image.layers(ctx.config, ctx.node.id);
     let own = ctx.image.settings(ResourceType::Group, name);
@@ -298,7 +301,9 @@ mod tests {
         let world = World::new(&log, &[("group.consumer.heartbeat.interval.ms", "6000")]);
         let told = |name: &str| -> Vec<_> {
             let result = ask(&world, 32, name, None);
-            let row = |row: DescribeConfigsResourceResult| (row.value.expect("a value"), row.config_source, row.config_type);
+            let row = |row: DescribeConfigsResourceResult| {
+                (row.value.expect("a value"), row.config_source, row.config_type)
+            };
             result.configs.into_iter().map(row).collect()
         };
         let row = |value: &str, source| (value.to_owned(), source, 3);

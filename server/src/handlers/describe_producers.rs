@@ -15,7 +15,10 @@ use crate::wire::describe_producers::*;
 pub const MAX_TOLD: usize = 8 * ringlog_engine::producers::MAX_PRODUCERS;
 
 /// Asks for the producers of the partitions named. One that is named again is not asked again: its answer may be far larger than its name.
-pub fn describe(request: &DescribeProducersRequest, image: &MetadataImage) -> Asked<DescribeProducersResponse> {
+pub fn describe(
+    request: &DescribeProducersRequest,
+    image: &MetadataImage,
+) -> Asked<DescribeProducersResponse> {
     let mut asked = Asked {
         response: DescribeProducersResponse::default(),
         questions: Vec::new(),
@@ -84,8 +87,9 @@ pub fn settle(response: &mut DescribeProducersResponse, place: Place, told: Told
         Told::Producers(active) => answer.active_producers = active.into_iter().map(row).collect(),
         Told::Failed(code) => {
             answer.error_code = code.code();
-            answer.error_message = (code == ErrorCode::InvalidRequest)
-                .then(|| "these are more producers than one answer holds: ask about fewer partitions".to_owned());
+            answer.error_message = (code == ErrorCode::InvalidRequest).then(|| {
+                "these are more producers than one answer holds: ask about fewer partitions".to_owned()
+            });
         }
         _ => answer.error_code = ErrorCode::UnknownServerError.code(),
     }
@@ -112,7 +116,10 @@ mod tests {
     fn states(ids: &[i64]) -> ProducerStates {
         let mut states = ProducerStates::new();
         for (offset, id) in ids.iter().enumerate() {
-            let batch = BatchBuilder::new().producer(*id, 1, 0).record(0, None, Some(b"a")).finish();
+            let batch = BatchBuilder::new()
+                .producer(*id, 1, 0)
+                .record(0, None, Some(b"a"))
+                .finish();
             let header = BatchHeader::read(&batch).expect("a batch");
             states.record(&header, offset as i64, 0);
         }
@@ -126,7 +133,12 @@ mod tests {
             partition_indexes: indexes.to_vec(),
         };
         let request = DescribeProducersRequest {
-            topics: vec![wanted("t", &[1, 0, 1, 2]), wanted("u", &[0]), wanted("a b", &[0]), wanted("t", &[0])],
+            topics: vec![
+                wanted("t", &[1, 0, 1, 2]),
+                wanted("u", &[0]),
+                wanted("a b", &[0]),
+                wanted("t", &[0]),
+            ],
         };
         let asked = describe(&request, &image(&topic("t", 2)));
         let key = |index| PartitionKey {
@@ -139,21 +151,36 @@ mod tests {
         ];
         assert_eq!(asked.questions, questions);
         let codes = |topic: &TopicResponse| -> Vec<(i32, i16)> {
-            topic.partitions.iter().map(|one| (one.partition_index, one.error_code)).collect()
+            topic
+                .partitions
+                .iter()
+                .map(|one| (one.partition_index, one.error_code))
+                .collect()
         };
         let codes: Vec<_> = asked.response.topics.iter().map(codes).collect();
-        assert_eq!(codes, [vec![(1, 0), (0, 0), (2, 3)], vec![(0, 3)], vec![(0, 17)], vec![]]);
+        assert_eq!(
+            codes,
+            [vec![(1, 0), (0, 0), (2, 3)], vec![(0, 3)], vec![(0, 17)], vec![]]
+        );
     }
 
     #[test]
     fn producers_come_by_id_and_no_more_than_there_is_room_for() {
         let mut room = 3;
         let told = tell(Some(&states(&[9, 7])), &mut room);
-        let Told::Producers(active) = &told else { panic!("{told:?}") };
-        assert_eq!(active.iter().map(|one| one.producer_id).collect::<Vec<_>>(), [7, 9]);
+        let Told::Producers(active) = &told else {
+            panic!("{told:?}")
+        };
+        assert_eq!(
+            active.iter().map(|one| one.producer_id).collect::<Vec<_>>(),
+            [7, 9]
+        );
         let full = tell(Some(&states(&[1, 2])), &mut room);
         assert_eq!((&full, room), (&Told::Failed(ErrorCode::InvalidRequest), 1));
-        assert_eq!(tell(None, &mut room), Told::Failed(ErrorCode::NotLeaderOrFollower));
+        assert_eq!(
+            tell(None, &mut room),
+            Told::Failed(ErrorCode::NotLeaderOrFollower)
+        );
 
         let partitions = vec![PartitionResponse::default(); 2];
         let topics = vec![TopicResponse {
@@ -171,7 +198,12 @@ mod tests {
             panic!("{response:?}");
         };
         let producer = &first.active_producers[0];
-        let found = (producer.producer_id, producer.producer_epoch, producer.last_sequence, producer.coordinator_epoch);
+        let found = (
+            producer.producer_id,
+            producer.producer_epoch,
+            producer.last_sequence,
+            producer.coordinator_epoch,
+        );
         assert_eq!((found, producer.current_txn_start_offset), ((7, 1, 0, -1), -1));
         assert!(second.error_code == 42 && second.error_message.is_some());
     }

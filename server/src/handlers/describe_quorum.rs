@@ -37,7 +37,12 @@ pub fn handle(ctx: &Context<'_>, request: &DescribeQuorumRequest, now_ms: i64) -
     };
     // The controller has no listener of its own: it is reached through the broker's.
     let listener = Listener {
-        name: ctx.config.listeners.first().map(|one| one.name.clone()).unwrap_or_default(),
+        name: ctx
+            .config
+            .listeners
+            .first()
+            .map(|one| one.name.clone())
+            .unwrap_or_default(),
         host: ctx.node.host.clone(),
         port: ctx.node.port,
     };
@@ -78,7 +83,12 @@ mod tests {
     fn ask(topics: &[(&str, &[i32])]) -> DescribeQuorumResponse {
         let topic_of = |(name, indexes): &(&str, &[i32])| AskedTopic {
             topic_name: (*name).into(),
-            partitions: indexes.iter().map(|index| AskedPartition { partition_index: *index }).collect(),
+            partitions: indexes
+                .iter()
+                .map(|index| AskedPartition {
+                    partition_index: *index,
+                })
+                .collect(),
         };
         let request = DescribeQuorumRequest {
             topics: topics.iter().map(topic_of).collect(),
@@ -91,14 +101,31 @@ mod tests {
     fn this_node_is_the_quorum() {
         let response = ask(&[(METADATA_TOPIC, &[0])]);
         let partition = &response.topics[0].partitions[0];
-        assert_eq!((partition.leader_id, partition.leader_epoch, partition.high_watermark), (1, 1, 3));
+        assert_eq!(
+            (
+                partition.leader_id,
+                partition.leader_epoch,
+                partition.high_watermark
+            ),
+            (1, 1, 3)
+        );
         let [voter] = &partition.current_voters[..] else {
             panic!("{partition:?}");
         };
-        assert_eq!((voter.replica_id, voter.log_end_offset, voter.last_caught_up_timestamp), (1, 3, 77));
+        assert_eq!(
+            (
+                voter.replica_id,
+                voter.log_end_offset,
+                voter.last_caught_up_timestamp
+            ),
+            (1, 3, 77)
+        );
         assert!(partition.observers.is_empty());
         let listener = &response.nodes[0].listeners[0];
-        assert_eq!((listener.name.as_str(), listener.host.as_str(), listener.port), ("PLAINTEXT", "h", 9092));
+        assert_eq!(
+            (listener.name.as_str(), listener.host.as_str(), listener.port),
+            ("PLAINTEXT", "h", 9092)
+        );
     }
 
     #[test]
@@ -110,8 +137,15 @@ mod tests {
             &[(METADATA_TOPIC, &[0]), ("t", &[0])],
         ] {
             let response = ask(topics);
-            let mut codes = response.topics.iter().flat_map(|topic| &topic.partitions).map(|one| one.error_code);
-            assert!(codes.all(|code| code == 3) && response.nodes.is_empty(), "{topics:?}");
+            let mut codes = response
+                .topics
+                .iter()
+                .flat_map(|topic| &topic.partitions)
+                .map(|one| one.error_code);
+            assert!(
+                codes.all(|code| code == 3) && response.nodes.is_empty(),
+                "{topics:?}"
+            );
         }
         assert_eq!(ask(&[]), DescribeQuorumResponse::default());
     }

@@ -57,7 +57,9 @@ fn names(ctx: &Context<'_>, kind: ResourceType) -> Vec<String> {
         ResourceType::BrokerLogger => Vec::new(),
         ResourceType::ClientMetrics | ResourceType::Group => {
             let all = ctx.image.all_settings().map(|(resource, _)| resource);
-            all.filter(|(of, _)| *of == kind as i8).map(|(_, name)| name.clone()).collect()
+            all.filter(|(of, _)| *of == kind as i8)
+                .map(|(_, name)| name.clone())
+                .collect()
         }
     }
 }
@@ -76,7 +78,10 @@ mod tests {
             resource_types: kinds.to_vec(),
         };
         let response = handle(&World::new(&log, &[]).context(), &request, version);
-        let rows = response.config_resources.into_iter().map(|row| (row.resource_type, row.resource_name));
+        let rows = response
+            .config_resources
+            .into_iter()
+            .map(|row| (row.resource_type, row.resource_name));
         (response.error_code, rows.collect())
     }
 

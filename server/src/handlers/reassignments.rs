@@ -52,7 +52,13 @@ fn decide(
     so_far: usize,
 ) -> Result<Option<Record>, Refusal> {
     let replicas = wanted.replicas.as_deref();
-    let record = reassign(ctx.view(), topic, wanted.partition_index, replicas, may_change_factor)?;
+    let record = reassign(
+        ctx.view(),
+        topic,
+        wanted.partition_index,
+        replicas,
+        may_change_factor,
+    )?;
     if so_far + usize::from(record.is_some()) > MAX_RECORDS {
         let message = format!("at most {MAX_RECORDS} partitions can be changed in one request");
         return Err(Refusal::new(ErrorCode::PolicyViolation, message));
@@ -85,7 +91,10 @@ pub fn list(
 
 fn ongoing(topic: &Topic, indexes: impl Iterator<Item = i32>) -> Option<OngoingTopicReassignment> {
     let row = |index: i32| {
-        let partition = topic.partitions.get(&index).filter(|partition| is_in_progress(partition))?;
+        let partition = topic
+            .partitions
+            .get(&index)
+            .filter(|partition| is_in_progress(partition))?;
         Some(OngoingPartitionReassignment {
             partition_index: index,
             replicas: partition.replicas.clone(),
@@ -130,15 +139,29 @@ mod tests {
         };
         let request = AlterPartitionReassignmentsRequest {
             topics: vec![
-                wanted("t", vec![partition(0, Some(&[1])), partition(0, Some(&[2])), partition(1, None)]),
+                wanted(
+                    "t",
+                    vec![
+                        partition(0, Some(&[1])),
+                        partition(0, Some(&[2])),
+                        partition(1, None),
+                    ],
+                ),
                 wanted("s", vec![partition(0, None), partition(5, None)]),
                 wanted("u", vec![partition(0, None)]),
             ],
             ..Default::default()
         };
         let outcome = alter(&World::new(&log(), &[]).context(), &request);
-        let rows = outcome.response.responses.iter().flat_map(|topic| &topic.partitions);
-        assert_eq!(rows.map(|row| row.error_code).collect::<Vec<_>>(), [0, 39, 0, 85, 3, 3]);
+        let rows = outcome
+            .response
+            .responses
+            .iter()
+            .flat_map(|topic| &topic.partitions);
+        assert_eq!(
+            rows.map(|row| row.error_code).collect::<Vec<_>>(),
+            [0, 39, 0, 85, 3, 3]
+        );
         let then = World::after(&log(), &outcome.records);
         let request = ListPartitionReassignmentsRequest::default();
         assert!(list(&then.context(), &request).topics.is_empty());

@@ -46,7 +46,12 @@ fn decide(ctx: &Context<'_>, request: &UpdateFeaturesRequest, version: i16) -> R
             (true, false) => Some(Direction::Upgrade),
             (false, _) => Direction::from_number(one.upgrade_type),
         };
-        records.extend(update(ctx.view(), &one.feature, one.max_version_level, direction)?);
+        records.extend(update(
+            ctx.view(),
+            &one.feature,
+            one.max_version_level,
+            direction,
+        )?);
     }
     Ok(records)
 }
@@ -75,16 +80,30 @@ mod tests {
             ..Default::default()
         };
         let outcome = handle(&World::new(&[old.into()], &[]).context(), &request, version);
-        assert_eq!(outcome.response.error_code == 0, outcome.response.error_message.is_none());
-        (outcome.response.error_code, outcome.response.results.len(), outcome.records.len())
+        assert_eq!(
+            outcome.response.error_code == 0,
+            outcome.response.error_message.is_none()
+        );
+        (
+            outcome.response.error_code,
+            outcome.response.results.len(),
+            outcome.records.len(),
+        )
     }
 
     #[test]
     fn all_features_change_or_none() {
         assert_eq!(ask(&[(METADATA_VERSION, 30, false)], 1, false), (0, 1, 1));
         assert_eq!(ask(&[(METADATA_VERSION, 30, false)], 1, true), (0, 1, 0));
-        assert_eq!(ask(&[(METADATA_VERSION, 30, false), ("x", 1, false)], 2, false), (95, 0, 0));
-        assert_eq!(ask(&[(METADATA_VERSION, 30, true)], 0, false), (95, 0, 0), "up, asked for as a way down");
+        assert_eq!(
+            ask(&[(METADATA_VERSION, 30, false), ("x", 1, false)], 2, false),
+            (95, 0, 0)
+        );
+        assert_eq!(
+            ask(&[(METADATA_VERSION, 30, true)], 0, false),
+            (95, 0, 0),
+            "up, asked for as a way down"
+        );
         assert_eq!(ask(&[], 2, false), (0, 0, 0));
     }
 }

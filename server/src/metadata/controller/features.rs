@@ -54,12 +54,16 @@ pub fn update(
         return match wanted {
             // What is not finalized is at level 0, and may stay there.
             0 if view.image.feature(feature).is_none() => Ok(None),
-            _ => refused(format!("Local controller {node_id} does not support this feature.")),
+            _ => refused(format!(
+                "Local controller {node_id} does not support this feature."
+            )),
         };
     }
     let (oldest, newest) = (level::OLDEST, level::V4_3);
     if !(oldest..=newest).contains(&wanted) {
-        return refused(format!("Local controller {node_id} only supports versions {oldest}-{newest}"));
+        return refused(format!(
+            "Local controller {node_id} only supports versions {oldest}-{newest}"
+        ));
     }
     let now = view.image.metadata_version();
     match (wanted.cmp(&now), direction) {
@@ -101,7 +105,12 @@ mod tests {
         };
         let log = vec![level(METADATA_VERSION, 20), level("group.version", 1)];
         let (now, config) = (image(&log), config(&[]));
-        let decided = update(view(&now, &config), feature, wanted, Direction::from_number(direction));
+        let decided = update(
+            view(&now, &config),
+            feature,
+            wanted,
+            Direction::from_number(direction),
+        );
         let record = decided.map_err(|refusal| {
             assert_eq!(refusal.code, ErrorCode::InvalidUpdateVersion);
             refusal.message
@@ -127,12 +136,30 @@ mod tests {
             (METADATA_VERSION, 19, 3, "Unsafe metadata downgrade"),
             (METADATA_VERSION, 21, 2, "Can't downgrade to a newer version"),
             (METADATA_VERSION, 21, 0, "does not support the given upgrade type"),
-            ("group.version", 1, 1, "Local controller 1 does not support this feature."),
-            ("group.version", 0, 2, "Local controller 1 does not support this feature."),
-            ("no.such", 1, 1, "Local controller 1 does not support this feature."),
+            (
+                "group.version",
+                1,
+                1,
+                "Local controller 1 does not support this feature.",
+            ),
+            (
+                "group.version",
+                0,
+                2,
+                "Local controller 1 does not support this feature.",
+            ),
+            (
+                "no.such",
+                1,
+                1,
+                "Local controller 1 does not support this feature.",
+            ),
         ] {
             let said = run(feature, wanted, direction).expect_err(part);
-            assert!(said.contains(part) && said.contains(&wanted.to_string()), "{said}");
+            assert!(
+                said.contains(part) && said.contains(&wanted.to_string()),
+                "{said}"
+            );
         }
     }
 }

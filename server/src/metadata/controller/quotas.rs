@@ -147,21 +147,66 @@ mod tests {
         let rate = "producer_byte_rate";
         for (who, key, value, want) in [
             (entity(&[]), rate, 1.0, "Invalid empty client quota entity"),
-            (entity(&[("group", None)]), rate, 1.0, "Unhandled client quota entity type: group"),
-            (entity(&[(CLIENT_ID, Some(""))]), rate, 1.0, "Empty client-id not supported"),
+            (
+                entity(&[("group", None)]),
+                rate,
+                1.0,
+                "Unhandled client quota entity type: group",
+            ),
+            (
+                entity(&[(CLIENT_ID, Some(""))]),
+                rate,
+                1.0,
+                "Empty client-id not supported",
+            ),
             (
                 entity(&[(IP, None), (USER, None)]),
                 rate,
                 1.0,
                 "Invalid quota entity combination, IP entity shouldnot be combined with User or ClientId",
             ),
-            (ip("no.such.host"), rate, 1.0, "no.such.host is not a valid IP or resolvable host."),
-            (ip("::1"), rate, 1.0, "Invalid configuration key producer_byte_rate"),
-            (user(), "connection_creation_rate", 1.0, "Invalid configuration key connection_creation_rate"),
-            (user(), rate, 0.0, "Quota producer_byte_rate must be greater than 0"),
-            (user(), rate, f64::NAN, "Quota producer_byte_rate must be greater than 0"),
-            (user(), rate, 1e19, "Proposed value for producer_byte_rate is too large for a LONG."),
-            (user(), rate, 1.5, "producer_byte_rate cannot be a fractional value."),
+            (
+                ip("no.such.host"),
+                rate,
+                1.0,
+                "no.such.host is not a valid IP or resolvable host.",
+            ),
+            (
+                ip("::1"),
+                rate,
+                1.0,
+                "Invalid configuration key producer_byte_rate",
+            ),
+            (
+                user(),
+                "connection_creation_rate",
+                1.0,
+                "Invalid configuration key connection_creation_rate",
+            ),
+            (
+                user(),
+                rate,
+                0.0,
+                "Quota producer_byte_rate must be greater than 0",
+            ),
+            (
+                user(),
+                rate,
+                f64::NAN,
+                "Quota producer_byte_rate must be greater than 0",
+            ),
+            (
+                user(),
+                rate,
+                1e19,
+                "Proposed value for producer_byte_rate is too large for a LONG.",
+            ),
+            (
+                user(),
+                rate,
+                1.5,
+                "producer_byte_rate cannot be a fractional value.",
+            ),
             (
                 ip("10.0.0.1"),
                 "connection_creation_rate",
@@ -169,7 +214,11 @@ mod tests {
                 "Proposed value for connection_creation_rate is too large for an INT.",
             ),
         ] {
-            assert_eq!(run(&[], &who, key, Some(value)), Err(want.to_owned()), "{who:?} {key}");
+            assert_eq!(
+                run(&[], &who, key, Some(value)),
+                Err(want.to_owned()),
+                "{who:?} {key}"
+            );
         }
     }
 
@@ -178,13 +227,23 @@ mod tests {
         let who = entity(&[(USER, Some("u")), (CLIENT_ID, None)]);
         let rate = "request_percentage";
         let set = run(&[], &who, rate, Some(12.5)).expect("granted");
-        assert_eq!(image(&set).quotas_of(&who).and_then(|quotas| quotas.get(rate)), Some(&12.5));
+        assert_eq!(
+            image(&set).quotas_of(&who).and_then(|quotas| quotas.get(rate)),
+            Some(&12.5)
+        );
         assert_eq!(run(&set, &who, rate, Some(12.5)), Ok(vec![]));
         let gone = run(&set, &who, rate, None).expect("granted");
         assert_eq!(image(&[set, gone].concat()).quotas_of(&who), None);
         assert_eq!(run(&[], &who, rate, None), Ok(vec![]));
-        assert_eq!(run(&[], &who, "no.such", None), Ok(vec![]), "as Kafka, which has nothing to remove either");
+        assert_eq!(
+            run(&[], &who, "no.such", None),
+            Ok(vec![]),
+            "as Kafka, which has nothing to remove either"
+        );
         let all = entity(&[(IP, None)]);
-        assert_eq!(run(&[], &all, "connection_creation_rate", Some(1.0)).map(|records| records.len()), Ok(1));
+        assert_eq!(
+            run(&[], &all, "connection_creation_rate", Some(1.0)).map(|records| records.len()),
+            Ok(1)
+        );
     }
 }

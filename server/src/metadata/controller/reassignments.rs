@@ -45,7 +45,11 @@ fn change(
     check_assignment(wanted, view.node_id)?;
     let now = settled(partition);
     if !may_change_factor && now.len() != wanted.len() {
-        let message = format!("The replication factor is changed from {} to {}", now.len(), wanted.len());
+        let message = format!(
+            "The replication factor is changed from {} to {}",
+            now.len(),
+            wanted.len()
+        );
         return Err(Refusal::new(ErrorCode::InvalidReplicationFactor, message));
     }
     if !is_in_progress(partition) && partition.replicas == wanted {
@@ -55,7 +59,12 @@ fn change(
 }
 
 /// The replicas without what a reassignment under way adds.
-fn revert(view: View<'_>, topic: &Topic, index: i32, partition: &Partition) -> Result<Option<Record>, Refusal> {
+fn revert(
+    view: View<'_>,
+    topic: &Topic,
+    index: i32,
+    partition: &Partition,
+) -> Result<Option<Record>, Refusal> {
     if !is_in_progress(partition) {
         let message = "No partition reassignment is in progress.";
         return Err(Refusal::new(ErrorCode::NoReassignmentInProgress, message));
@@ -113,7 +122,9 @@ fn take_over(
     }
     let directory = |id: &i32| {
         let at = partition.replicas.iter().position(|one| one == id);
-        at.and_then(|at| partition.directories.get(at)).copied().unwrap_or(view.directory_id)
+        at.and_then(|at| partition.directories.get(at))
+            .copied()
+            .unwrap_or(view.directory_id)
     };
     let change = PartitionChangeRecord {
         partition_id: index,
@@ -160,7 +171,11 @@ mod tests {
         [topic("t", 4), changes].concat()
     }
 
-    fn run(index: i32, replicas: Option<&[i32]>, may_change_factor: bool) -> Result<Option<Vec<i32>>, (i16, String)> {
+    fn run(
+        index: i32,
+        replicas: Option<&[i32]>,
+        may_change_factor: bool,
+    ) -> Result<Option<Vec<i32>>, (i16, String)> {
         let (log, config) = (log(), config(&[]));
         let now = image(&log);
         let decided = reassign(view(&now, &config), "t", index, replicas, may_change_factor);
@@ -209,6 +224,9 @@ mod tests {
         }
         let (now, config) = (image(&[]), config(&[]));
         let refusal = reassign(view(&now, &config), "u", 0, None, true).expect_err("no such topic");
-        assert_eq!((refusal.code.code(), refusal.message.as_str()), (3, "Unable to find a topic named u."));
+        assert_eq!(
+            (refusal.code.code(), refusal.message.as_str()),
+            (3, "Unable to find a topic named u.")
+        );
     }
 }

@@ -385,13 +385,27 @@ mod tests {
             ("", &[(name, Set("50000"))], Err(E::InvalidRequest)),
             ("g", &[(name, Set("1"))], Err(E::InvalidConfig)),
             ("g", &[(name, Append("1"))], Err(E::InvalidConfig)),
-            ("g", &[("share.session.timeout.ms", Set("50000"))], Err(E::InvalidConfig)),
+            (
+                "g",
+                &[("share.session.timeout.ms", Set("50000"))],
+                Err(E::InvalidConfig),
+            ),
         ] {
-            assert_eq!(after(&records, Group, group, changes), want, "{group} {changes:?}");
+            assert_eq!(
+                after(&records, Group, group, changes),
+                want,
+                "{group} {changes:?}"
+            );
         }
         let interval = "group.consumer.assignment.interval.ms";
-        assert_eq!(after(&[], Broker, "", &[(interval, Set("15001"))]), Err(E::InvalidRequest));
-        assert_eq!(after(&[], Broker, "1", &[(interval, Set("0"))]), Ok(vec![format!("{interval}=0")]));
+        assert_eq!(
+            after(&[], Broker, "", &[(interval, Set("15001"))]),
+            Err(E::InvalidRequest)
+        );
+        assert_eq!(
+            after(&[], Broker, "1", &[(interval, Set("0"))]),
+            Ok(vec![format!("{interval}=0")])
+        );
     }
 
     #[test]
