@@ -15,9 +15,11 @@ use std::fmt;
 
 use crate::batch::{BatchHeader, NO_SEQUENCE};
 
+mod active;
 mod snapshot;
 mod window;
 
+pub use active::ActiveProducer;
 pub use snapshot::SnapshotError;
 use window::{Producer, Sent};
 

@@ -19,14 +19,22 @@ import org.apache.kafka.common.Uuid;
 import org.apache.kafka.common.message.*;
 import org.apache.kafka.common.metadata.MetadataRecordType;
 import org.apache.kafka.common.protocol.ApiKeys;
+import org.apache.kafka.common.protocol.ApiMessage;
 import org.apache.kafka.common.protocol.Message;
 import org.apache.kafka.common.protocol.MessageUtil;
 import org.apache.kafka.common.record.internal.BaseRecords;
 import org.apache.kafka.common.record.internal.MemoryRecords;
+import org.apache.kafka.coordinator.common.runtime.CoordinatorRecord;
+import org.apache.kafka.coordinator.group.GroupCoordinatorRecordSerde;
+import org.apache.kafka.coordinator.group.generated.CoordinatorRecordType;
+import org.apache.kafka.server.common.ApiMessageAndVersion;
 
 public class Golden {
     static final List<Integer> SERVED =
-        List.of(0, 1, 2, 3, 10, 18, 19, 20, 21, 22, 23, 32, 33, 35, 37, 43, 44, 60, 75);
+        List.of(0, 1, 2, 3, 10, 18, 19, 20, 21, 22, 23, 32, 33, 35, 37, 43, 44, 60, 75,
+            8, 9, 11, 12, 13, 14, 15, 16, 34, 42, 45, 46, 47, 48, 49, 55, 57, 61, 68, 69, 74);
+    // Types of records of __consumer_offsets.
+    static final List<Integer> SERVED_RECORDS = List.of(0, 1, 2, 3, 4, 5, 6, 7, 8, 16);
     static final Random RANDOM = new Random(431);
 
     interface Fresh { Message get(); }
@@ -47,6 +55,40 @@ public class Golden {
         print("SnapshotFooterRecord", (short) 0, SnapshotFooterRecord::new);
         print("KRaftVersionRecord", (short) 0, KRaftVersionRecord::new);
         print("VotersRecord", (short) 0, VotersRecord::new);
+        for (short v = 0; v <= ConsumerProtocolSubscription.HIGHEST_SUPPORTED_VERSION; v++) {
+            print("ConsumerProtocolSubscription", v, ConsumerProtocolSubscription::new);
+            print("ConsumerProtocolAssignment", v, ConsumerProtocolAssignment::new);
+        }
+        for (CoordinatorRecordType type : CoordinatorRecordType.values()) printGroupRecord(type);
+    }
+
+    // The records of __consumer_offsets: the values of consumer and classic groups in every version, and each record as the coordinator
+    // writes it, with the record's type in the place of a version.
+    static void printGroupRecord(CoordinatorRecordType type) throws Exception {
+        Fresh key = () -> (Message) type.newRecordKey(), value = () -> (Message) type.newRecordValue();
+        if (!SERVED_RECORDS.contains((int) type.id())) {
+            printWhole(type, key, value, type.highestSupportedVersion());
+            return;
+        }
+        if (type != CoordinatorRecordType.LEGACY_OFFSET_COMMIT) {
+            print(key.get().getClass().getSimpleName(), (short) 0, key);
+            for (short v = type.lowestSupportedVersion(); v <= type.highestSupportedVersion(); v++)
+                print(value.get().getClass().getSimpleName(), v, value);
+        }
+        // Kafka writes groups of the classic protocol in this version still.
+        boolean old = type == CoordinatorRecordType.GROUP_METADATA;
+        printWhole(type, key, value, old ? (short) 3 : type.highestSupportedVersion());
+    }
+
+    static void printWhole(CoordinatorRecordType type, Fresh newKey, Fresh newValue, short version) throws Exception {
+        Message key = newKey.get(), value = newValue.get();
+        fill(key, key, (short) 0, 1);
+        fill(value, value, version, 1);
+        CoordinatorRecord record =
+            CoordinatorRecord.record((ApiMessage) key, new ApiMessageAndVersion((ApiMessage) value, version));
+        GroupCoordinatorRecordSerde serde = new GroupCoordinatorRecordSerde();
+        System.out.println("CoordinatorKey " + type.id() + " " + HexFormat.of().formatHex(serde.serializeKey(record)));
+        System.out.println("CoordinatorValue " + type.id() + " " + HexFormat.of().formatHex(serde.serializeValue(record)));
     }
 
     static void print(String name, short version, Fresh fresh) throws Exception {

@@ -12,12 +12,22 @@ use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages as theirs;
 use proptest::prelude::*;
 use ringlog::wire::api::{self, ApiKey, Request, Visitor};
+use ringlog::wire::consumer_protocol;
 use ringlog::wire::control_records::{self, ControlRecord};
+use ringlog::wire::group_records::{self, GroupRecord};
 use ringlog::wire::metadata_records::{self, MetadataRecord};
 use ringlog::wire::{Decoder, Message, WireError};
 
 /// Versions that kafka-protocol 0.18 lacks; Kafka's own bytes cover them.
-const MISSING: &[(ApiKey, i16)] = &[(ApiKey::ListOffsets, 11), (ApiKey::DescribeLogDirs, 5)];
+const MISSING: &[(ApiKey, i16)] = &[
+    (ApiKey::ListOffsets, 11),
+    (ApiKey::OffsetCommit, 10),
+    (ApiKey::OffsetFetch, 10),
+    (ApiKey::DescribeLogDirs, 5),
+];
+
+/// How the records of `__consumer_offsets` begin, whole: key and value, with the record's type in the place of a version.
+const GROUP_RECORDS: &str = "Coordinator";
 
 /// One line of the golden file.
 #[derive(Clone, Debug)]
@@ -37,6 +47,11 @@ fn unhex(hex: &str) -> Bytes {
 }
 
 fn golden() -> Vec<Golden> {
+    let whole = |line: &Golden| line.name.starts_with(GROUP_RECORDS);
+    all_golden().into_iter().filter(|line| !whole(line)).collect()
+}
+
+fn all_golden() -> Vec<Golden> {
     let parse = |line: &'static str| {
         let mut words = line.split(' ');
         let mut word = || words.next().expect("name, version and bytes");
@@ -134,6 +149,26 @@ fn codecs() -> HashMap<&'static str, Codec> {
         control_records::SnapshotFooterRecord,
         control_records::KRaftVersionRecord,
         control_records::VotersRecord,
+        consumer_protocol::ConsumerProtocolSubscription,
+        consumer_protocol::ConsumerProtocolAssignment,
+        group_records::OffsetCommitKey,
+        group_records::OffsetCommitValue,
+        group_records::GroupMetadataKey,
+        group_records::GroupMetadataValue,
+        group_records::ConsumerGroupMetadataKey,
+        group_records::ConsumerGroupMetadataValue,
+        group_records::ConsumerGroupPartitionMetadataKey,
+        group_records::ConsumerGroupPartitionMetadataValue,
+        group_records::ConsumerGroupMemberMetadataKey,
+        group_records::ConsumerGroupMemberMetadataValue,
+        group_records::ConsumerGroupTargetAssignmentMetadataKey,
+        group_records::ConsumerGroupTargetAssignmentMetadataValue,
+        group_records::ConsumerGroupTargetAssignmentMemberKey,
+        group_records::ConsumerGroupTargetAssignmentMemberValue,
+        group_records::ConsumerGroupCurrentMemberAssignmentKey,
+        group_records::ConsumerGroupCurrentMemberAssignmentValue,
+        group_records::ConsumerGroupRegularExpressionKey,
+        group_records::ConsumerGroupRegularExpressionValue,
     }
     codecs.0
 }
@@ -225,6 +260,44 @@ fn the_log_of_kafkas_first_start_replays() {
         records += 1;
     }
     assert!(records > 10);
+}
+
+#[test]
+fn the_records_of_groups_are_kafkas() {
+    let lines: Vec<Golden> = all_golden()
+        .into_iter()
+        .filter(|line| line.name.starts_with(GROUP_RECORDS))
+        .collect();
+    let mut served = 0;
+    for pair in lines.chunks(2) {
+        let [key, value] = pair else {
+            panic!("a key and a value")
+        };
+        assert_eq!(
+            (key.name, value.name, key.version),
+            ("CoordinatorKey", "CoordinatorValue", value.version)
+        );
+        let record = GroupRecord::decode(&key.bytes, Some(&value.bytes)).expect("a record");
+        let gone = GroupRecord::decode(&key.bytes, None).expect("a tombstone");
+        if record == GroupRecord::Other(key.version) {
+            assert_eq!(gone, record);
+            continue;
+        }
+        // The oldest type is read as the one that took its place.
+        let expected = match key.version {
+            0 => [&[0, 1], &key.bytes[2..]].concat(),
+            _ => key.bytes.to_vec(),
+        };
+        assert_eq!(
+            record.encode(),
+            (expected.clone(), Some(value.bytes.to_vec())),
+            "type {}",
+            key.version
+        );
+        assert_eq!(gone.encode(), (expected, None), "type {}", key.version);
+        served += 1;
+    }
+    assert_eq!((served, lines.len()), (10, 2 * 22));
 }
 
 /// A golden line with a few bytes changed, inserted or cut off.

@@ -383,3 +383,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn every_producer_is_told_with_its_last_batch_and_open_transaction() {
+    let mut log = Log::new();
+    log.append(batch(7, 2, 0, 3));
+    log.append(batch(7, 2, 3, 2));
+    let first = log.append(transactional(batch(9, 0, 0, 1)));
+    let mut told: Vec<_> = log.states.active().collect();
+    told.sort_by_key(|producer| producer.producer_id);
+    let producer = |producer_id, epoch, last_sequence, last_timestamp_ms, txn_first_offset| ActiveProducer {
+        producer_id,
+        epoch,
+        last_sequence,
+        last_timestamp_ms,
+        coordinator_epoch: -1,
+        txn_first_offset,
+    };
+    let want = [
+        producer(7, 2, 4, 1_003, NO_TXN_OFFSET),
+        producer(9, 0, 0, 1_000, first),
+    ];
+    assert_eq!(told, want);
+}

@@ -17,6 +17,7 @@ use crate::io::{Event, FileId, Io};
 use crate::journal::commit::Journal;
 use crate::log::{LogState, PartitionLog};
 use crate::ops::{Op, Ops};
+use crate::producers::ProducerStates;
 use crate::read::{ColdReads, ReadCounters};
 use crate::stats::Stats;
 use crate::times::Searches;
@@ -193,6 +194,11 @@ impl Shard {
         self.log(slot).map_or((-1, -1), |l| {
             l.state.epochs.end_offset_for(epoch, l.committed_offset)
         })
+    }
+
+    /// The producers a partition remembers; none when it is not open.
+    pub fn producers(&self, slot: Slot) -> Option<&ProducerStates> {
+        self.log(slot).map(|log| &log.state.producers)
     }
 
     pub(crate) fn submit_job(&self, io: &dyn Io, token: crate::io::Token, job: FileJob) {

@@ -1,5 +1,8 @@
 //! The table of broker settings: Kafka's names for what it shares with Kafka, `ringlog.` for what is its own.
 
+use std::sync::LazyLock;
+
+use super::coordinator::{self, COORDINATOR_KEYS};
 use super::kind::{Items, Kind, split_list};
 use super::topic::TOPIC_KEYS;
 
@@ -35,8 +38,8 @@ const INT: Kind = Kind::Int(0, i32::MAX);
 const LONG: Kind = Kind::Long(0, i64::MAX);
 const MIB: u64 = 1 << 20;
 
-/// Every broker setting, sorted by name.
-pub static BROKER_KEYS: &[BrokerKey] = &[
+/// The broker settings that are not about groups, sorted by name.
+static OWN_KEYS: &[BrokerKey] = &[
     key!(
         "advertised.listeners",
         Kind::List(Items::Any),
@@ -395,20 +398,25 @@ pub static BROKER_KEYS: &[BrokerKey] = &[
     ),
 ];
 
+/// Every broker setting, sorted by name.
+pub static BROKER_KEYS: LazyLock<Vec<&'static BrokerKey>> = LazyLock::new(|| {
+    let mut all: Vec<_> = OWN_KEYS.iter().chain(COORDINATOR_KEYS).collect();
+    all.sort_unstable_by_key(|key| key.name);
+    all
+});
+
 /// The setting of this name, if there is one.
 pub fn broker_key(name: &str) -> Option<&'static BrokerKey> {
-    BROKER_KEYS
-        .binary_search_by(|key| key.name.cmp(name))
-        .ok()
-        .map(|index| &BROKER_KEYS[index])
+    let at = BROKER_KEYS.binary_search_by(|key| key.name.cmp(name));
+    at.ok().map(|index| BROKER_KEYS[index])
 }
 
 /// Whether a running broker takes up a change of this setting: as in Kafka, those that give topics their
-/// defaults, under the name that ranks first.
+/// defaults, under the name that ranks first, and how often groups are assigned their partitions.
 pub fn is_dynamic(name: &str) -> bool {
-    TOPIC_KEYS
-        .iter()
-        .any(|key| key.synonyms.first().is_some_and(|synonym| synonym.name == name))
+    let mut of_topics = TOPIC_KEYS.iter();
+    name == coordinator::ASSIGNMENT_INTERVAL
+        || of_topics.any(|key| key.synonyms.first().is_some_and(|synonym| synonym.name == name))
 }
 
 /// The names under which the value of a broker setting may have been given, the strongest first (hours for
@@ -480,7 +488,7 @@ mod tests {
     #[test]
     fn the_table_is_sorted_and_its_defaults_are_valid() {
         assert!(BROKER_KEYS.windows(2).all(|pair| pair[0].name < pair[1].name));
-        for key in BROKER_KEYS {
+        for key in BROKER_KEYS.iter() {
             if let Some(default) = key.default {
                 assert_eq!(
                     key.kind.check(key.name, default).as_deref(),
@@ -528,6 +536,8 @@ mod tests {
     fn changes_at_run_time_are_kafkas() {
         for (name, want) in [
             ("log.segment.bytes", true),
+            ("group.consumer.assignment.interval.ms", true),
+            ("group.consumer.session.timeout.ms", false),
             ("message.max.bytes", true),
             ("log.retention.ms", true),
             ("log.retention.hours", false),

@@ -8,6 +8,8 @@
 pub enum Kind {
     /// `true` or `false`.
     Bool,
+    /// A 16-bit number in `[min, max]`.
+    Short(i16, i16),
     /// A 32-bit number in `[min, max]`.
     Int(i32, i32),
     /// A 64-bit number in `[min, max]`.
@@ -18,6 +20,8 @@ pub enum Kind {
     Text,
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// One of these words, in small letters or capitals.
+    AnyCase(&'static [&'static str]),
     /// Comma-separated values.
     List(Items),
     /// A compression level in `[min, max]`, or -1 for the codec's own default.
@@ -33,6 +37,8 @@ pub enum Items {
     Any,
     /// Words out of these; the list may be empty, and a word that is repeated counts once.
     OneOf(&'static [&'static str]),
+    /// The same, and at least one.
+    SomeOf(&'static [&'static str]),
     /// `partition:broker` pairs, or the single item `*`.
     Replicas,
 }
@@ -49,6 +55,8 @@ pub enum ConfigType {
     String = 2,
     /// Kafka's INT.
     Int = 3,
+    /// Kafka's SHORT.
+    Short = 4,
     /// Kafka's LONG.
     Long = 5,
     /// Kafka's DOUBLE.
@@ -63,9 +71,10 @@ impl Kind {
         match self {
             Kind::Bool => ConfigType::Boolean,
             Kind::Int(..) | Kind::LevelOrDefault(..) => ConfigType::Int,
+            Kind::Short(..) => ConfigType::Short,
             Kind::Long(..) | Kind::Bytes(..) => ConfigType::Long,
             Kind::Double(..) => ConfigType::Double,
-            Kind::Text | Kind::Choice(_) => ConfigType::String,
+            Kind::Text | Kind::Choice(_) | Kind::AnyCase(_) => ConfigType::String,
             Kind::List(_) => ConfigType::List,
         }
     }
@@ -76,6 +85,8 @@ impl Kind {
         let wrong = |why: &str| Err(format!("Invalid value {value} for configuration {name}: {why}"));
         let checked = match self {
             Kind::Bool => bool_text(text),
+            Kind::Short(min, max) => number(text, "SHORT", i64::from(i16::MIN)..=i64::from(i16::MAX))
+                .and_then(|n| within(n, min.into(), max.into())),
             Kind::Int(min, max) => number(text, "INT", i64::from(i32::MIN)..=i64::from(i32::MAX))
                 .and_then(|n| within(n, min.into(), max.into())),
             Kind::Long(min, max) => {
@@ -85,6 +96,13 @@ impl Kind {
             Kind::Text => Ok(text.to_owned()),
             Kind::Choice(words) if words.contains(&text) => Ok(text.to_owned()),
             Kind::Choice(words) => Err(format!("String must be one of: {}", words.join(", "))),
+            Kind::AnyCase(words) if words.iter().any(|word| word.eq_ignore_ascii_case(text)) => {
+                Ok(text.to_owned())
+            }
+            Kind::AnyCase(words) => {
+                let words = words.join(", ").to_uppercase();
+                Err(format!("String must be one of (case insensitive): {words}"))
+            }
             Kind::List(items) => return list(name, value, items),
             Kind::LevelOrDefault(min, max) => number(text, "INT", i64::from(i32::MIN)..=i64::from(i32::MAX))
                 .and_then(|n| level(n, min, max)),
@@ -97,11 +115,14 @@ impl Kind {
     pub fn range(self) -> String {
         match self {
             Kind::Bool => "true or false".to_owned(),
+            Kind::Short(min, max) => bounds(min.into(), max.into(), i16::MAX.into()),
             Kind::Int(min, max) => bounds(min.into(), max.into(), i32::MAX.into()),
             Kind::Long(min, max) => bounds(min, max, i64::MAX),
             Kind::Double(min, max) => format!("from {min} to {max}"),
-            Kind::Choice(words) => format!("one of {}", words.join(", ")),
-            Kind::List(Items::OneOf(words)) => format!("a list out of {}", words.join(", ")),
+            Kind::Choice(words) | Kind::AnyCase(words) => format!("one of {}", words.join(", ")),
+            Kind::List(Items::OneOf(words) | Items::SomeOf(words)) => {
+                format!("a list out of {}", words.join(", "))
+            }
             Kind::List(Items::Replicas) => "* or a list of partition:broker".to_owned(),
             Kind::LevelOrDefault(min, max) => format!("from {min} to {max}, or -1"),
             Kind::Bytes(min, max) => {
@@ -207,7 +228,12 @@ fn list(name: &str, value: &str, items: Items) -> Result<String, String> {
     let mut found = split_list(value);
     match items {
         Items::Any => {}
-        Items::OneOf(words) => {
+        Items::SomeOf(_) if found.is_empty() => {
+            return Err(format!(
+                "Configuration '{name}' must not be empty. Valid values include: any non-empty value"
+            ));
+        }
+        Items::OneOf(words) | Items::SomeOf(words) => {
             check_words(name, &found, words)?;
             let mut seen = Vec::new();
             found.retain(|item| {
@@ -279,7 +305,10 @@ mod tests {
             ),
             (Kind::List(Items::Replicas), "0:1,1:2", "0:1,1:2"),
             (Kind::List(Items::Replicas), "*", "*"),
+            (Kind::List(Items::SomeOf(&["a", "b"])), "b,a", "b,a"),
             (Kind::LevelOrDefault(1, 9), "-1", "-1"),
+            (Kind::Short(1, i16::MAX), "3", "3"),
+            (Kind::AnyCase(&["a", "b"]), "B", "B"),
             (Kind::Bytes(0, u64::MAX), "64M", "67108864"),
             (Kind::Bytes(0, u64::MAX), "1 GiB", "1073741824"),
         ] {
@@ -303,6 +332,9 @@ mod tests {
                 "a,c",
                 "Invalid value c for configuration k",
             ),
+            (Kind::List(Items::SomeOf(&["a", "b"])), " ", "must not be empty"),
+            (Kind::Short(1, i16::MAX), "40000", "Not a number of type SHORT"),
+            (Kind::AnyCase(&["a", "b"]), "c", "(case insensitive): A, B"),
             (Kind::List(Items::Replicas), "0:1,x", "must be the literal '*'"),
             (Kind::LevelOrDefault(1, 9), "0", "between 1 and 9 or equal to -1"),
             (Kind::Bytes(1024, u64::MAX), "1", "at least 1024 bytes"),

@@ -5,6 +5,8 @@
 //! [`Config::unsupported`], to be listed at start: a `server.properties` written for Kafka works as it is.
 
 pub mod broker;
+pub mod coordinator;
+pub mod group;
 pub mod kind;
 pub mod layers;
 pub mod properties;
@@ -194,6 +196,7 @@ pub fn check(name: &str, value: &str) -> Result<String, ConfigError> {
             range => ConfigError(format!("{said} (allowed: {range})")),
         })?;
     topic::keepable(name, &checked).map_err(ConfigError)?;
+    coordinator::keepable(name, &checked).map_err(ConfigError)?;
     Ok(checked)
 }
 
@@ -268,7 +271,8 @@ impl Layers<'_> {
                 ))
             })?;
         }
-        topic::validate(&Settings::new(), &|key| self.topic_default(key)).map_err(ConfigError)
+        topic::validate(&Settings::new(), &|key| self.topic_default(key)).map_err(ConfigError)?;
+        coordinator::check(&|name| self.broker_number(name)).map_err(ConfigError)
     }
 }
 

@@ -11,10 +11,11 @@ use super::calls::{Call, CallId, CallKind, ReplyTo};
 use super::mail::{AskOrder, Mail, Place};
 use crate::conn::Answer;
 pub use crate::handlers::offsets::{Asked, Question, Told};
-use crate::handlers::{log_dirs, offsets, times};
+use crate::handlers::{describe_producers, log_dirs, offsets, times};
 use crate::wire::code::ErrorCode;
 use crate::wire::delete_records::DeleteRecordsResponse;
 use crate::wire::describe_log_dirs::DescribeLogDirsResponse;
+use crate::wire::describe_producers::DescribeProducersResponse;
 use crate::wire::list_offsets::ListOffsetsResponse;
 use crate::wire::offset_for_leader_epoch::OffsetForLeaderEpochResponse;
 
@@ -29,6 +30,8 @@ pub enum Form {
     Delete(DeleteRecordsResponse),
     /// DescribeLogDirs.
     LogDirs(DescribeLogDirsResponse),
+    /// DescribeProducers.
+    Producers(DescribeProducersResponse),
 }
 
 /// A request whose owners have not all answered.
@@ -72,6 +75,7 @@ impl Form {
             Form::Epochs(response) => offsets::settle_epochs(response, place, told),
             Form::Delete(response) => offsets::settle_delete(response, place, told),
             Form::LogDirs(response) => log_dirs::settle(response, place, told),
+            Form::Producers(response) => describe_producers::settle(response, place, told),
         }
     }
 
@@ -81,6 +85,7 @@ impl Form {
             Form::Epochs(response) => reply.encode(response),
             Form::Delete(response) => reply.encode(response),
             Form::LogDirs(response) => reply.encode(response),
+            Form::Producers(response) => reply.encode(response),
         }
     }
 }
@@ -149,9 +154,10 @@ impl Core {
     pub(super) fn take_ask(&mut self, order: AskOrder) {
         let AskOrder { origin, call, items } = order;
         let mut answers = Vec::with_capacity(items.len());
+        let mut room = describe_producers::MAX_TOLD;
         for (place, key, question) in items {
             let told = match self.partitions.slot(&key) {
-                Some(slot) => self.ask_one(Asker { origin, call, place }, slot, question),
+                Some(slot) => self.ask_one(Asker { origin, call, place }, slot, question, &mut room),
                 None => Some(Told::Failed(ErrorCode::NotLeaderOrFollower)),
             };
             answers.extend(told.map(|told| (place, told)));
@@ -161,8 +167,8 @@ impl Core {
         }
     }
 
-    /// The answer, or nothing when it comes later.
-    fn ask_one(&mut self, asker: Asker, slot: Slot, question: Question) -> Option<Told> {
+    /// The answer, or nothing when it comes later. `room` is for the producers that all answers together may tell.
+    fn ask_one(&mut self, asker: Asker, slot: Slot, question: Question, room: &mut usize) -> Option<Told> {
         let Some(offsets) = self.shard.offsets(slot) else {
             return Some(Told::Failed(ErrorCode::NotLeaderOrFollower));
         };
@@ -183,6 +189,7 @@ impl Core {
                 Told::Epoch(epoch, end_offset)
             }
             Question::Size => Told::Size(self.shard.size_bytes(slot)),
+            Question::Producers => describe_producers::tell(self.shard.producers(slot), room),
             Question::DeleteBefore(offset) => {
                 return self.delete_before(asker, slot, offset, offsets.high_watermark);
             }
@@ -324,8 +331,9 @@ impl Core {
 
     /// Owner: the engine has room again.
     pub(super) fn retry_questions(&mut self) {
+        let mut room = describe_producers::MAX_TOLD;
         for (asker, slot, question) in std::mem::take(&mut self.questions.stalled) {
-            if let Some(told) = self.ask_one(asker, slot, question) {
+            if let Some(told) = self.ask_one(asker, slot, question, &mut room) {
                 self.tell(asker, told);
             }
         }

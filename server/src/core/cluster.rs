@@ -9,14 +9,16 @@ use super::mail::{ControlOrder, Mail};
 use crate::conn::Answer;
 use crate::handlers::context::{Context, fresh_id};
 use crate::handlers::{
-    alter_configs, api_versions, create_partitions, create_topics, delete_topics, describe_cluster,
-    describe_configs, describe_topic_partitions, elect_leaders, incremental_alter_configs, metadata,
-    move_partition,
+    alter_configs, api_versions, client_quotas, create_partitions, create_topics, delete_topics,
+    describe_cluster, describe_configs, describe_topic_partitions, elect_leaders, incremental_alter_configs,
+    metadata, move_partition, reassignments, update_features,
 };
 use crate::metadata::controller::{self, Outcome};
 use crate::metadata::records::Record;
 use crate::placement::Placement;
+use crate::wire::alter_client_quotas::AlterClientQuotasRequest;
 use crate::wire::alter_configs::AlterConfigsRequest;
+use crate::wire::alter_partition_reassignments::AlterPartitionReassignmentsRequest;
 use crate::wire::create_partitions::CreatePartitionsRequest;
 use crate::wire::create_topics::CreateTopicsRequest;
 use crate::wire::delete_topics::DeleteTopicsRequest;
@@ -24,6 +26,7 @@ use crate::wire::elect_leaders::ElectLeadersRequest;
 use crate::wire::incremental_alter_configs::IncrementalAlterConfigsRequest;
 use crate::wire::metadata::MetadataRequest;
 use crate::wire::move_partition::{RinglogMovePartitionRequest, RinglogMovePartitionResponse};
+use crate::wire::update_features::UpdateFeaturesRequest;
 use crate::wire::{ApiKey, Message, Uuid, WireError};
 
 /// A client's request that may change the metadata.
@@ -41,6 +44,12 @@ pub enum ClientRequest {
     IncrementalAlterConfigs(IncrementalAlterConfigsRequest),
     /// ElectLeaders.
     ElectLeaders(ElectLeadersRequest),
+    /// AlterClientQuotas.
+    AlterClientQuotas(AlterClientQuotasRequest),
+    /// AlterPartitionReassignments.
+    AlterPartitionReassignments(AlterPartitionReassignmentsRequest),
+    /// UpdateFeatures.
+    UpdateFeatures(UpdateFeaturesRequest),
     /// RinglogMovePartition.
     MovePartition(RinglogMovePartitionRequest),
 }
@@ -82,9 +91,17 @@ impl Core {
             ApiKey::AlterConfigs => ClientRequest::AlterConfigs(incoming.decode()?),
             ApiKey::IncrementalAlterConfigs => ClientRequest::IncrementalAlterConfigs(incoming.decode()?),
             ApiKey::ElectLeaders => ClientRequest::ElectLeaders(incoming.decode()?),
+            ApiKey::AlterClientQuotas => ClientRequest::AlterClientQuotas(incoming.decode()?),
+            ApiKey::AlterPartitionReassignments => {
+                ClientRequest::AlterPartitionReassignments(incoming.decode()?)
+            }
+            ApiKey::UpdateFeatures => ClientRequest::UpdateFeatures(incoming.decode()?),
             ApiKey::RinglogMovePartition => ClientRequest::MovePartition(incoming.decode()?),
             _ => {
-                let answer = answer_at_once(ctx, &mut incoming)?;
+                let answer = match self.answer_administrator(ctx, &mut incoming)? {
+                    Some(answer) => answer,
+                    None => answer_at_once(ctx, &mut incoming)?,
+                };
                 self.deliver(reply, answer);
                 return Ok(());
             }
@@ -210,6 +227,13 @@ fn decide_client(ctx: &Context<'_>, placement: &Placement, to: ReplyTo, request:
             granted(to, incremental_alter_configs::handle(ctx, request))
         }
         ClientRequest::ElectLeaders(request) => granted(to, elect_leaders::handle(ctx, request)),
+        ClientRequest::AlterClientQuotas(request) => granted(to, client_quotas::alter(ctx, request)),
+        ClientRequest::AlterPartitionReassignments(request) => {
+            granted(to, reassignments::alter(ctx, request))
+        }
+        ClientRequest::UpdateFeatures(request) => {
+            granted(to, update_features::handle(ctx, request, to.version))
+        }
         ClientRequest::MovePartition(request) => decide_move(ctx, placement, to, request),
     }
 }

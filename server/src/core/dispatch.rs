@@ -7,7 +7,7 @@ use super::Core;
 use super::ask::Form;
 use super::calls::ReplyTo;
 use crate::conn::Answer;
-use crate::handlers::{log_dirs, offsets};
+use crate::handlers::{describe_producers, log_dirs, offsets};
 use crate::wire::header::RequestHeader;
 use crate::wire::schema::Message;
 use crate::wire::{Api, ApiKey, Decoder, WireError};
@@ -108,6 +108,10 @@ impl Core {
                 let directory = self.shared.directory();
                 let asked = log_dirs::describe(&incoming.decode()?, &self.image, directory);
                 self.start_ask(reply, asked, Form::LogDirs);
+            }
+            ApiKey::DescribeProducers => {
+                let asked = describe_producers::describe(&incoming.decode()?, &self.image);
+                self.start_ask(reply, asked, Form::Producers);
             }
             ApiKey::RinglogDescribeCores => {
                 let request = incoming.decode()?;

@@ -9,6 +9,7 @@
 //! wherever its partitions live. Nothing here waits, and nothing is shared but the metadata image and the
 //! placement of partitions, which do not change.
 
+mod admin;
 pub mod ask;
 pub mod calls;
 pub mod cluster;
@@ -145,7 +146,8 @@ impl Core {
         let stages = stages::Stages::new(io.now());
         let telling = load::Telling::new(io.now());
         let slots = shared.config.fetch_session_slots;
-        let groups = groups::Groups::new(io.now(), GroupSettings::default());
+        let settings = GroupSettings::of(&image.layers(&shared.config, shared.node.id));
+        let groups = groups::Groups::new(io.now(), settings);
         let frame_limit_bytes = shared.config.memory_bytes as usize / cores / FRAME_SHARE;
         Core {
             id,

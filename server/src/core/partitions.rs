@@ -18,6 +18,7 @@ use super::Core;
 use super::control::{PartitionChange, Update};
 use super::mail::{Mail, PartitionKey};
 use crate::config::TopicSettings;
+use crate::groups::GroupSettings;
 
 /// The open partitions of one core, and what is under way for them.
 #[derive(Debug, Default)]
@@ -262,6 +263,10 @@ impl Core {
             if let Some(slot) = self.partitions.slot(&change.key) {
                 self.shard.set_leader_epoch(slot, change.leader_epoch);
             }
+        }
+        if update.reconfigured.is_none() {
+            let layers = self.image.layers(&self.shared.config, self.shared.node.id);
+            self.groups.reconfigure(GroupSettings::of(&layers));
         }
         self.let_go();
         self.host_groups();

@@ -11,9 +11,6 @@ use crate::metadata::controller::{MAX_RECORDS, Outcome, Refusal, names};
 use crate::wire::create_topics::*;
 use crate::wire::{ErrorCode, Uuid};
 
-/// Partitions of the topic for groups.
-const OFFSETS_PARTITIONS: i32 = 50;
-
 /// Decides about every topic by itself. Named twice, a topic is not created.
 pub fn handle(
     ctx: &Context<'_>,
@@ -66,11 +63,15 @@ pub fn auto_create(ctx: &Context<'_>, names: &[String], fresh_id: &mut dyn FnMut
         let is_for_groups = name == OFFSETS_TOPIC;
         let wish = NewTopic {
             name,
-            partitions: if is_for_groups { OFFSETS_PARTITIONS } else { -1 },
+            partitions: if is_for_groups {
+                offsets_partitions(ctx)
+            } else {
+                -1
+            },
             replication_factor: if is_for_groups { 1 } else { -1 },
             assignments: Vec::new(),
             settings: if is_for_groups {
-                offsets_settings()
+                offsets_settings(ctx)
             } else {
                 Settings::new()
             },
@@ -84,14 +85,21 @@ pub fn auto_create(ctx: &Context<'_>, names: &[String], fresh_id: &mut dyn FnMut
     outcome
 }
 
+fn offsets_partitions(ctx: &Context<'_>) -> i32 {
+    let layers = ctx.image.layers(ctx.config, ctx.node.id);
+    i32::try_from(layers.broker_number("offsets.topic.num.partitions")).unwrap_or(i32::MAX)
+}
+
 /// The settings Kafka gives the topic for groups.
-fn offsets_settings() -> Settings {
+fn offsets_settings(ctx: &Context<'_>) -> Settings {
+    let layers = ctx.image.layers(ctx.config, ctx.node.id);
+    let segment_bytes = layers.broker_number("offsets.topic.segment.bytes");
     let own = [
-        ("cleanup.policy", "compact"),
-        ("compression.type", "producer"),
-        ("segment.bytes", "104857600"),
+        ("cleanup.policy", "compact".to_owned()),
+        ("compression.type", "producer".to_owned()),
+        ("segment.bytes", segment_bytes.to_string()),
     ];
-    own.map(|(name, value)| (name.to_owned(), value.to_owned()))
+    own.map(|(name, value)| (name.to_owned(), value))
         .into_iter()
         .collect()
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::context::Context;
 use super::incremental_alter_configs::kind;
 use crate::config::broker::{BROKER_KEYS, broker_key, is_dynamic};
+use crate::config::group::GROUP_KEYS;
 use crate::config::kind::ConfigType;
 use crate::config::topic::TOPIC_KEYS;
 use crate::config::{Candidate, Effective, Source};
@@ -93,6 +94,7 @@ fn describe(ctx: &Context<'_>, resource: &DescribeConfigsResource) -> Result<Vec
                 broker(ctx)
             }
         }
+        ResourceType::Group => group(ctx, name)?,
         other => {
             let message = format!("settings of {other:?} resources are not supported");
             return Err(Refusal::new(ErrorCode::InvalidRequest, message));
@@ -119,6 +121,26 @@ fn topic(ctx: &Context<'_>, name: &str) -> Result<Vec<Row>, Refusal> {
     });
     // A setting without a value is for internal use, and not shown until someone sets it.
     Ok(rows.filter(|row| row.effective.value.is_some()).collect())
+}
+
+/// A group need not be there to have settings.
+fn group(ctx: &Context<'_>, name: &str) -> Result<Vec<Row>, Refusal> {
+    if name.is_empty() {
+        return Err(Refusal::new(
+            ErrorCode::InvalidRequest,
+            "Group name must not be empty",
+        ));
+    }
+    let layers = ctx.image.layers(ctx.config, ctx.node.id);
+    let own = ctx.image.settings(ResourceType::Group, name);
+    let rows = GROUP_KEYS.iter().map(|key| Row {
+        name: key.name.to_owned(),
+        effective: layers.group_value(key, own),
+        read_only: false,
+        config_type: key.kind.config_type(),
+        documentation: key.doc,
+    });
+    Ok(rows.collect())
 }
 
 fn broker(ctx: &Context<'_>) -> Vec<Row> {
@@ -271,6 +293,23 @@ mod tests {
                 .collect::<Vec<_>>(),
             ["log.segment.bytes"]
         );
+    }
+
+    #[test]
+    fn groups_are_described_whether_they_are_there_or_not() {
+        let log = [setting(32, "g", "consumer.session.timeout.ms", "50000")];
+        let world = World::new(&log, &[("group.consumer.heartbeat.interval.ms", "6000")]);
+        let told = |name: &str| -> Vec<_> {
+            let result = ask(&world, 32, name, None);
+            let row = |row: DescribeConfigsResourceResult| {
+                (row.value.expect("a value"), row.config_source, row.config_type)
+            };
+            result.configs.into_iter().map(row).collect()
+        };
+        let row = |value: &str, source| (value.to_owned(), source, 3);
+        assert_eq!(told("g"), [row("1000", 5), row("6000", 4), row("50000", 8)]);
+        assert_eq!(told("h"), [row("1000", 5), row("6000", 4), row("45000", 5)]);
+        assert_eq!(ask(&world, 32, "", None).error_code, 42);
     }
 
     #[test]

@@ -163,6 +163,7 @@ mod tests {
             resource(2, "operation", &[("retention.ms", 9, Some("5"))]),
             resource(9, "kind", &[good]),
             resource(32, "group", &[good]),
+            resource(16, "telemetry", &[good]),
         ];
         let mut request = IncrementalAlterConfigsRequest {
             resources,
@@ -175,7 +176,7 @@ mod tests {
             .iter()
             .map(|row| row.error_code)
             .collect();
-        assert_eq!(codes, [0, 0, 3, 42, 42, 42, 42, 42, 42, 42]);
+        assert_eq!(codes, [0, 0, 3, 42, 42, 42, 42, 42, 42, 40, 42]);
         assert_eq!(outcome.records.len(), 2);
         request.validate_only = true;
         assert!(handle(&world.context(), &request).records.is_empty());

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use ringlog_engine::producers::ActiveProducer;
+
 use crate::core::mail::{PartitionKey, Place};
 use crate::handlers::fetch::check_epoch;
 use crate::metadata::image::MetadataImage;
@@ -33,10 +35,12 @@ pub enum Question {
     DeleteBefore(i64),
     /// Bytes on disk.
     Size,
+    /// The producers it remembers.
+    Producers,
 }
 
 /// What an owner answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
     /// A timestamp and an offset, each -1 for none.
     Offset {
@@ -53,6 +57,8 @@ pub enum Told {
     LogStart(i64),
     /// Bytes on disk.
     Size(u64),
+    /// Producers, by id.
+    Producers(Vec<ActiveProducer>),
     /// It could not be done.
     Failed(ErrorCode),
 }

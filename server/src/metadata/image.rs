@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::chunked::ChunkedMap;
+use super::quotas::{QuotaEntity, Quotas};
 use super::records::level;
 use crate::config::{Config, Layers, Settings, TopicSettings};
 use crate::wire::Uuid;
@@ -131,6 +132,7 @@ pub struct MetadataImage {
     pub(super) brokers: BTreeMap<i32, Arc<Broker>>,
     pub(super) features: BTreeMap<String, i16>,
     pub(super) next_producer_id: i64,
+    pub(super) quotas: ChunkedMap<QuotaEntity, Quotas>,
     pub(super) unserved: Unserved,
     pub(super) applied: Option<(i64, i32)>,
 }

@@ -6,6 +6,7 @@ pub mod batches;
 pub mod chunked;
 pub mod controller;
 pub mod image;
+pub mod quotas;
 pub mod records;
 pub mod replay;
 pub mod source;

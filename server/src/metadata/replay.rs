@@ -180,9 +180,7 @@ impl MetadataImage {
             Record::RemoveUserScramCredential(_) => self.count_unserved("SCRAM credentials", -1),
             Record::DelegationToken(_) => self.count_unserved("delegation tokens", 1),
             Record::RemoveDelegationToken(_) => self.count_unserved("delegation tokens", -1),
-            Record::ClientQuota(record) => {
-                self.count_unserved("client quotas", if record.remove { -1 } else { 1 });
-            }
+            Record::ClientQuota(record) => self.set_quota(record),
             Record::NoOp(_) | Record::ZkMigrationState(_) | Record::RegisterController(_) => {}
             Record::BeginTransaction(_) | Record::EndTransaction(_) | Record::AbortTransaction(_) => {
                 return Err(format!(
@@ -345,7 +343,7 @@ impl MetadataImage {
         });
     }
 
-    fn count_unserved(&mut self, what: &'static str, change: isize) {
+    pub(super) fn count_unserved(&mut self, what: &'static str, change: isize) {
         let count = self.unserved.entry(what).or_default();
         *count = count.saturating_add_signed(change);
         if *count == 0 {

@@ -271,18 +271,29 @@ table! {
     OffsetForLeaderEpoch offset_for_leader_epoch OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse,
     DescribeConfigs describe_configs DescribeConfigsRequest DescribeConfigsResponse,
     AlterConfigs alter_configs AlterConfigsRequest AlterConfigsResponse,
+    AlterReplicaLogDirs alter_replica_log_dirs AlterReplicaLogDirsRequest AlterReplicaLogDirsResponse,
     DescribeLogDirs describe_log_dirs DescribeLogDirsRequest DescribeLogDirsResponse,
     CreatePartitions create_partitions CreatePartitionsRequest CreatePartitionsResponse,
     DeleteGroups delete_groups DeleteGroupsRequest DeleteGroupsResponse,
     ElectLeaders elect_leaders ElectLeadersRequest ElectLeadersResponse,
     IncrementalAlterConfigs incremental_alter_configs
         IncrementalAlterConfigsRequest IncrementalAlterConfigsResponse,
+    AlterPartitionReassignments alter_partition_reassignments
+        AlterPartitionReassignmentsRequest AlterPartitionReassignmentsResponse,
+    ListPartitionReassignments list_partition_reassignments
+        ListPartitionReassignmentsRequest ListPartitionReassignmentsResponse,
     OffsetDelete offset_delete OffsetDeleteRequest OffsetDeleteResponse,
+    DescribeClientQuotas describe_client_quotas DescribeClientQuotasRequest DescribeClientQuotasResponse,
+    AlterClientQuotas alter_client_quotas AlterClientQuotasRequest AlterClientQuotasResponse,
+    DescribeQuorum describe_quorum DescribeQuorumRequest DescribeQuorumResponse,
+    UpdateFeatures update_features UpdateFeaturesRequest UpdateFeaturesResponse,
     DescribeCluster describe_cluster DescribeClusterRequest DescribeClusterResponse,
+    DescribeProducers describe_producers DescribeProducersRequest DescribeProducersResponse,
     ConsumerGroupHeartbeat consumer_group_heartbeat
         ConsumerGroupHeartbeatRequest ConsumerGroupHeartbeatResponse,
     ConsumerGroupDescribe consumer_group_describe
         ConsumerGroupDescribeRequest ConsumerGroupDescribeResponse,
+    ListConfigResources list_config_resources ListConfigResourcesRequest ListConfigResourcesResponse,
     DescribeTopicPartitions describe_topic_partitions
         DescribeTopicPartitionsRequest DescribeTopicPartitionsResponse,
     RinglogDescribeCores describe_cores RinglogDescribeCoresRequest RinglogDescribeCoresResponse,
@@ -308,11 +319,20 @@ mod tests {
         (23, 2, 4, 4),
         (32, 1, 4, 4),
         (33, 0, 2, 2),
+        (34, 1, 2, 2),
         (35, 1, 5, 2),
         (37, 0, 3, 2),
         (43, 0, 2, 2),
         (44, 0, 1, 1),
+        (45, 0, 1, 0),
+        (46, 0, 0, 0),
+        (48, 0, 1, 1),
+        (49, 0, 1, 1),
+        (55, 0, 2, 0),
+        (57, 0, 2, 0),
         (60, 0, 2, 0),
+        (61, 0, 0, 0),
+        (74, 0, 1, 0),
         (75, 0, 0, 0),
     ];
 

@@ -99,6 +99,11 @@ impl Groups {
         }
     }
 
+    /// From now on these settings hold.
+    pub fn reconfigure(&mut self, settings: GroupSettings) {
+        self.settings = settings;
+    }
+
     /// When a coordinator has something to do.
     pub fn deadline(&self) -> Option<Instant> {
         let next = self.hosts.values().filter_map(Host::deadline_ms).min()?;

@@ -100,15 +100,23 @@ fn can_take_over(partition: &Partition, me: i32) -> bool {
 
 /// The record that makes this broker the leader and only replica in sync.
 pub fn lead(topic_id: Uuid, partition_id: i32, partition: &Partition, me: i32) -> Record {
-    let cleared = partition.has_elr().then(Vec::new);
     let change = PartitionChangeRecord {
         partition_id,
         topic_id,
+        ..Default::default()
+    };
+    lead_with(change, partition, me)
+}
+
+/// The same together with another change.
+pub fn lead_with(change: PartitionChangeRecord, partition: &Partition, me: i32) -> Record {
+    let cleared = partition.has_elr().then(Vec::new);
+    let change = PartitionChangeRecord {
         leader: me,
         isr: Some(vec![me]),
         eligible_leader_replicas: cleared.clone(),
         last_known_elr: cleared,
-        ..Default::default()
+        ..change
     };
     change.into()
 }

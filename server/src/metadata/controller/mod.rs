@@ -7,7 +7,10 @@
 //! Nothing here changes an image. A request's records go into the log as one batch, so all of them count or none.
 
 pub mod boot;
+pub mod features;
 pub mod names;
+pub mod quotas;
+pub mod reassignments;
 pub mod settings;
 pub mod topics;
 

@@ -4,7 +4,7 @@ use super::{Refusal, View, names};
 use crate::config::broker::{broker_key, is_dynamic};
 use crate::config::kind::{Kind, split_list};
 use crate::config::topic::{self, keepable, topic_key};
-use crate::config::{Layers, Settings};
+use crate::config::{Layers, Settings, coordinator, group};
 use crate::metadata::image::ResourceType;
 use crate::metadata::records::Record;
 use crate::wire::ErrorCode;
@@ -82,6 +82,7 @@ fn decide(
     match kind {
         ResourceType::Topic => check_topic_resource(view, name, after)?,
         ResourceType::Broker => check_broker(view, name, before, after)?,
+        ResourceType::Group => check_group(view, name, after)?,
         other => {
             let message = format!("settings of {other:?} resources are not supported");
             return Err(Refusal::new(ErrorCode::InvalidRequest, message));
@@ -145,6 +146,8 @@ fn changed(
 fn list_default(kind: ResourceType, key: &str) -> Option<&'static str> {
     let (kind, default) = match kind {
         ResourceType::Topic => topic_key(key).map(|key| (key.kind, key.default))?,
+        // None of theirs is a list.
+        ResourceType::Group => return None,
         _ => broker_key(key).map(|key| (key.kind, key.default))?,
     };
     matches!(kind, Kind::List(_)).then(|| default.unwrap_or_default())
@@ -176,6 +179,16 @@ fn check_topic_resource(view: View<'_>, name: &str, after: &Settings) -> Result<
             Err(Refusal::new(ErrorCode::UnknownTopicOrPartition, message))
         }
     }
+}
+
+fn check_group(view: View<'_>, name: &str, after: &Settings) -> Result<(), Refusal> {
+    if name.is_empty() {
+        let message = "Default group resources are not allowed.";
+        return Err(Refusal::new(ErrorCode::InvalidRequest, message));
+    }
+    check_lengths(after)?;
+    let layers = view.image.layers(view.config, view.node_id);
+    group::validate(after, &layers).map_err(|message| Refusal::new(ErrorCode::InvalidConfig, message))
 }
 
 /// The name of a broker resource: this broker's number, or empty for all brokers.
@@ -223,7 +236,8 @@ fn check_broker(view: View<'_>, name: &str, before: &Settings, after: &Settings)
             key.kind.check(key.name, &value).map_err(refused)?;
         }
     }
-    topic::validate(&Settings::new(), &|key| layers.topic_default(key)).map_err(refused)
+    topic::validate(&Settings::new(), &|key| layers.topic_default(key)).map_err(refused)?;
+    coordinator::check(&|name| layers.broker_number(name)).map_err(refused)
 }
 
 fn check_broker_setting(name: &str, value: &str) -> Result<(), Refusal> {
@@ -249,7 +263,7 @@ mod tests {
     use super::*;
 
     use Change::{Append, Delete, Set, Subtract};
-    use ResourceType::{Broker, Topic};
+    use ResourceType::{Broker, Group, Topic};
 
     /// What is set on the resource afterwards, or the code of the refusal.
     fn after(
@@ -354,6 +368,44 @@ mod tests {
         ] {
             assert_eq!(after(&[], Broker, name, changes), want, "{name} {changes:?}");
         }
+    }
+
+    #[test]
+    fn groups_are_changed() {
+        use ErrorCode as E;
+        let name = "consumer.session.timeout.ms";
+        let records = [setting(32, "g", name, "50000")];
+        let kept = || vec!["consumer.session.timeout.ms=50000".to_owned()];
+        for (group, changes, want) in [
+            ("g", &[("consumer.heartbeat.interval.ms", Set("6000"))][..], {
+                Ok([vec!["consumer.heartbeat.interval.ms=6000".to_owned()], kept()].concat())
+            }),
+            ("g", &[(name, Delete)], Ok(vec![])),
+            ("h", &[(name, Set("50000"))], Ok(kept())),
+            ("", &[(name, Set("50000"))], Err(E::InvalidRequest)),
+            ("g", &[(name, Set("1"))], Err(E::InvalidConfig)),
+            ("g", &[(name, Append("1"))], Err(E::InvalidConfig)),
+            (
+                "g",
+                &[("share.session.timeout.ms", Set("50000"))],
+                Err(E::InvalidConfig),
+            ),
+        ] {
+            assert_eq!(
+                after(&records, Group, group, changes),
+                want,
+                "{group} {changes:?}"
+            );
+        }
+        let interval = "group.consumer.assignment.interval.ms";
+        assert_eq!(
+            after(&[], Broker, "", &[(interval, Set("15001"))]),
+            Err(E::InvalidRequest)
+        );
+        assert_eq!(
+            after(&[], Broker, "1", &[(interval, Set("0"))]),
+            Ok(vec![format!("{interval}=0")])
+        );
     }
 
     #[test]
