@@ -445,7 +445,7 @@ mod tests {
         let mut conns = Conns::default();
         let (a, b) = (ConnId(0), ConnId(1));
         for id in [a, b] {
-            conns.open(id, 1 << 20, begin);
+            conns.open(id, None, 1 << 20, begin);
             let taken = conns.get(id).map(|open| open.conn.take_bytes(&[0, 0, 1], begin));
             assert_eq!(taken, Some(Ok(())));
         }
