@@ -17,8 +17,10 @@ const MAX_FRAME_BYTES: usize = 64 << 20;
 /// A connection on which nothing else is asked.
 #[derive(Debug)]
 pub struct StageProbe {
+    address: SocketAddr,
     stream: TcpStream,
     correlation_id: i32,
+    has_answered: bool,
 }
 
 impl StageProbe {
@@ -29,13 +31,28 @@ impl StageProbe {
         stream.set_write_timeout(Some(PATIENCE)).ok()?;
         stream.set_nodelay(true).ok()?;
         Some(StageProbe {
+            address,
             stream,
             correlation_id: 0,
+            has_answered: false,
         })
     }
 
-    /// What the cores have done since they started. After `None` (closed, refused, late) the probe is of no use any more.
+    /// What the cores have done since they started. After `None` (closed, refused, late) the probe is of no use any more. One that
+    /// was answered before asks on a new connection too: a broker closes those on which nothing came for ten minutes.
     pub fn ask(&mut self) -> Option<Vec<CoreCounts>> {
+        if let Some(counts) = self.ask_once() {
+            self.has_answered = true;
+            return Some(counts);
+        }
+        if !self.has_answered {
+            return None;
+        }
+        *self = StageProbe::open(self.address)?;
+        self.ask_once()
+    }
+
+    fn ask_once(&mut self) -> Option<Vec<CoreCounts>> {
         self.correlation_id += 1;
         self.stream.write_all(&encode(self.correlation_id)).ok()?;
         let mut length = [0; 4];
@@ -177,5 +194,25 @@ mod tests {
             assert_eq!(probe.ask(), None, "{answer:?}");
             server.join().expect("served");
         }
+    }
+
+    #[test]
+    fn a_connection_that_was_closed_for_idleness_is_made_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("its address");
+        let server = std::thread::spawn(move || {
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().expect("a client");
+                let mut asked = vec![0; encode(1).len()];
+                stream.read_exact(&mut asked).expect("a request");
+                // correlation id 1, tags, no error, no message, no cores, tags
+                stream
+                    .write_all(b"\0\0\0\x0a\0\0\0\x01\0\0\0\0\x01\0")
+                    .expect("an answer");
+            }
+        });
+        let mut probe = StageProbe::open(address).expect("connected");
+        assert_eq!((probe.ask(), probe.ask()), (Some(Vec::new()), Some(Vec::new())));
+        server.join().expect("served");
     }
 }

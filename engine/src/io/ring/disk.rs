@@ -8,6 +8,7 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Instant;
 
 use io_uring::types::{self, DestinationSlot, FsyncFlags};
 use io_uring::{opcode, squeue};
@@ -15,6 +16,7 @@ use io_uring::{opcode, squeue};
 use super::SyncMethod;
 use super::queue::{Completion, Kind, Queue};
 use super::slab::Slab;
+use super::sync_choice::{Way, Ways};
 use crate::io::{ALIGN, Block, Durability, Event, FileId, IoCounters, Open, Slice, Token, probe};
 
 /// Reads and writes in flight at once. Devices queue 256 by default, shared by all cores.
@@ -41,6 +43,21 @@ struct Operation {
     done: usize,
     /// A write and the sync behind it are under way as one: [`Queue::splits`] when they were submitted.
     pair: Option<u64>,
+    /// A synced write: when it was handed to the ring, and which way.
+    begun: Option<(Instant, Way)>,
+}
+
+/// How a write becomes durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Syncing {
+    /// It does not.
+    No,
+    /// It carries the flag.
+    Flag,
+    /// A sync is to follow.
+    Behind,
+    /// That is under way.
+    Now,
 }
 
 enum Work {
@@ -59,8 +76,7 @@ enum Work {
         file: u32,
         position: u64,
         slice: Slice,
-        durability: Durability,
-        syncing: bool,
+        sync: Syncing,
     },
     Sync {
         file: u32,
@@ -79,7 +95,7 @@ pub(super) struct Disk {
     in_flight: usize,
     urgent: VecDeque<u32>,
     waiting: VecDeque<u32>,
-    sync_method: SyncMethod,
+    ways: Ways,
     /// A sync is submitted together with its write.
     link_syncs: bool,
     /// Cleared for good by the first file whose filesystem refuses direct I/O.
@@ -97,7 +113,7 @@ impl Disk {
             in_flight: 0,
             urgent,
             waiting,
-            sync_method,
+            ways: Ways::new(sync_method),
             link_syncs: probe::kernel_version() >= LINK_KERNEL,
             direct,
             direct_checked: false,
@@ -167,8 +183,10 @@ impl Disk {
             file: file.0,
             position,
             slice,
-            durability,
-            syncing: false,
+            sync: match durability {
+                Durability::Synced => Syncing::Behind,
+                Durability::Written => Syncing::No,
+            },
         };
         self.begin(queue, file, token, work);
     }
@@ -205,7 +223,7 @@ impl Disk {
         let index = self.operations.insert(Operation::new(token, work));
         match &self.operation(index).work {
             Work::Write {
-                durability: Durability::Synced,
+                sync: Syncing::Behind,
                 ..
             } => self.urgent.push_back(index),
             Work::Read { .. } | Work::Write { .. } => self.waiting.push_back(index),
@@ -229,14 +247,18 @@ impl Disk {
 
     /// Hands an operation, or what is left of it, to the ring.
     fn submit(&mut self, queue: &mut Queue, index: u32) {
-        let (sync_method, link_syncs) = (self.sync_method, self.link_syncs);
+        let link_syncs = self.link_syncs;
         let Disk {
-            operations, files, ..
+            operations,
+            files,
+            ways,
+            ..
         } = self;
         let Some(operation) = operations.get_mut(index) else {
             return;
         };
-        let pair = link_syncs && operation.wants_sync_behind(sync_method);
+        operation.choose(ways);
+        let pair = link_syncs && operation.wants_sync_behind();
         let mut slot = |file: u32| types::Fixed(files.get_mut(file).map_or(u32::MAX, |file| file.slot));
         let done = operation.done;
         operation.work.count(&mut queue.counters);
@@ -249,18 +271,22 @@ impl Disk {
                 block,
             } => read_entry(slot(*file), *position + done as u64, *len - done, block),
             Work::Write {
-                file, syncing: true, ..
+                file,
+                sync: Syncing::Now,
+                ..
             } => datasync_entry(slot(*file)),
             Work::Write {
                 file,
                 position,
                 slice,
-                durability,
-                ..
-            } => {
-                let flagged = *durability == Durability::Synced && sync_method.flags(slice.padded_len());
-                write_entry(slot(*file), *position + done as u64, slice, done, flagged)
-            }
+                sync,
+            } => write_entry(
+                slot(*file),
+                *position + done as u64,
+                slice,
+                done,
+                *sync == Syncing::Flag,
+            ),
             Work::Sync { file } => datasync_entry(slot(*file)),
             Work::Allocate { file, position, len } => opcode::Fallocate::new(slot(*file), *len)
                 .offset(*position)
@@ -280,7 +306,6 @@ impl Disk {
     }
 
     pub(super) fn on_disk(&mut self, queue: &mut Queue, done: Completion, events: &mut Vec<Event>) {
-        let sync_method = self.sync_method;
         let Some(operation) = self.operations.get_mut(done.index) else {
             return;
         };
@@ -294,7 +319,7 @@ impl Disk {
         };
         let next = match outcome {
             Err(error) if is_passing(&error) => Next::Again,
-            outcome => operation.advance(outcome, direct, sync_method),
+            outcome => operation.advance(outcome, direct),
         };
         match next {
             Next::Again => self.submit(queue, done.index),
@@ -339,9 +364,15 @@ impl Disk {
     }
 
     fn finish(&mut self, queue: &mut Queue, index: u32, result: io::Result<u32>, events: &mut Vec<Event>) {
-        let Some(Operation { token, work, .. }) = self.operations.remove(index) else {
+        let Some(Operation {
+            token, work, begun, ..
+        }) = self.operations.remove(index)
+        else {
             return;
         };
+        if let (Some((begun, way)), Work::Write { slice, .. }, Ok(_)) = (begun, &work, &result) {
+            self.ways.took(slice.padded_len(), way, begun.elapsed());
+        }
         let file = work.file();
         let plain = result.as_ref().map(drop).map_err(copy_of);
         if matches!(work, Work::Read { .. } | Work::Write { .. }) {
@@ -430,7 +461,10 @@ impl Work {
     fn count(&self, counters: &mut IoCounters) {
         match self {
             Work::Read { .. } => counters.reads += 1,
-            Work::Write { syncing: true, .. } | Work::Sync { .. } => counters.syncs += 1,
+            Work::Write {
+                sync: Syncing::Now, ..
+            }
+            | Work::Sync { .. } => counters.syncs += 1,
             Work::Write { .. } => counters.writes += 1,
             Work::Open { .. } | Work::Allocate { .. } => {}
         }
@@ -452,27 +486,40 @@ impl Operation {
             work,
             done: 0,
             pair: None,
+            begun: None,
+        }
+    }
+
+    /// Chooses the way of a synced write when it is first handed to the ring.
+    fn choose(&mut self, ways: &mut Ways) {
+        if let Work::Write { slice, sync, .. } = &mut self.work
+            && *sync == Syncing::Behind
+            && self.begun.is_none()
+        {
+            let way = ways.next(slice.padded_len());
+            if way == Way::Flag {
+                *sync = Syncing::Flag;
+            }
+            self.begun = Some((Instant::now(), way));
         }
     }
 
     /// Whether this is a write that a sync has to follow.
-    fn wants_sync_behind(&self, sync_method: SyncMethod) -> bool {
-        match &self.work {
+    fn wants_sync_behind(&self) -> bool {
+        matches!(
+            &self.work,
             Work::Write {
-                slice,
-                durability,
-                syncing,
+                sync: Syncing::Behind,
                 ..
-            } => *durability == Durability::Synced && !*syncing && !sync_method.flags(slice.padded_len()),
-            _ => false,
-        }
+            }
+        )
     }
 
     /// The sync of a pair has ended, so the write before it was whole. Gives the outcome to go on from.
     fn end_pair(&mut self, synced: io::Result<u32>, together: bool) -> io::Result<u32> {
-        if let Work::Write { syncing, .. } = &mut self.work {
+        if let Work::Write { sync, .. } = &mut self.work {
             // From here on it is the sync that may have to be done again.
-            *syncing = true;
+            *sync = Syncing::Now;
         }
         if !together {
             let torn = "the kernel was out of memory while a write and its sync were submitted: their order is not known";
@@ -481,7 +528,7 @@ impl Operation {
         synced
     }
 
-    fn advance(&mut self, outcome: io::Result<u32>, file_is_direct: bool, sync_method: SyncMethod) -> Next {
+    fn advance(&mut self, outcome: io::Result<u32>, file_is_direct: bool) -> Next {
         let count = match outcome {
             Ok(count) => count,
             Err(error) => return self.fail(error),
@@ -498,13 +545,10 @@ impl Operation {
                     Next::Again
                 }
             }
-            Work::Write { syncing: true, .. } => Next::Done(Ok(0)),
             Work::Write {
-                slice,
-                durability,
-                syncing,
-                ..
-            } => {
+                sync: Syncing::Now, ..
+            } => Next::Done(Ok(0)),
+            Work::Write { slice, sync, .. } => {
                 let whole = self.done + count as usize == slice.padded_len();
                 if !whole {
                     let before = self.done;
@@ -517,8 +561,13 @@ impl Operation {
                         Next::Again
                     };
                 }
-                *syncing = *durability == Durability::Synced && !sync_method.flags(slice.padded_len());
-                if *syncing { Next::Again } else { Next::Done(Ok(0)) }
+                match sync {
+                    Syncing::Behind => {
+                        *sync = Syncing::Now;
+                        Next::Again
+                    }
+                    _ => Next::Done(Ok(0)),
+                }
             }
             Work::Open { .. } | Work::Sync { .. } | Work::Allocate { .. } => Next::Done(Ok(count)),
         }

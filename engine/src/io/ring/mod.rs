@@ -27,6 +27,7 @@ mod peer;
 mod queue;
 mod sending;
 mod slab;
+mod sync_choice;
 mod table;
 mod wake;
 mod zero_copy;
@@ -50,24 +51,10 @@ pub enum SyncMethod {
     Flag,
     /// The write is followed by fdatasync: two operations, and prompt also on busy cores.
     Fsync,
-    /// Small writes, whose latency somebody feels, are followed by fdatasync; large ones, of which there are many when throughput
-    /// counts, carry the flag, which saves about a fifth of the broker's CPU.
+    /// Begins with fdatasync for small writes, whose latency somebody feels, and with the flag for large ones, of which there are many
+    /// when throughput counts: it saves about a fifth of the broker's CPU. From then on each size goes the way that takes less time.
     #[default]
-    BySize,
-}
-
-/// From this size on [`SyncMethod::BySize`] flags a write.
-const FLAGGED_BYTES: usize = 64 << 10;
-
-impl SyncMethod {
-    /// Whether a write of this many bytes carries the flag.
-    fn flags(self, bytes: usize) -> bool {
-        match self {
-            SyncMethod::Flag => true,
-            SyncMethod::Fsync => false,
-            SyncMethod::BySize => bytes >= FLAGGED_BYTES,
-        }
-    }
+    Measured,
 }
 
 /// What a ring is made with.
