@@ -9,10 +9,21 @@
 //! All state that a restart must not lose is in the records, which are Kafka's own.
 
 pub mod assignor;
+pub mod classic;
 pub mod consumer;
+mod consumers;
+pub mod coordinator;
+pub mod group;
+mod listing;
+mod members;
+pub mod offsets;
 pub mod settings;
 pub mod step;
+#[cfg(test)]
+mod tests;
 pub mod timers;
+pub mod work;
 
+pub use coordinator::Coordinator;
 pub use settings::GroupSettings;
 pub use step::{Caller, Ctx, GroupRequest, GroupResponse, Step};

@@ -40,6 +40,16 @@ pub fn subscription(bytes: &Bytes) -> Result<ConsumerProtocolSubscription> {
     versioned(bytes)
 }
 
+/// Reads the topics of a subscription, whatever follows them: as much as all versions have in common.
+///
+/// # Errors
+/// Whatever is malformed; a negative version too.
+pub fn subscribed_topics(bytes: &Bytes) -> Result<Vec<String>> {
+    let mut from = Decoder::new(bytes);
+    let version = from.get_i16()?.min(0);
+    Ok(ConsumerProtocolSubscription::decode_as(&mut from, version)?.topics)
+}
+
 /// Reads an assignment.
 ///
 /// # Errors
@@ -76,8 +86,11 @@ mod tests {
         let mut bytes = encode(&sent, 3).to_vec();
         bytes[1] = 9;
         bytes.push(7);
-        assert_eq!(subscription(&bytes.into()), Ok(sent));
+        let bytes = Bytes::from(bytes);
+        assert_eq!(subscribed_topics(&bytes), Ok(sent.topics.clone()));
+        assert_eq!(subscription(&bytes), Ok(sent));
         assert!(subscription(&Bytes::from_static(&[0xff, 0xff])).is_err());
+        assert!(subscribed_topics(&Bytes::from_static(&[0xff, 0xff])).is_err());
         assert!(subscription(&Bytes::new()).is_err());
     }
 }

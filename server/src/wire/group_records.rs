@@ -164,9 +164,17 @@ schema! {
     }
 }
 
-/// Declares the records: their type, the version their value is written in, their key and their value.
+impl OffsetCommitValue {
+    /// Whether it says itself when it expires. Only one version can: it has neither leader epoch nor topic id.
+    fn expires(&self) -> bool {
+        self.expire_timestamp != -1
+    }
+}
+
+/// Declares the records: their type, the version their value is written in, and sometimes another, their key and their value.
 macro_rules! records {
-    ($( $(#[$note:meta])* $name:ident = $number:literal written $version:literal $key:ident $value:ident, )*) => {
+    ($( $(#[$note:meta])* $name:ident = $number:literal written $version:literal $([or $other:literal if $when:ident])?
+        $key:ident $value:ident, )*) => {
         /// One record. A value that is `None` is a tombstone: what the key names is no more.
         #[derive(Clone, Debug, PartialEq)]
         pub enum GroupRecord {
@@ -197,8 +205,10 @@ macro_rules! records {
                         let mut bytes = i16::to_be_bytes($number).to_vec();
                         key.encode(&mut bytes, 0);
                         (bytes, value.as_ref().map(|value| {
-                            let mut bytes = i16::to_be_bytes($version).to_vec();
-                            value.encode(&mut bytes, $version);
+                            let version = $version;
+                            $( let version = if value.$when() { $other } else { version }; )?
+                            let mut bytes = i16::to_be_bytes(version).to_vec();
+                            value.encode(&mut bytes, version);
                             bytes
                         }))
                     } )*
@@ -214,7 +224,7 @@ const LEGACY_OFFSET_COMMIT: i16 = 0;
 
 records! {
     /// How far a group has read one partition.
-    OffsetCommit = 1 written 4 OffsetCommitKey OffsetCommitValue,
+    OffsetCommit = 1 written 4 [or 1 if expires] OffsetCommitKey OffsetCommitValue,
     /// A generation of a classic group.
     GroupMetadata = 2 written 3 GroupMetadataKey GroupMetadataValue,
     /// The epoch of a group.
