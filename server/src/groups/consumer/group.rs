@@ -13,6 +13,9 @@ use crate::metadata::ResourceType;
 use crate::wire::code::ErrorCode;
 use crate::wire::group_records::GroupRecord;
 
+/// What a member says of itself has to fit into a batch of the default `max.message.bytes`, with room for its header.
+const MAX_MEMBER_BYTES: usize = 1_000_000;
+
 /// A group whose partitions the broker assigns.
 #[derive(Debug)]
 pub struct ConsumerGroup {
@@ -30,23 +33,13 @@ pub struct ConsumerGroup {
 }
 
 /// Who shall have which partition.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Target {
     /// The group epoch it was computed for.
     pub epoch: i32,
     /// When, in milliseconds since 1970; 0 if unknown.
     pub timestamp_ms: i64,
     pub members: BTreeMap<Arc<str>, Partitions>,
-}
-
-impl Default for Target {
-    fn default() -> Self {
-        Target {
-            epoch: 0,
-            timestamp_ms: 0,
-            members: BTreeMap::new(),
-        }
-    }
 }
 
 /// What is not in any record.
@@ -162,6 +155,18 @@ impl ConsumerGroup {
             self.write(records, record);
         }
         self.soft.topics_may_differ = false;
+    }
+
+    /// A member that says more than fits into a record is refused before anything has changed.
+    pub(super) fn refuse_if_too_large(&self, member: &Member) -> Result<(), Refusal> {
+        let (key, value) = self.member_record(member).encode();
+        if key.len() + value.map_or(0, |value| value.len()) <= MAX_MEMBER_BYTES {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            ErrorCode::UnknownServerError,
+            format!("The member's record is larger than {MAX_MEMBER_BYTES} bytes."),
+        ))
     }
 
     pub(super) fn refuse_if_full(&self, settings: &GroupSettings, member_id: &str) -> Result<(), Refusal> {

@@ -65,6 +65,9 @@ impl ConsumerGroup {
         let mut updated = before.clone();
         update(&mut updated, client, request);
         self.refuse_new_regex_if_invalid(&before, &updated)?;
+        if updated != before {
+            self.refuse_if_too_large(&updated)?;
+        }
         refuse_unknown_state(&before, request.topic_partitions.as_deref())?;
 
         if let Some(replaced) = replaced {

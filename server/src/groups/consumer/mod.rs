@@ -11,6 +11,7 @@
 
 mod check;
 pub mod classic;
+mod classic_join;
 mod describe;
 mod fence;
 mod group;

@@ -1,5 +1,7 @@
 //! Subscriptions by regular expression: which topics they match is looked up now and then, not at each heartbeat.
 
+use std::collections::BTreeSet;
+
 use regex::{Regex, RegexBuilder};
 
 use super::Refusal;
@@ -27,7 +29,7 @@ impl ConsumerGroup {
     ) -> Result<(), Refusal> {
         match updated.regex() {
             Some(regex) if before.regex() != Some(regex) && !self.index.regexes.contains_key(regex) => {
-                match build(regex) {
+                match compile(regex) {
                     Ok(_) => Ok(()),
                     Err(error) => Err(Refusal::new(
                         ErrorCode::InvalidRegularExpression,
@@ -66,19 +68,11 @@ impl ConsumerGroup {
     /// Looks up all expressions of the group.
     pub(super) fn refresh_regexes(&mut self, ctx: &Ctx<'_>, records: &mut Vec<GroupRecord>) {
         let mut changed = false;
-        for (regex, topics) in self
-            .index
-            .regexes
-            .keys()
-            .map(|regex| (regex.clone(), matches(regex, ctx)))
-            .collect::<Vec<_>>()
-        {
-            changed |= self
-                .index
-                .resolved
-                .get(&regex)
-                .is_none_or(|before| before.topics != topics)
-                && !self.matched_nothing(&regex, &topics);
+        let regexes: Vec<String> = self.index.regexes.keys().cloned().collect();
+        for regex in regexes {
+            let topics = matches(&regex, ctx);
+            let before = self.index.resolved.get(&regex).map(|before| &before.topics);
+            changed |= before.map_or(!topics.is_empty(), |before| *before != topics);
             let resolved = Resolved {
                 topics,
                 version: image_version(ctx),
@@ -88,11 +82,6 @@ impl ConsumerGroup {
             self.write(records, record);
         }
         self.update_epoch(ctx, records, changed);
-    }
-
-    /// Whether an expression that was never looked up matches nothing: that changes nothing.
-    fn matched_nothing(&self, regex: &str, topics: &std::collections::BTreeSet<String>) -> bool {
-        topics.is_empty() && !self.index.resolved.contains_key(regex)
     }
 
     /// Forgets what an expression matches once nobody has it.
@@ -105,7 +94,7 @@ impl ConsumerGroup {
 }
 
 /// The names of the topics that an expression matches as a whole. One that does not compile any more matches none.
-fn matches(regex: &str, ctx: &Ctx<'_>) -> std::collections::BTreeSet<String> {
+fn matches(regex: &str, ctx: &Ctx<'_>) -> BTreeSet<String> {
     let Ok(regex) = compile(regex) else {
         return Default::default();
     };
@@ -118,12 +107,13 @@ fn matches(regex: &str, ctx: &Ctx<'_>) -> std::collections::BTreeSet<String> {
 
 /// An expression that must match a whole name. One that ends in a comment needs a line break before what follows.
 fn compile(regex: &str) -> Result<Regex, regex::Error> {
-    build(regex)?;
-    build(&format!("\\A(?:{regex})\\z")).or_else(|_| build(&format!("\\A(?:{regex}\n)\\z")))
+    let regex = without_quotes(regex);
+    limited(&regex)?;
+    limited(&format!("\\A(?:{regex})\\z")).or_else(|_| limited(&format!("\\A(?:{regex}\n)\\z")))
 }
 
-fn build(regex: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(&quoted_escaped(regex))
+fn limited(regex: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(regex)
         .size_limit(MAX_COMPILED_BYTES)
         .dfa_size_limit(MAX_COMPILED_BYTES)
         .nest_limit(MAX_NESTING)
@@ -131,7 +121,7 @@ fn build(regex: &str) -> Result<Regex, regex::Error> {
 }
 
 /// `\Q…\E`, which RE2 has and the library has not, as single escapes.
-fn quoted_escaped(regex: &str) -> String {
+fn without_quotes(regex: &str) -> String {
     let mut out = String::with_capacity(regex.len());
     let mut chars = regex.chars();
     while let Some(char) = chars.next() {

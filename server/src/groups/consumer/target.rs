@@ -42,7 +42,7 @@ impl ConsumerGroup {
             .unwrap_or(Assignor::Uniform)
     }
 
-    fn target_is_due(&self, ctx: &Ctx<'_>) -> bool {
+    pub(super) fn target_is_due(&self, ctx: &Ctx<'_>) -> bool {
         let interval_ms = self.assignment_interval_ms(ctx);
         self.target.timestamp_ms == 0
             || interval_ms == 0
@@ -72,11 +72,14 @@ impl ConsumerGroup {
     }
 }
 
+/// Names and a regular expression.
+type Wish<'a> = (&'a BTreeSet<String>, Option<&'a str>);
+
 /// The topics that members want, by id. Members that want the same, which most do, share one set.
 struct Wishes<'a> {
     group: &'a ConsumerGroup,
     image: &'a MetadataImage,
-    known: BTreeMap<(&'a BTreeSet<String>, Option<&'a str>), Arc<BTreeSet<Uuid>>>,
+    known: BTreeMap<Wish<'a>, Arc<BTreeSet<Uuid>>>,
     partition_counts: BTreeMap<Uuid, i32>,
 }
 

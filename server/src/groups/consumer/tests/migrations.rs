@@ -8,8 +8,7 @@ use crate::groups::consumer::migration::{ClassicGeneration, ClassicMember, may_u
 use crate::groups::settings::Migration;
 use crate::groups::timers::Timer;
 use crate::wire::code::ErrorCode::{
-    self, GroupIdNotFound, IllegalGeneration, InconsistentGroupProtocol, MemberIdRequired,
-    RebalanceInProgress, UnknownMemberId, UnknownServerError,
+    self, GroupIdNotFound, InconsistentGroupProtocol, MemberIdRequired, RebalanceInProgress,
 };
 use crate::wire::consumer_protocol::{
     self, ConsumerProtocolAssignment, ConsumerProtocolSubscription, TopicPartition, encode,
@@ -17,7 +16,6 @@ use crate::wire::consumer_protocol::{
 use crate::wire::group_records::{ClassicProtocol, GroupRecord};
 use crate::wire::heartbeat::HeartbeatRequest;
 use crate::wire::join_group::{JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse};
-use crate::wire::leave_group::{LeaveGroupRequest, MemberIdentity};
 use crate::wire::sync_group::{SyncGroupRequest, SyncGroupResponse};
 
 fn named(of: &[(&str, &[i32])]) -> Vec<TopicPartition> {
@@ -28,7 +26,7 @@ fn named(of: &[(&str, &[i32])]) -> Vec<TopicPartition> {
     of.collect()
 }
 
-fn subscription(topics: &[&str], owned: &[(&str, &[i32])]) -> Bytes {
+pub(super) fn subscription(topics: &[&str], owned: &[(&str, &[i32])]) -> Bytes {
     let subscription = ConsumerProtocolSubscription {
         topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
         owned_partitions: named(owned),
@@ -45,7 +43,7 @@ fn assignment(of: &[(&str, &[i32])]) -> Bytes {
     encode(&assignment, 1)
 }
 
-fn classic_member(id: &str, has: &[(&str, &[i32])]) -> ClassicMember {
+pub(super) fn classic_member(id: &str, has: &[(&str, &[i32])]) -> ClassicMember {
     ClassicMember {
         member_id: id.to_owned(),
         rebalance_timeout_ms: 60_000,
@@ -68,7 +66,7 @@ fn generation(members: Vec<ClassicMember>) -> ClassicGeneration {
 }
 
 /// A world whose group was a classic one until now.
-fn upgraded(members: Vec<ClassicMember>) -> World {
+pub(super) fn upgraded(members: Vec<ClassicMember>) -> World {
     let mut world = World::new(&[("t", 3)]);
     let classic = generation(members);
     let (group, records) = world
@@ -80,7 +78,7 @@ fn upgraded(members: Vec<ClassicMember>) -> World {
 }
 
 impl World {
-    fn join_classic(
+    pub(super) fn join_classic(
         &mut self,
         member: &str,
         instance_id: Option<&str>,
@@ -102,7 +100,7 @@ impl World {
         self.step(|group, ctx, timers| group.classic_join(ctx, timers, "client", "/127.0.0.1", 9, &request))
     }
 
-    fn sync_classic(&mut self, member: &str, generation_id: i32) -> SyncGroupResponse {
+    pub(super) fn sync_classic(&mut self, member: &str, generation_id: i32) -> SyncGroupResponse {
         let request = SyncGroupRequest {
             group_id: "g".to_owned(),
             generation_id,
@@ -114,7 +112,7 @@ impl World {
         self.with(|group, ctx, timers| group.classic_sync(ctx, timers, &request))
     }
 
-    fn beat_classic(&mut self, member: &str, generation_id: i32) -> ErrorCode {
+    pub(super) fn beat_classic(&mut self, member: &str, generation_id: i32) -> ErrorCode {
         let request = HeartbeatRequest {
             group_id: "g".to_owned(),
             generation_id,
@@ -124,7 +122,7 @@ impl World {
         self.with(|group, ctx, timers| group.classic_heartbeat(ctx, timers, &request))
     }
 
-    fn assigned_classic(&mut self, member: &str, generation_id: i32) -> Vec<TopicPartition> {
+    pub(super) fn assigned_classic(&mut self, member: &str, generation_id: i32) -> Vec<TopicPartition> {
         let response = self.sync_classic(member, generation_id);
         assert_eq!(response.error_code, 0);
         consumer_protocol::assignment(&response.assignment)
@@ -343,145 +341,4 @@ fn a_classic_group_that_cannot_be_read_is_not_upgraded() {
         assert_eq!(refusal.code, GroupIdNotFound);
         assert!(refusal.message.contains(reason), "{}", refusal.message);
     }
-}
-
-#[test]
-fn classic_members_of_a_consumer_group_are_checked_like_others() {
-    let mut world = upgraded(vec![classic_member("a", &[("t", &[0, 1, 2])])]);
-    world.beat(&join("c", &["t"]));
-    assert_eq!(world.beat_classic("x", 5), UnknownMemberId);
-    assert_eq!(world.beat_classic("c", 6), UnknownMemberId);
-    assert_eq!(world.beat_classic("a", 4), IllegalGeneration);
-    assert_eq!(world.group.check_fetch(Some("a"), 4), Err(IllegalGeneration));
-    assert_eq!(
-        world.group.check_commit("a", None, 6, 8).map(|_| ()),
-        Err(IllegalGeneration)
-    );
-    assert_eq!(world.group.check_commit("a", None, 5, 8).map(|_| ()), Ok(()));
-    let wrong = |change: fn(&mut JoinGroupRequest)| {
-        let mut request = JoinGroupRequest {
-            group_id: "g".to_owned(),
-            member_id: "d".to_owned(),
-            protocol_type: "consumer".to_owned(),
-            protocols: vec![JoinGroupRequestProtocol {
-                name: "range".to_owned(),
-                metadata: subscription(&["t"], &[]),
-            }],
-            ..Default::default()
-        };
-        change(&mut request);
-        request
-    };
-    for (request, expected) in [
-        (
-            wrong(|request| request.protocol_type = "connect".to_owned()),
-            InconsistentGroupProtocol,
-        ),
-        (
-            wrong(|request| request.protocols.clear()),
-            InconsistentGroupProtocol,
-        ),
-        (
-            wrong(|request| request.protocols[0].name = "mine".to_owned()),
-            InconsistentGroupProtocol,
-        ),
-        (
-            wrong(|request| request.protocols[0].metadata = Bytes::from_static(b"\0")),
-            UnknownServerError,
-        ),
-        (
-            wrong(|request| request.group_instance_id = Some("x".to_owned())),
-            UnknownMemberId,
-        ),
-    ] {
-        let (records, response) =
-            world.step(|group, ctx, timers| group.classic_join(ctx, timers, "c", "/h", 9, &request));
-        assert_eq!(
-            (records, ErrorCode::from_code(response.error_code)),
-            (vec![], expected)
-        );
-    }
-    let mut sync = SyncGroupRequest {
-        generation_id: 5,
-        member_id: "a".to_owned(),
-        protocol_name: Some("mine".to_owned()),
-        ..Default::default()
-    };
-    let response = world.with(|group, ctx, timers| group.classic_sync(ctx, timers, &sync));
-    assert_eq!(
-        ErrorCode::from_code(response.error_code),
-        InconsistentGroupProtocol
-    );
-    sync.protocol_name = None;
-    let response = world.with(|group, ctx, timers| group.classic_sync(ctx, timers, &sync));
-    assert_eq!(ErrorCode::from_code(response.error_code), RebalanceInProgress);
-}
-
-#[test]
-fn classic_members_that_are_late_are_fenced() {
-    for late in [
-        Timer::Session as fn(_, _) -> Timer,
-        Timer::ClassicJoin,
-        Timer::ClassicSync,
-    ] {
-        let mut world = upgraded(vec![
-            classic_member("a", &[("t", &[0])]),
-            classic_member("b", &[("t", &[1, 2])]),
-        ]);
-        world.beat(&join("c", &["t"]));
-        let records =
-            world.with(|group, ctx, timers| group.on_timer(ctx, timers, &late("g".into(), "a".into())));
-        assert_eq!(kinds(&records), ["-current", "-target", "-member", "epoch"]);
-    }
-}
-
-#[test]
-fn many_leave_with_one_request_and_each_is_told() {
-    let mut world = upgraded(vec![
-        classic_member("a", &[]),
-        classic_member("b", &[]),
-        classic_member("d", &[]),
-    ]);
-    world.beat(&join("c", &["t"]));
-    let identity = |member: &str, instance: Option<&str>| MemberIdentity {
-        member_id: member.to_owned(),
-        group_instance_id: instance.map(str::to_owned),
-        reason: None,
-    };
-    let request = LeaveGroupRequest {
-        members: vec![
-            identity("a", None),
-            identity("x", None),
-            identity("b", None),
-            identity("", Some("i")),
-        ],
-        ..Default::default()
-    };
-    let (records, response) = world.step(|group, ctx, timers| group.classic_leave(ctx, timers, &request));
-    let codes: Vec<ErrorCode> = response
-        .members
-        .iter()
-        .map(|member| ErrorCode::from_code(member.error_code))
-        .collect();
-    assert_eq!(
-        codes,
-        [ErrorCode::None, UnknownMemberId, ErrorCode::None, UnknownMemberId]
-    );
-    assert_eq!(
-        kinds(&records),
-        [
-            "-current", "-target", "-member", "-current", "-target", "-member", "epoch"
-        ]
-    );
-}
-
-#[test]
-fn a_member_that_changes_its_protocol_keeps_its_partitions() {
-    let mut world = upgraded(vec![
-        classic_member("a", &[("t", &[0, 1, 2])]),
-        classic_member("b", &[]),
-    ]);
-    let response = world.beat(&join("a", &["t"]));
-    assert_eq!(world.describe().members[0].member_type, 1);
-    assert!(response.member_epoch >= 5);
 }
