@@ -48,10 +48,10 @@ impl<T: Clone> Coordinator<T> {
             GroupRequest::Heartbeat(request) => self.heartbeat(ctx, caller, request),
             GroupRequest::Leave(request) => self.leave(ctx, caller, request),
             GroupRequest::Commit(request) => self.commit(ctx, caller, request),
-            GroupRequest::Fetch {
-                group,
-                require_stable: _,
-            } => Step::reply(caller.to, GroupResponse::Fetch(self.fetch(ctx, version, group))),
+            // All offsets are stable, whether or not they must be: none belongs to a transaction.
+            GroupRequest::Fetch { group, .. } => {
+                Step::reply(caller.to, GroupResponse::Fetch(self.fetch(ctx, version, group)))
+            }
             GroupRequest::DeleteOffsets(request) => self.delete_offsets(ctx, caller, request),
             GroupRequest::Describe(group_id) => Step::reply(
                 caller.to,

@@ -14,7 +14,7 @@ use super::Refusal;
 use super::group::ConsumerGroup;
 use super::heartbeat::refuse_other_member;
 use super::member::{Member, MemberState};
-use super::partitions;
+use super::{metadata_hash, partitions};
 use crate::groups::Ctx;
 use crate::groups::timers::{Timer, Timers};
 use crate::wire::code::ErrorCode;
@@ -100,6 +100,7 @@ impl ConsumerGroup {
         timers: &mut Timers,
         request: &HeartbeatRequest,
     ) -> ErrorCode {
+        let group_waits = self.waits_for_a_join(ctx);
         let found = self.classic_member(
             &request.member_id,
             request.group_instance_id.as_deref(),
@@ -123,7 +124,7 @@ impl ConsumerGroup {
             }
             _ => member.epoch < self.target.epoch,
         };
-        if !must_join {
+        if !must_join && !group_waits {
             return ErrorCode::None;
         }
         self.expect_join(ctx, timers, member);
@@ -222,6 +223,20 @@ impl ConsumerGroup {
                 .filter(lacks)
                 .any(|partition| self.index.is_owned(*topic, *partition))
         })
+    }
+
+    /// Whether somebody has to join so that the group goes on. Heartbeats of members of the new protocol notice that topics have changed, or that a
+    /// target is due; there may be none when the group must not become a classic one.
+    fn waits_for_a_join(&mut self, ctx: &Ctx<'_>) -> bool {
+        if self.index.classic_members < self.members.len() {
+            return false;
+        }
+        let topics = self.index.topics.keys();
+        if self.soft.topics_may_differ && metadata_hash::of_group(topics, ctx.image) != self.metadata_hash {
+            return true;
+        }
+        self.soft.topics_may_differ = false;
+        self.target.epoch < self.group_epoch() && self.target_is_due(ctx)
     }
 
     fn expect_join(&self, ctx: &Ctx<'_>, timers: &mut Timers, member: &Member) {

@@ -42,7 +42,7 @@ impl ConsumerGroup {
             .unwrap_or(Assignor::Uniform)
     }
 
-    fn target_is_due(&self, ctx: &Ctx<'_>) -> bool {
+    pub(super) fn target_is_due(&self, ctx: &Ctx<'_>) -> bool {
         let interval_ms = self.assignment_interval_ms(ctx);
         self.target.timestamp_ms == 0
             || interval_ms == 0

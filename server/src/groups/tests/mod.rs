@@ -8,8 +8,10 @@ mod expiry;
 mod joining;
 mod leaving;
 mod listing;
+mod offsets;
 mod protocols;
 mod statics;
+mod storm;
 mod syncing;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,6 @@
 //! Tests of groups of the new protocol, with clients that follow its rules.
 
+mod classic_client;
 mod classic_members;
 mod client;
 mod commits;

@@ -1,4 +1,4 @@
-//! Members come, go, crash and change their minds, topics grow, answers are lost and the broker starts anew. Whatever the order: no partition is
+//! Members of both protocols come, go, crash and change their minds, topics grow, answers are lost and the broker starts anew. Whatever the order: no partition is
 //! worked on by two members at once, epochs never go back, the records give the same group again, and once everything is quiet
 //! every partition is worked on.
 
@@ -6,14 +6,20 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::classic_client::ClassicClient;
 use super::client::{Client, Owned};
 use super::world::{World, id_of};
+use crate::groups::settings::Migration;
+use crate::wire::uuid::Uuid;
 
-const TOPICS: [&str; 3] = ["ta", "tb", "u"];
+pub(super) const TOPICS: [&str; 3] = ["ta", "tb", "u"];
 
 #[derive(Clone, Debug)]
 enum Event {
     Join { topics: u8, by_regex: bool },
+    JoinClassic { topics: u8, eager: bool },
+    ActClassic(usize),
+    CrashClassic(usize),
     Leave(usize),
     Crash(usize),
     Beat(usize),
@@ -28,6 +34,9 @@ enum Event {
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         3 => (any::<u8>(), any::<bool>()).prop_map(|(topics, by_regex)| Event::Join { topics, by_regex }),
+        1 => (any::<u8>(), any::<bool>()).prop_map(|(topics, eager)| Event::JoinClassic { topics, eager }),
+        8 => any::<usize>().prop_map(Event::ActClassic),
+        1 => any::<usize>().prop_map(Event::CrashClassic),
         1 => any::<usize>().prop_map(Event::Leave),
         1 => any::<usize>().prop_map(Event::Crash),
         12 => any::<usize>().prop_map(Event::Beat),
@@ -42,7 +51,9 @@ fn event() -> impl Strategy<Value = Event> {
 
 struct Simulation {
     world: World,
+    /// Those of the new protocol.
     clients: Vec<Client>,
+    classic: Vec<ClassicClient>,
     partitions: BTreeMap<&'static str, i32>,
     joined: usize,
     group_epoch: i32,
@@ -52,9 +63,13 @@ impl Simulation {
     fn new() -> Simulation {
         let partitions = BTreeMap::from([("ta", 3), ("tb", 2), ("u", 4)]);
         let topics: Vec<(&str, i32)> = partitions.iter().map(|(topic, count)| (*topic, *count)).collect();
+        let mut world = World::new(&topics);
+        // The group stays one of the new protocol, even with classic members alone.
+        world.settings.consumer_migration = Migration::Upgrade;
         Simulation {
-            world: World::new(&topics),
+            world,
             clients: Vec::new(),
+            classic: Vec::new(),
             partitions,
             joined: 0,
             group_epoch: 0,
@@ -66,7 +81,16 @@ impl Simulation {
         let client = |number: usize| index(number, self.clients.len());
         match event {
             Event::Join { topics, by_regex } if self.clients.len() < 6 => self.join(topics, by_regex),
-            Event::Join { .. } => {}
+            Event::JoinClassic { topics, eager } if self.classic.len() < 4 => {
+                self.classic.push(ClassicClient::new(some_topics(topics), eager));
+            }
+            Event::Join { .. } | Event::JoinClassic { .. } => {}
+            Event::ActClassic(number) => index(number, self.classic.len())
+                .into_iter()
+                .for_each(|client| self.classic[client].act(&mut self.world)),
+            Event::CrashClassic(number) => {
+                drop(index(number, self.classic.len()).map(|client| self.classic.remove(client)));
+            }
             Event::Leave(number) => {
                 if let Some(client) = client(number).map(|client| self.clients.remove(client))
                     && client.epoch > 0
@@ -122,18 +146,20 @@ impl Simulation {
                 client.beat(&mut self.world, false);
             }
         }
+        for client in &mut self.classic {
+            if self.world.now_ms - client.last_act_ms > 20_000 {
+                (0..4).for_each(|_| client.act(&mut self.world));
+            }
+        }
     }
 
     fn check(&mut self) {
         let mut all = Owned::new();
-        for client in &self.clients {
-            for partition in &client.owned {
-                assert!(
-                    all.insert(*partition),
-                    "{} works on what somebody else does: {partition:?}",
-                    client.id
-                );
-            }
+        for (id, partition) in self.owned() {
+            assert!(
+                all.insert(partition),
+                "{id} works on what somebody else does: {partition:?}"
+            );
         }
         let described = self.world.describe();
         assert!(
@@ -142,6 +168,15 @@ impl Simulation {
         self.group_epoch = described.group_epoch;
         let replayed = self.world.replayed();
         assert_eq!(self.world.with(|_, ctx, _| replayed.describe(ctx)), described);
+    }
+
+    /// Everything that is worked on, with the client that does.
+    fn owned(&self) -> impl Iterator<Item = (&str, (Uuid, i32))> {
+        let clients = self.clients.iter().map(|client| (&client.id, &client.owned));
+        let classic = self.classic.iter().map(|client| (&client.id, &client.owned));
+        clients
+            .chain(classic)
+            .flat_map(|(id, owned)| owned.iter().map(|partition| (id.as_str(), *partition)))
     }
 
     /// Everybody follows until nothing changes any more.
@@ -153,19 +188,23 @@ impl Simulation {
                 client.reconcile(self.world.now_ms);
                 client.beat(&mut self.world, false);
             }
+            for client in &mut self.classic {
+                (0..4).for_each(|_| client.act(&mut self.world));
+            }
             self.check();
         }
     }
 
     fn wanted(&self) -> Owned {
-        let wants = |client: &Client, topic: &str| {
-            client.topics.iter().any(|wanted| wanted == topic)
-                || (client.regex.is_some() && topic.starts_with('t'))
+        let matched = |client: &Client, topic: &str| client.regex.is_some() && topic.starts_with('t');
+        let named = |topics: &[String], topic: &str| topics.iter().any(|wanted| wanted == topic);
+        let wants = |topic: &str| {
+            self.clients
+                .iter()
+                .any(|client| named(&client.topics, topic) || matched(client, topic))
+                || self.classic.iter().any(|client| named(&client.topics, topic))
         };
-        let wanted = self
-            .partitions
-            .iter()
-            .filter(|(topic, _)| self.clients.iter().any(|client| wants(client, topic)));
+        let wanted = self.partitions.iter().filter(|(topic, _)| wants(topic));
         wanted
             .flat_map(|(topic, count)| (0..*count).map(|partition| (id_of(topic), partition)))
             .collect()
@@ -178,7 +217,7 @@ fn some_topics(mask: u8) -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn partitions_have_one_owner_and_in_the_end_all_have_one(events in prop::collection::vec(event(), 0..120)) {
@@ -187,12 +226,10 @@ proptest! {
             simulation.act(event);
         }
         simulation.settle();
-        let owned: Owned = simulation.clients.iter().flat_map(|client| client.owned.iter().copied()).collect();
+        let owned: Owned = simulation.owned().map(|(_, partition)| partition).collect();
         prop_assert_eq!(owned, simulation.wanted());
-        let expected = match (simulation.clients.is_empty(), simulation.world.group.exists()) {
-            (true, _) => "Empty",
-            (false, _) => "Stable",
-        };
+        let nobody = simulation.clients.is_empty() && simulation.classic.is_empty();
+        let expected = if nobody { "Empty" } else { "Stable" };
         prop_assert_eq!(simulation.world.group.state_name(), expected);
         simulation.world.restart();
     }
