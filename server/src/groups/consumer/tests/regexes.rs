@@ -155,3 +155,21 @@ fn an_expression_that_nobody_has_any_more_is_forgotten() {
     );
     world.restart();
 }
+
+#[test]
+fn names_and_an_expression_in_one_subscription_add_up() {
+    let mut world = World::new(&[("a", 1), ("b", 1)]);
+    world.beat(&matching("m", "a"));
+    let mut both = matching("n", "a");
+    both.subscribed_topic_names = Some(vec!["b".to_owned()]);
+    world.beat(&both);
+    world.pass(0);
+    world.pass(1_000);
+    world.beat(&at("m", 1));
+    let told = world.beat(&at("n", 1)).assignment;
+    assert_eq!(
+        told.map(|has| has.topic_partitions),
+        Some(partitions(&[("b", &[0])]))
+    );
+    assert_eq!(world.group.state_name(), "Stable");
+}
