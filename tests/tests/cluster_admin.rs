@@ -410,7 +410,7 @@ fn producers_of_a_partition_are_told() {
     for (partition, sequence) in [(0, 0), (0, 1), (1, 0)] {
         let batch = Batch::of(&[b"a"]).from_producer(id, 3, sequence).build();
         assert_eq!(
-            produce(&mut connection, 9, &topic, partition, &batch).error_code,
+            produce(&mut connection, &topic, partition, &batch).error_code,
             code::NONE
         );
     }

@@ -51,6 +51,10 @@ const BROKER_SETTINGS_NOT_SERVED: Reasons = &[
     ("cordoned.log.dirs", "there is one log directory"),
     ("create.topic.policy.class.name", "a Java class"),
     ("delegation.token.*", "there is no authentication yet"),
+    (
+        "delete.records.purgatory.purge.interval.requests",
+        "waiting deletions are not kept in such a thing",
+    ),
     ("early.start.listeners", "listeners start together"),
     ("errors.*", "there are no share groups"),
     (
@@ -136,11 +140,16 @@ const BROKER_SETTINGS_NOT_SERVED: Reasons = &[
     ("telemetry.*", "clients' telemetry is not taken"),
     ("transaction.*", "there are no transactions yet"),
     ("transactional.id.expiration.ms", "there are no transactions yet"),
+    (
+        "unclean.leader.election.interval.ms",
+        "there is no other replica to elect",
+    ),
     ("unstable.*", "for Kafka's own tests"),
 ];
 
-/// Settings whose default or type differs: the name, ours, and why.
-const DIFFERENT: &[(&str, &str, &str)] = &[];
+/// Settings whose default, type or range differs: the name, ours, and why.
+const DIFFERENT: &[(&str, &str, &str)] =
+    &[("internal.segment.bytes", "[1,...]", "a segment holds something")];
 
 /// Broker settings that change at run time in Kafka and not here.
 const DYNAMIC_IN_KAFKA: Reasons = &[];
@@ -298,11 +307,12 @@ fn range_of(kind: Kind) -> Option<String> {
 
 /// Checks type, default and range of a setting, but for what is known to differ.
 fn same(differences: &mut Vec<String>, name: &str, kind: Kind, default: Option<&str>, kafkas: &Setting) {
-    let is_known = DIFFERENT.iter().any(|(known, ours, _)| {
-        *known == name && [default.unwrap_or("-"), type_name(kind.config_type())].contains(ours)
-    });
     let ours = (type_name(kind.config_type()), default);
     let range = range_of(kind).unwrap_or_else(|| kafkas.range.to_owned());
+    let told = [default.unwrap_or("-"), ours.0, range.as_str()];
+    let is_known = DIFFERENT
+        .iter()
+        .any(|(known, own, _)| *known == name && told.contains(own));
     let is_same = ours == (kafkas.kind, kafkas.default) && range == kafkas.range;
     if is_same == is_known {
         differences.push(format!("{name}: {ours:?} {range}, in Kafka {kafkas:?}"));
