@@ -12,6 +12,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => cli::finish(ringlog::serve::run(&args)),
         Command::Dump(args) => cli::finish(cli::dump::run(&args)),
         Command::Topic(command) => cli::finish(cli::topic::run(&command)),
+        Command::Group(command) => cli::finish(cli::group::run(&command)),
         Command::Produce(args) => cli::finish(cli::produce::run(&args)),
         Command::Consume(args) => cli::finish(cli::consume::run(&args)),
         Command::Cores(args) => cli::finish(cli::cores::run(&args)),

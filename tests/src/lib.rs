@@ -2,6 +2,7 @@
 //!
 //! * [`broker`] starts, stops, kills and restarts `ringlog serve`;
 //! * [`client`] produces and consumes with librdkafka;
+//! * [`tool`] runs the command line's tools;
 //! * [`raw`] speaks the protocol over a plain socket, also wrongly;
 //! * [`oracle`] remembers what was acknowledged and checks what is read back.
 //!
@@ -18,6 +19,7 @@ pub mod mounts;
 pub mod oracle;
 pub mod powercut;
 pub mod raw;
+pub mod tool;
 
 pub use broker::Broker;
 

@@ -2,79 +2,15 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Command;
 
 use rdkafka::Offset;
 use ringlog_tests::broker::{binary, unique};
 use ringlog_tests::client::{Outgoing, Producer, read_partition};
+use ringlog_tests::tool::{command, created, fails, finish, json_lines, ok, run, run_with, spawn};
 use ringlog_tests::{Broker, PATIENCE, wait_for};
-use serde_json::Value;
 
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
-
-/// `ringlog WORDS --bootstrap ...`.
-fn command(broker: &Broker, words: &[&str]) -> Command {
-    let mut command = Command::new(binary());
-    command.args(words).args(["--bootstrap", broker.bootstrap()]);
-    command
-}
-
-fn run(broker: &Broker, words: &[&str]) -> Output {
-    run_with(broker, words, b"")
-}
-
-fn run_with(broker: &Broker, words: &[&str], stdin: &[u8]) -> Output {
-    finish(&mut command(broker, words), stdin)
-}
-
-fn finish(command: &mut Command, stdin: &[u8]) -> Output {
-    let mut child = spawn(command);
-    child
-        .stdin
-        .take()
-        .expect("piped")
-        .write_all(stdin)
-        .expect("it reads");
-    child.wait_with_output().expect("it ends")
-}
-
-fn spawn(command: &mut Command) -> Child {
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary starts")
-}
-
-/// Stdout of a command that must succeed.
-fn ok(output: Output) -> String {
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}\n{stderr}", output.status);
-    String::from_utf8(output.stdout).expect("text")
-}
-
-/// Stderr of a command that must end with this code.
-fn fails(output: Output, code: i32) -> String {
-    let stderr = String::from_utf8(output.stderr).expect("text");
-    assert_eq!(output.status.code(), Some(code), "{stderr}");
-    stderr
-}
-
-fn json_lines(text: &str) -> Vec<Value> {
-    text.lines()
-        .map(|line| serde_json::from_str(line).expect(line))
-        .collect()
-}
-
-fn created(broker: &Broker, stem: &str, partitions: u32) -> String {
-    let topic = unique(stem);
-    ok(run(
-        broker,
-        &["topic", "create", &topic, "--partitions", &partitions.to_string()],
-    ));
-    topic
-}
 
 #[test]
 fn every_command_explains_itself() {
@@ -83,6 +19,7 @@ fn every_command_explains_itself() {
         &["serve", "--help"],
         &["topic", "--help"],
         &["topic", "create", "--help"],
+        &["group", "--help"],
         &["produce", "--help"],
         &["consume", "--help"],
         &["dump", "--help"],

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::group::args::{EXAMPLES as GROUP_EXAMPLES, GroupCommand};
 use super::values::{ConfigPair, HeaderPair, StartAt, parse_acks, parse_seconds};
 
 const EXIT_CODES: &str = "\
@@ -109,6 +110,9 @@ pub enum Command {
     /// Create, list, describe and delete topics of any Kafka broker
     #[command(subcommand, after_help = TOPIC_EXAMPLES)]
     Topic(TopicCommand),
+    /// List, describe, reset and delete consumer groups of any Kafka broker
+    #[command(subcommand, after_help = GROUP_EXAMPLES)]
+    Group(GroupCommand),
     /// Send records to a topic of any Kafka broker
     #[command(after_help = PRODUCE_EXAMPLES)]
     Produce(ProduceArgs),

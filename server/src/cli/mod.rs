@@ -9,9 +9,11 @@ pub mod consume;
 pub mod cores;
 pub mod dump;
 pub mod error;
+pub mod group;
 pub mod output;
 pub mod produce;
 pub mod records;
+mod table;
 pub mod topic;
 pub mod values;
 

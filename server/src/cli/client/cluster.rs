@@ -46,6 +46,7 @@ pub struct Client {
     brokers: BTreeMap<i32, String>,
     controller_id: i32,
     topics: HashMap<String, Topic>,
+    pub(super) coordinators: HashMap<String, i32>,
 }
 
 impl Client {
@@ -58,6 +59,7 @@ impl Client {
             brokers: BTreeMap::new(),
             controller_id: NO_LEADER,
             topics: HashMap::new(),
+            coordinators: HashMap::new(),
         };
         let deadline = Instant::now() + args.timeout;
         client.any(deadline).map_err(|error| no_broker(&error))?;
@@ -131,7 +133,8 @@ impl Client {
         self.with(&address, deadline, act)
     }
 
-    fn with<T>(
+    /// Uses the connection to this address, as [`Client::with_broker`] does.
+    pub(super) fn with<T>(
         &mut self,
         address: &str,
         deadline: Instant,
@@ -162,7 +165,7 @@ impl Client {
     }
 
     /// The address of a broker that answers: one in use, one known, or one of the command line.
-    fn any(&mut self, deadline: Instant) -> Result<String, CallError> {
+    pub(super) fn any(&mut self, deadline: Instant) -> Result<String, CallError> {
         if let Some(address) = self.connections.keys().next() {
             return Ok(address.clone());
         }
@@ -179,7 +182,18 @@ impl Client {
         Err(last)
     }
 
-    fn address_of(&self, id: i32) -> Result<String, CallError> {
+    /// The numbers of the brokers there are.
+    pub fn broker_ids(&self) -> Vec<i32> {
+        self.brokers.keys().copied().collect()
+    }
+
+    /// A broker that an answer named; Metadata may not have told of it.
+    pub(super) fn learn_broker(&mut self, id: i32, host: &str, port: i32) {
+        self.brokers.insert(id, format!("{}:{port}", bracketed(host)));
+    }
+
+    /// Where a broker listens, `HOST:PORT`.
+    pub fn address_of(&self, id: i32) -> Result<String, CallError> {
         let unknown = || CallError::Connect {
             address: format!("broker {id}"),
             why: "the cluster's metadata does not say where it is".to_owned(),
@@ -257,8 +271,7 @@ impl Client {
         };
         self.refresh(Some(&[]))?;
         let mut backoff = Backoff::new(self.timeout);
-        let brokers: Vec<i32> = self.brokers.keys().copied().collect();
-        for broker in brokers {
+        for broker in self.broker_ids() {
             while let Ok(response) = self.call_broker(broker, &request, backoff.deadline()) {
                 if response.topics.iter().all(is_led) || !backoff.pause() {
                     break;

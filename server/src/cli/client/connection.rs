@@ -105,6 +105,18 @@ impl Connection {
         }
     }
 
+    /// The version to speak, where one before `oldest` cannot say what is meant.
+    pub fn version_from<R: Request>(&self, oldest: i16) -> Result<i16, CallError> {
+        match self.version_of::<R>(R::MAX_VERSION)? {
+            version if version >= oldest => Ok(version),
+            version => Err(CallError::Version {
+                address: self.address.clone(),
+                api: R::KEY.name(),
+                why: format!("speaks its versions up to {version}, and this needs version {oldest}"),
+            }),
+        }
+    }
+
     fn agree(&mut self, deadline: Instant) -> Result<(), CallError> {
         let mut version = FIRST_API_VERSIONS;
         loop {

@@ -16,14 +16,14 @@ use crate::wire::metadata::{MetadataRequest, MetadataResponse, MetadataResponseT
 use crate::wire::{Api, ApiKey, Decoder, Message, Request};
 
 /// Accepts connections one after the other and hands each to `serve`, until that says stop.
-fn broker(mut serve: impl FnMut(TcpStream) -> bool + Send + 'static) -> String {
+pub(super) fn broker(mut serve: impl FnMut(TcpStream) -> bool + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("its address").to_string();
     thread::spawn(move || while serve(listener.accept().expect("a connection").0) {});
     address
 }
 
-fn args(address: &str, timeout: Duration) -> ConnectArgs {
+pub(super) fn args(address: &str, timeout: Duration) -> ConnectArgs {
     ConnectArgs {
         bootstrap: vec![address.to_owned()],
         timeout,
@@ -31,7 +31,7 @@ fn args(address: &str, timeout: Duration) -> ConnectArgs {
     }
 }
 
-fn read_request(stream: &mut TcpStream) -> Option<(RequestHeader, Bytes)> {
+pub(super) fn read_request(stream: &mut TcpStream) -> Option<(RequestHeader, Bytes)> {
     let mut length = [0; 4];
     stream.read_exact(&mut length).ok()?;
     let mut frame = vec![0; u32::from_be_bytes(length) as usize];
@@ -42,7 +42,12 @@ fn read_request(stream: &mut TcpStream) -> Option<(RequestHeader, Bytes)> {
     Some((header, frame.slice(decoder.position()..)))
 }
 
-fn answer<R: Request>(stream: &mut TcpStream, header: &RequestHeader, response: &R::Response, version: i16) {
+pub(super) fn answer<R: Request>(
+    stream: &mut TcpStream,
+    header: &RequestHeader,
+    response: &R::Response,
+    version: i16,
+) {
     let api = Api::find(R::KEY).expect("served");
     let mut frame = Vec::new();
     ResponseHeader {
@@ -56,7 +61,7 @@ fn answer<R: Request>(stream: &mut TcpStream, header: &RequestHeader, response: 
     stream.write_all(&frame).expect("written");
 }
 
-fn versions(ranges: &[(ApiKey, i16, i16)]) -> ApiVersionsResponse {
+pub(super) fn versions(ranges: &[(ApiKey, i16, i16)]) -> ApiVersionsResponse {
     let api = |&(key, min_version, max_version): &(ApiKey, i16, i16)| ApiVersion {
         api_key: key as i16,
         min_version,

@@ -2,7 +2,6 @@
 //!
 //! A broker counts since its start; what is shown is the difference of two looks.
 
-mod columns;
 mod difference;
 mod relocate;
 mod text;

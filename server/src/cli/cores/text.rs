@@ -1,9 +1,9 @@
 //! The cores as tables.
 
-use super::columns::lines;
 use super::difference::{Difference, Stage};
 use crate::cli::error::CliResult;
 use crate::cli::output::Output;
+use crate::cli::table::{Align, lines};
 
 const MIB: f64 = (1u64 << 20) as f64;
 
@@ -26,7 +26,10 @@ pub(super) fn print(out: &mut Output, cores: &[Difference]) -> CliResult<()> {
 }
 
 fn table(out: &mut Output, rows: &[Vec<String>]) -> CliResult<()> {
-    lines(rows).iter().try_for_each(|line| out.text_line(line))
+    let aligns = [Align::Left, Align::Right];
+    lines(&aligns, rows)
+        .iter()
+        .try_for_each(|line| out.text_line(line))
 }
 
 fn overview(cores: &[Difference]) -> Vec<Vec<String>> {
