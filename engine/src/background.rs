@@ -19,6 +19,8 @@ use crate::io::files::{self, Sync};
 use crate::io::{Token, Waker};
 use crate::spares::Spares;
 
+mod folder;
+
 /// Where the indexes of a segment are continued, and with what.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IndexTail {
@@ -52,7 +54,8 @@ impl IndexTail {
 #[derive(Clone, Debug)]
 pub enum FileJob {
     /// Makes a partition's folder with its `partition.metadata`, empty epoch checkpoint and empty first segment.
-    /// Nothing happens to what exists.
+    /// Nothing happens to what exists of the same topic; a folder that another one left in its place is taken out of sight first, and removed
+    /// when the files thread does the job.
     CreatePartition {
         /// The folder.
         folder: PathBuf,
@@ -168,6 +171,8 @@ pub enum FileJob {
 pub enum JobOutput {
     /// It is done.
     Done,
+    /// A partition's folder is made, and another topic's was in its place: its new name.
+    Displaced(PathBuf),
     /// A spare of so many bytes has become a segment's log; 0 when there was none.
     Recycled(u64),
     /// A segment's indexes.
@@ -333,7 +338,7 @@ fn remove_all(orders: &Receiver<Order>, spares: &Spares) {
 fn remove(order: Order, spares: &Spares) {
     let result = match &order.job {
         FileJob::RemovePartition { renamed, .. } => {
-            keep_logs(renamed, spares).and_then(|()| files::remove_dir(renamed))
+            folder::keep_logs(renamed, spares).and_then(|()| files::remove_dir(renamed))
         }
         FileJob::RemoveSegments { folder, base_offsets } => base_offsets.iter().try_for_each(|base| {
             let log = segment_file(folder, *base, ".log");
@@ -346,19 +351,6 @@ fn remove(order: Order, spares: &Spares) {
         job => run(job).map(drop),
     };
     order.done(result.map(|()| JobOutput::Done));
-}
-
-/// Keeps the logs of a partition that is removed, as far as there is room.
-fn keep_logs(folder: &Path, spares: &Spares) -> Result<(), Error> {
-    if !folder.exists() {
-        return Ok(());
-    }
-    for entry in files::list(folder)? {
-        if crate::scan::segment_base(&entry.name, ".log").is_some() && !entry.is_dir {
-            spares.keep(&folder.join(&entry.name))?;
-        }
-    }
-    Ok(())
 }
 
 /// Jobs run one after the other. Where many of them end with a sync, one sync of the filesystem serves them all.
@@ -377,9 +369,10 @@ fn work_off(orders: Vec<Order>, removals: &Sender<Order>, spares: &Spares) {
                 let log = segment_file(folder, *base_offset, ".log");
                 Some(spares.take(&log, *segment_bytes).map(JobOutput::Recycled))
             }
-            FileJob::RemovePartition { folder, renamed } => hide(folder, renamed).err().map(Err),
+            FileJob::RemovePartition { folder, renamed } => folder::hide(folder, renamed).err().map(Err),
             job if is_grouped && job.ends_with_sync() => {
                 let result = run_with(job, sync);
+                remove_displaced(&result, removals);
                 unsynced.push((order, result));
                 continue;
             }
@@ -390,7 +383,10 @@ fn work_off(orders: Vec<Order>, removals: &Sender<Order>, spares: &Spares) {
             }
         };
         match result {
-            Some(result) => order.done(result),
+            Some(result) => {
+                remove_displaced(&result, removals);
+                order.done(result);
+            }
             None => {
                 if let Err(lost) = removals.send(order) {
                     lost.0.done(Err(ended()));
@@ -399,6 +395,23 @@ fn work_off(orders: Vec<Order>, removals: &Sender<Order>, spares: &Spares) {
         }
     }
     finish(&mut unsynced);
+}
+
+/// What stood in the place of a new folder goes. Nobody waits for it: one that cannot be removed is found at the next start.
+fn remove_displaced(result: &Result<JobOutput, Error>, removals: &Sender<Order>) {
+    if let Ok(JobOutput::Displaced(renamed)) = result {
+        let job = FileJob::RemovePartition {
+            folder: renamed.clone(),
+            renamed: renamed.clone(),
+        };
+        let order = Order {
+            token: 0,
+            job,
+            inbox: Inbox::default(),
+            waker: None,
+        };
+        drop(removals.send(order));
+    }
 }
 
 /// Syncs what was done, then says so.
@@ -457,8 +470,15 @@ fn run_with(job: &FileJob, sync: Sync) -> Result<JobOutput, Error> {
             folder,
             metadata,
             epochs,
-        } => create_partition(folder, metadata, epochs, sync)?,
-        FileJob::RemovePartition { folder, renamed } => remove_partition(folder, renamed)?,
+        } => {
+            if let Some(renamed) = folder::create(folder, metadata, epochs, sync)? {
+                return Ok(JobOutput::Displaced(renamed));
+            }
+        }
+        FileJob::RemovePartition { folder, renamed } => {
+            folder::hide(folder, renamed)?;
+            files::remove_dir(renamed)?;
+        }
         FileJob::Seal {
             folder,
             base_offset,
@@ -536,44 +556,9 @@ fn run_with(job: &FileJob, sync: Sync) -> Result<JobOutput, Error> {
     Ok(JobOutput::Done)
 }
 
-fn remove_partition(folder: &Path, renamed: &Path) -> Result<(), Error> {
-    hide(folder, renamed)?;
-    files::remove_dir(renamed)
-}
-
-/// Takes a folder out of sight; one that is already is fine.
-fn hide(folder: &Path, renamed: &Path) -> Result<(), Error> {
-    if folder.exists() {
-        files::rename(folder, renamed)?;
-    }
-    Ok(())
-}
-
 /// The path of one of a segment's files: the base offset in 20 digits, and what it holds.
 pub fn segment_file(folder: &Path, base_offset: i64, suffix: &str) -> PathBuf {
     folder.join(format!("{base_offset:020}{suffix}"))
-}
-
-fn create_partition(folder: &Path, metadata: &str, epochs: &str, sync: Sync) -> Result<(), Error> {
-    files::create_dir_with(folder, sync)?;
-    let texts = [
-        (crate::checkpoint::PARTITION_METADATA_FILE, metadata),
-        (crate::checkpoint::LEADER_EPOCH_FILE, epochs),
-    ];
-    for (name, text) in texts {
-        let path = folder.join(name);
-        // An empty one is what a power cut left of an earlier attempt.
-        if std::fs::metadata(&path).map_or(0, |found| found.len()) == 0 {
-            files::replace_with(&path, text.as_bytes(), sync)?;
-        }
-    }
-    if !files::list(folder)?.iter().any(|e| e.name.ends_with(".log")) {
-        create_segment(folder, 0)?;
-    }
-    match sync {
-        Sync::Now => files::sync_dir(folder),
-        Sync::Later => Ok(()),
-    }
 }
 
 fn create_segment(folder: &Path, base_offset: i64) -> Result<(), Error> {

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::rewrite::Reviving;
-use super::{INTERVAL_BYTES, Report};
+use super::{INTERVAL_BYTES, Left, Report};
 use crate::background::segment_file;
 use crate::batch;
 use crate::checkpoint::{self, OffsetEntry};
@@ -234,11 +234,14 @@ fn rebuild_active(folder: &Path, state: &mut LogState) -> Result<(), Error> {
 
 /// Opens a partition without a journal. After a clean stop the checkpointed end is believed; otherwise everything from the
 /// recovery point on is read, and cut at the first batch that is not whole.
+///
+/// Where we were killed it was made since our start, and nothing of it was in a journal: then it is cut also where an offset is missing. Elsewhere
+/// that is no damage: Apache Kafka's compaction takes records away, also all of a segment.
 pub(super) fn open(
     data_dir: &Path,
     name: &str,
     points: &Points,
-    is_clean: bool,
+    left: Left,
     report: &mut Report,
 ) -> Result<LogState, Error> {
     let folder = data_dir.join(name);
@@ -250,10 +253,11 @@ pub(super) fn open(
         folder,
         name,
         report,
+        may_have_gaps: left != Left::Killed,
     };
     let recovery_point = points.recovery.get(name).copied();
     let mut state = match recovery_point
-        .filter(|_| is_clean)
+        .filter(|_| left == Left::Clean)
         .and_then(|end| opening.believe(end).transpose())
     {
         Some(state) => state?,
@@ -283,6 +287,8 @@ struct Opening<'a> {
     listing: Listing,
     epochs: Option<LeaderEpochs>,
     report: &'a mut Report,
+    /// Offsets may be missing between two batches.
+    may_have_gaps: bool,
 }
 
 impl Opening<'_> {
@@ -399,7 +405,8 @@ impl Opening<'_> {
             }
             let is_whole = self.read_segment(&mut state, base, size, known_to)?;
             // Zeroes at its end are fine, as long as nothing is missing before the next one: else its bytes went with the power.
-            let is_cut = state.active().size_bytes < size && next.is_some_and(|n| state.end_offset < n);
+            let is_suspect = state.active().size_bytes < size || !self.may_have_gaps;
+            let is_cut = is_suspect && next.is_some_and(|n| state.end_offset < n);
             if !is_whole || is_cut {
                 self.remove_behind(&logs[i + 1..])?;
                 break;
@@ -442,10 +449,18 @@ impl Opening<'_> {
         state.segments.push_back(Segment::new(base, INTERVAL_BYTES, 0));
         let path = self.log_file(base);
         let mut gap = None;
+        let may_have_gaps = self.may_have_gaps;
         let end = scan::walk(&path, 0, size, |position, header, _| {
             if header.base_offset < state.end_offset {
                 gap = Some(format!(
                     "offset {} at byte {position} is not above the one before",
+                    header.base_offset
+                ));
+                return ControlFlow::Break(());
+            }
+            if header.base_offset > state.end_offset && !may_have_gaps {
+                gap = Some(format!(
+                    "offset {} at byte {position} does not follow the one before",
                     header.base_offset
                 ));
                 return ControlFlow::Break(());
@@ -486,7 +501,7 @@ impl Opening<'_> {
                 "{} with {bytes} bytes lies behind the cut and is removed",
                 path.display()
             ));
-            for suffix in [".log", ".index", ".timeindex", ".txnindex"] {
+            for suffix in [".log", ".index", ".timeindex", ".txnindex", ".snapshot"] {
                 files::remove_large_file(&segment_file(&self.folder, *base, suffix))?;
             }
         }

@@ -9,7 +9,8 @@
 //! | no | none, no partitions | new | nothing |
 //!
 //! In each case a missing index or snapshot is built again for its segment. A partition that is in no checkpoint and in no
-//! journal, but has bytes, is treated as Apache Kafka's. It holds no bytes of removed segments: only partitions in a checkpoint get
+//! journal, but has bytes, is read as Apache Kafka's would be; it was made since our start, and nothing that it has was acknowledged as synced, so what is
+//! left of it ends where something is missing. It holds no bytes of removed segments: only partitions in a checkpoint get
 //! such files ([`crate::spares`]), and of those the journal says where they end.
 //!
 //! Nothing here depends on which core owned a partition, or will: all checkpoints and journals are merged. A partition that moved has entries
@@ -17,7 +18,7 @@
 //!
 //! Afterwards every batch lies in a synced segment file, and the cores start with fresh journals ([`boot`]).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use crate::checkpoint;
@@ -71,6 +72,8 @@ pub struct Report {
     pub restored_batches: u64,
     /// Their bytes.
     pub restored_bytes: u64,
+    /// Journal entries passed over because their partition is not there: it was removed, or its folder is missing.
+    pub orphaned_entries: u64,
     /// Segments read from front to back.
     pub scanned_segments: u64,
     /// What an operator should read, a line each.
@@ -115,6 +118,7 @@ pub fn open(data_dir: &Path) -> Result<Recovered, Error> {
         replayed: Replayed::default(),
         restored_batches: 0,
         restored_bytes: 0,
+        orphaned_entries: 0,
         scanned_segments: 0,
         notices: Vec::new(),
     };
@@ -132,7 +136,7 @@ pub fn open(data_dir: &Path) -> Result<Recovered, Error> {
         }
         let points = folder::Points::read(data_dir)?;
         for name in partitions {
-            let log = folder::open(data_dir, name, &points, left == Left::Clean, &mut report)?;
+            let log = folder::open(data_dir, name, &points, left, &mut report)?;
             logs.insert((*name).to_owned(), log);
         }
     }
@@ -178,7 +182,7 @@ fn read_chains(
     checkpoints: &[usize],
     report: &mut Report,
 ) -> Result<Vec<Chain>, Error> {
-    let cores: std::collections::BTreeSet<usize> = journals.iter().chain(checkpoints).copied().collect();
+    let cores: BTreeSet<usize> = journals.iter().chain(checkpoints).copied().collect();
     cores
         .into_iter()
         .map(|core| read_chain(data_dir, core, report))
@@ -270,19 +274,32 @@ fn restore<'a>(
             folder::resume(data_dir, name, &mut known, report)?,
         );
     }
+    let mut orphans = BTreeSet::new();
     for chain in &chains {
         let Some(start) = chain.start else { continue };
-        let replayed = replay::replay(&chain.journal, start, |entry| match open.get_mut(entry.name) {
-            Some(log) => log.apply(entry, report),
-            None => Ok(()),
+        let replayed = replay::replay(&chain.journal, start, |entry| {
+            match open.get_mut(entry.name).filter(|log| log.is_its(entry)) {
+                Some(log) => log.apply(entry, report),
+                None => {
+                    report.orphaned_entries += 1;
+                    orphans.insert((entry.name.to_owned(), entry.topic_id));
+                    Ok(())
+                }
+            }
         })?;
         report.replayed.frames += replayed.frames;
         report.replayed.entries += replayed.entries;
         report.replayed.torn_frames += replayed.torn_frames;
     }
-    let points = folder::Points::read(data_dir)?;
+    if let Some((first, _)) = orphans.first() {
+        report.notices.push(format!(
+            "{} journal entries of {} partitions that are not there are passed over, {first} among them: they were removed, or their folders are missing",
+            report.orphaned_entries,
+            orphans.len()
+        ));
+    }
     for (name, log) in open {
-        let state = log.finish(&points, report)?;
+        let state = log.finish(report)?;
         logs.insert(name, state);
     }
     Ok(())

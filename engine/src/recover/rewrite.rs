@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::folder::{self, Listing, Points};
-use super::{INTERVAL_BYTES, Report};
+use super::{INTERVAL_BYTES, Left, Report};
 use crate::background::segment_file;
 use crate::batch;
 use crate::error::Error;
@@ -36,11 +36,16 @@ impl Reviving {
         }
     }
 
-    /// Takes one journal entry. Those the segments have already are passed over.
+    /// Whether the entry is of this partition, and not of an older one that had its name.
+    pub(super) fn is_its(&self, entry: &Entry<'_>) -> bool {
+        // In no checkpoint, and its first batch in no frame before this one: the partition was removed meanwhile, and its folder stayed. A new
+        // one's frames are all there.
+        let is_removed = !self.is_known && self.restored == 0 && entry.base_offset > 0;
+        entry.topic_id == self.state.topic_id && !is_removed
+    }
+
+    /// Takes one journal entry of the partition. Those the segments have already are passed over.
     pub(super) fn apply(&mut self, entry: &Entry<'_>, report: &mut Report) -> Result<(), Error> {
-        if entry.topic_id != self.state.topic_id {
-            return Ok(());
-        }
         match entry.kind {
             EntryKind::LogStart => {
                 let start = entry.base_offset.min(self.state.end_offset);
@@ -48,9 +53,6 @@ impl Reviving {
                 Ok(())
             }
             EntryKind::Batch if entry.base_offset < self.state.end_offset => Ok(()),
-            // In no checkpoint, and its first batch in no frame behind it: the partition was removed meanwhile, and its folder stayed. A new
-            // one's frames are all there.
-            EntryKind::Batch if !self.is_known && self.restored == 0 && entry.base_offset > 0 => Ok(()),
             EntryKind::Batch => self.restore(entry, report),
         }
     }
@@ -132,10 +134,12 @@ impl Reviving {
     }
 
     /// The journal's end: what lies behind the log's end is taken away. The caller syncs, for all partitions at once.
-    pub(super) fn finish(mut self, points: &Points, report: &mut Report) -> Result<LogState, Error> {
+    pub(super) fn finish(mut self, report: &mut Report) -> Result<LogState, Error> {
         if !self.is_known && self.restored == 0 && self.listing.has_bytes() {
             let data_dir = self.folder.parent().map(PathBuf::from).unwrap_or_default();
-            return folder::open(&data_dir, &self.state.name, points, false, report);
+            // The text checkpoints are older than the partition, and of another one that had its name.
+            let none = Points::default();
+            return folder::open(&data_dir, &self.state.name, &none, Left::Killed, report);
         }
         let active = self.state.active_mut();
         let (base, size) = (active.base_offset, active.size_bytes);

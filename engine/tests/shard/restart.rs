@@ -2,11 +2,14 @@
 
 use std::cell::Cell;
 use std::fs;
+use std::path::Path;
 use std::rc::Rc;
 
+use ringlog_engine::background::{self, FileJob};
+use ringlog_engine::checkpoint;
 use ringlog_engine::io::Durability;
 use ringlog_engine::journal::states;
-use ringlog_engine::recover::boot;
+use ringlog_engine::recover::{self, Left, boot};
 use ringlog_engine::shard::*;
 
 use crate::faulty::Verb;
@@ -88,12 +91,12 @@ fn another_cores_older_checkpoint_does_not_hide_a_topic_created_again() {
     w.shard.remove_partition(&mut w.ring, Slot(0));
     fs::remove_dir_all(dir.path().join("t-0")).unwrap();
     setup.topic_id = [4; 16];
-    let job = ringlog_engine::background::FileJob::CreatePartition {
+    let job = FileJob::CreatePartition {
         folder: dir.path().join("t-0"),
-        metadata: ringlog_engine::checkpoint::encode_partition_metadata(setup.topic_id),
+        metadata: checkpoint::encode_partition_metadata(setup.topic_id),
         epochs: "0\n0\n".into(),
     };
-    ringlog_engine::background::run(&job).unwrap();
+    background::run(&job).unwrap();
     let spec = PartitionSpec {
         topic_id: setup.topic_id,
         name: "t-0".into(),
@@ -173,14 +176,14 @@ fn a_folder_that_a_power_cut_left_half_made_is_no_hindrance_to_a_start() {
     // Empty, or as an earlier start left it that was cut off too.
     for bytes in [&b""[..], b"\0"] {
         fs::write(dir.path().join("t-1/00000000000000000000.log"), bytes).unwrap();
-        let recovered = ringlog_engine::recover::open(dir.path()).unwrap();
+        let recovered = recover::open(dir.path()).unwrap();
         assert_eq!(recovered.logs["t-1"].topic_id, [0; 16]);
     }
-    let recovered = ringlog_engine::recover::open(dir.path()).unwrap();
+    let recovered = recover::open(dir.path()).unwrap();
     assert_eq!(recovered.logs["t-0"].end_offset, 1);
     // Where there are batches it is another matter.
     fs::write(dir.path().join("t-0/partition.metadata"), b"").unwrap();
-    let damaged = ringlog_engine::recover::open(dir.path()).err().unwrap();
+    let damaged = recover::open(dir.path()).err().unwrap();
     assert!(
         damaged.to_string().contains("partition.metadata is damaged"),
         "{damaged}"
@@ -232,14 +235,111 @@ fn a_removed_partition_whose_folder_stayed_is_no_hindrance_to_a_start() {
     w.produce(1, &batch(1, 100));
     drop(w);
     // As when it is removed while a checkpoint is under way, and the disk refuses to rename its folder.
-    let path = ringlog_engine::recover::checkpoint_path(dir.path(), 0);
+    let path = recover::checkpoint_path(dir.path(), 0);
     let known = states::decode_file(&fs::read(&path).unwrap(), 4096).ok().unwrap();
     let others = known.partitions.iter().filter(|p| p.name != "t-0");
     let others: Vec<Vec<u8>> = others.map(states::encode).collect();
     let others: Vec<&[u8]> = others.iter().map(Vec::as_slice).collect();
     let content = states::encode_file(known.journal_id, known.first_frame, known.position, &others);
     fs::write(&path, content).unwrap();
-    let recovered = ringlog_engine::recover::open(dir.path()).unwrap();
+    let recovered = recover::open(dir.path()).unwrap();
     assert_eq!(recovered.logs["t-1"].end_offset, 2);
     assert_eq!(recovered.logs["t-0"].end_offset, 1, "what its segments have");
+    assert_eq!(recovered.report.orphaned_entries, 1);
+}
+
+#[test]
+fn journal_entries_of_a_partition_that_is_not_there_are_told() {
+    let dir = dir();
+    let setup = Setup {
+        partitions: vec!["t-0".into(), "t-1".into()],
+        ..Setup::default()
+    };
+    let mut w = World::open(dir.path(), &setup);
+    for slot in [0, 1, 0, 0] {
+        w.produce(slot, &batch(1, 100));
+    }
+    drop(w);
+    let recovered = recover::open(dir.path()).unwrap();
+    assert_eq!(recovered.report.orphaned_entries, 0);
+    assert_eq!(recovered.report.notices, [""; 0]);
+    fs::remove_dir_all(dir.path().join("t-0")).unwrap();
+    let recovered = recover::open(dir.path()).unwrap();
+    assert_eq!(recovered.report.orphaned_entries, 3);
+    let notice = recovered.report.notices.concat();
+    assert!(
+        notice.starts_with("3 journal entries of 1 partitions"),
+        "{notice}"
+    );
+    assert!(notice.contains("t-0"), "{notice}");
+    assert_eq!(recovered.logs["t-1"].end_offset, 1);
+}
+
+/// Segments' base offsets, and the offsets of the batches in each.
+type Segments<'a> = &'a [(i64, &'a [i64])];
+
+/// A folder with such segments.
+fn make_folder(data_dir: &Path, name: &str, segments: Segments<'_>) {
+    let folder = data_dir.join(name);
+    let job = FileJob::CreatePartition {
+        folder: folder.clone(),
+        metadata: checkpoint::encode_partition_metadata([7; 16]),
+        epochs: "0\n0\n".into(),
+    };
+    background::run(&job).unwrap();
+    for (base, offsets) in segments {
+        let stamped = offsets.iter().flat_map(|offset| {
+            let mut bytes = batch(1, 100);
+            bytes[..8].copy_from_slice(&offset.to_be_bytes());
+            bytes
+        });
+        let log = background::segment_file(&folder, *base, ".log");
+        fs::write(log, stamped.collect::<Vec<u8>>()).unwrap();
+    }
+}
+
+#[test]
+fn what_no_journal_knows_ends_where_an_offset_is_missing() {
+    let cases: [(&str, Segments<'_>, i64); 4] = [
+        ("without a gap", &[(0, &[0, 1]), (2, &[2]), (3, &[])], 3),
+        ("a segment lost its bytes", &[(0, &[0, 1]), (2, &[]), (5, &[])], 2),
+        (
+            "and the one behind it did not",
+            &[(0, &[]), (2, &[2, 3, 4]), (5, &[])],
+            0,
+        ),
+        ("within a segment", &[(0, &[0, 1, 3]), (4, &[4])], 2),
+    ];
+    for (case, segments, end) in cases {
+        let dir = dir();
+        let mut w = World::open(dir.path(), &Setup::default());
+        w.produce(0, &batch(1, 100));
+        drop(w);
+        make_folder(dir.path(), "t-1", segments);
+        // Of an older partition that had this name: neither its log start nor its recovery point is the new one's.
+        for name in ["recovery-point-offset-checkpoint", "log-start-offset-checkpoint"] {
+            fs::write(dir.path().join(name), "0\n1\nt 1 100\n").unwrap();
+        }
+        let recovered = recover::open(dir.path()).unwrap();
+        assert_eq!(recovered.report.left, Left::Killed);
+        let log = &recovered.logs["t-1"];
+        assert_eq!((log.log_start_offset, log.end_offset), (0, end), "{case}");
+        let left = bases(&dir.path().join("t-1"), ".log");
+        let kept: Vec<i64> = log.segments.iter().map(|s| s.base_offset).collect();
+        assert_eq!(left, kept, "{case}: nothing lies behind the end");
+    }
+}
+
+#[test]
+fn what_apache_kafka_compacted_keeps_its_gaps_and_its_empty_segments() {
+    let dir = dir();
+    make_folder(
+        dir.path(),
+        "t-1",
+        &[(0, &[0, 3]), (5, &[]), (9, &[9, 12]), (20, &[])],
+    );
+    let recovered = recover::open(dir.path()).unwrap();
+    assert_eq!(recovered.report.left, Left::Foreign);
+    let log = &recovered.logs["t-1"];
+    assert_eq!((log.end_offset, log.segments.len()), (20, 4));
 }

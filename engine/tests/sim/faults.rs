@@ -83,6 +83,17 @@ impl Fault {
         }
     }
 
+    /// This fails so many times at such a path.
+    pub fn failing(verb: Verb, place: &'static str, times: u64) -> Fault {
+        Fault {
+            verb,
+            place,
+            skip: 0,
+            times,
+            errno: EIO,
+        }
+    }
+
     /// Any fault a disk can have.
     pub fn any(random: &mut Random) -> Fault {
         let (verb, errnos): (Verb, &[i32]) = random.pick(&[

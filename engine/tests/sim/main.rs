@@ -20,6 +20,7 @@ mod cuts;
 mod disk;
 mod explore;
 mod faults;
+mod folders;
 mod handover;
 mod history;
 mod life;

@@ -130,7 +130,14 @@ impl Life {
     }
 
     fn delete(&mut self) {
-        let Some((topic, (core, slot))) = self.any_open() else {
+        if let Some((topic, _)) = self.any_open() {
+            self.delete_topic(topic);
+        }
+    }
+
+    /// Deletes a topic, if it is open.
+    pub fn delete_topic(&mut self, topic: usize) {
+        let Some((core, slot)) = self.slots[topic] else {
             return;
         };
         let Side { machine, shard, .. } = &mut self.sides[core];
@@ -176,7 +183,7 @@ impl Life {
         }
     }
 
-    fn append_to(&mut self, topic: usize) {
+    pub fn append_to(&mut self, topic: usize) {
         let Some((core, slot)) = self.slots[topic] else {
             return;
         };
