@@ -59,7 +59,9 @@ fn commit(broker: &Broker, group: &str, topic: &str, offsets: &[(i32, i64)]) {
     }
     let consumer = consumer(broker.bootstrap(), &[("group.id", group)]);
     // librdkafka does not ask again while a coordinator that was just made finds its feet.
-    wait_for("the offsets are committed", PATIENCE, || consumer.commit(&list, CommitMode::Sync).ok());
+    wait_for("the offsets are committed", PATIENCE, || {
+        consumer.commit(&list, CommitMode::Sync).ok()
+    });
 }
 
 /// A topic with so many records in each of its partitions, the n-th at n seconds after a start.
