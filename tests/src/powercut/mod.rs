@@ -135,6 +135,11 @@ impl Disk {
         self.tree().is_lying = is_lying;
     }
 
+    /// Whether syncs, and writes that are to be durable, fail with EIO from now on. Everything else goes on.
+    pub fn fail_syncs(&self, fails: bool) {
+        self.tree().fails_syncs = fails;
+    }
+
     /// Makes everything durable that is there now.
     pub fn sync_all(&self) {
         self.tree().sync_all();

@@ -71,6 +71,8 @@ pub(super) struct Tree {
     left: Option<u64>,
     /// Syncs are answered and not done.
     pub(super) is_lying: bool,
+    /// Syncs and synced writes fail; what they were to make durable is not, and stays live.
+    pub(super) fails_syncs: bool,
 }
 
 impl Tree {
@@ -83,6 +85,7 @@ impl Tree {
             is_on: true,
             left: None,
             is_lying: false,
+            fails_syncs: false,
         }
     }
 
@@ -246,9 +249,10 @@ impl Tree {
 
     pub(super) fn write(&mut self, number: u64, at: u64, bytes: &[u8], is_synced: bool) -> Answer<()> {
         let is_last = self.step().is_err();
-        let is_synced = is_synced && !is_last && !self.is_lying;
+        let is_failing = is_last || is_synced && self.fails_syncs;
+        let is_synced = is_synced && !is_failing && !self.is_lying;
         self.file_mut(number)?.write(at, bytes, is_synced);
-        if is_last { Err(Errno::EIO) } else { Ok(()) }
+        if is_failing { Err(Errno::EIO) } else { Ok(()) }
     }
 
     pub(super) fn resize(&mut self, number: u64, len: u64) -> Answer<()> {
@@ -259,6 +263,9 @@ impl Tree {
     /// fsync of a file or a folder.
     pub(super) fn sync(&mut self, number: u64) -> Answer<()> {
         self.step()?;
+        if self.fails_syncs {
+            return Err(Errno::EIO);
+        }
         let is_lying = self.is_lying;
         let node = self.nodes.get_mut(&number).ok_or(Errno::ENOENT)?;
         match &mut node.kind {
