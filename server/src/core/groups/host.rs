@@ -37,8 +37,8 @@ pub(super) struct Host {
 pub(super) enum State {
     Loading(Box<Loading>),
     Active(Box<Coordinator<Asker>>),
-    /// It cannot be read or written; said once in the log.
-    Failed,
+    /// Its log cannot be read or written, which was said once, or the broker stops.
+    Resigned,
 }
 
 /// Records of one batch, and what is answered once they are durable.
@@ -80,7 +80,7 @@ impl Host {
         match self.state {
             State::Loading(_) => Some(ErrorCode::CoordinatorLoadInProgress),
             State::Active(_) => None,
-            State::Failed => Some(ErrorCode::NotCoordinator),
+            State::Resigned => Some(ErrorCode::NotCoordinator),
         }
     }
 
@@ -147,7 +147,8 @@ impl Host {
         }
     }
 
-    /// Sends away whoever waits, and returns their answers. One that has failed stays so; another goes on.
+    /// Sends away whoever waits, and returns their answers. From now on every request is refused: a coordinator that has forgotten its groups must
+    /// not say that they have no offsets. One that has not failed still stores what it has decided.
     pub fn resign(&mut self, has_failed: bool) -> Vec<(Asker, GroupResponse)> {
         let mut replies = Vec::new();
         if has_failed {
@@ -159,10 +160,8 @@ impl Host {
         if let State::Active(coordinator) = &mut self.state {
             replies.extend(coordinator.resign().replies);
         }
-        if has_failed {
-            self.state = State::Failed;
-            self.is_stalled = false;
-        }
+        self.state = State::Resigned;
+        self.is_stalled &= !has_failed;
         replies
     }
 

@@ -211,7 +211,7 @@ impl Core {
     fn fail_host(&mut self, partition: i32, reason: &str) {
         crate::error!("{OFFSETS_TOPIC}-{partition} cannot be read, its groups have no coordinator: {reason}");
         if let Some(host) = self.groups.hosts.get_mut(&partition) {
-            host.state = State::Failed;
+            host.state = State::Resigned;
         }
         self.post(self.id, Mail::GoOnLoading);
     }
