@@ -35,7 +35,7 @@ impl<T> ClassicGroup<T> {
     /// Members are asked to join again: by the answers to their heartbeats, and to the SyncGroups that wait.
     pub(super) fn prepare_rebalance(&mut self, work: &mut Work<'_, '_, T>) {
         if self.state == State::CompletingRebalance {
-            self.refuse_assignments(work);
+            self.refuse_assignments(work, ErrorCode::RebalanceInProgress);
         }
         self.pending_sync.clear();
         work.timers.cancel(&Timer::Sync(self.id.clone()));
@@ -222,13 +222,13 @@ impl<T> ClassicGroup<T> {
     }
 
     /// What was assigned in this generation is void.
-    fn refuse_assignments(&mut self, work: &mut Work<'_, '_, T>) {
+    pub(super) fn refuse_assignments(&mut self, work: &mut Work<'_, '_, T>, error: ErrorCode) {
         for id in self.members.ids() {
             if let Some(member) = self.members.get_mut(&id) {
                 member.assignment = bytes::Bytes::new();
             }
             if let Some(to) = self.members.take_sync(&id) {
-                work.reply(to, refused_sync(ErrorCode::RebalanceInProgress));
+                work.reply(to, refused_sync(error));
                 self.renew_session(work, &id);
             }
         }

@@ -2,13 +2,31 @@
 
 use std::sync::Arc;
 
+use crate::wire::ErrorCode;
 use crate::wire::group_records::{GroupMetadataKey, GroupMetadataValue, GroupRecord, MemberMetadata};
 use crate::wire::join_group::JoinGroupRequestProtocol;
 
 use super::members::{About, Member};
 use super::{ClassicGroup, State};
 
+/// A record has to fit into a batch of the default `max.message.bytes`, with room for its header.
+const MAX_RECORD_BYTES: usize = 1_000_000;
+
 impl<T> ClassicGroup<T> {
+    /// The record of the generation, if it fits into a batch.
+    ///
+    /// # Errors
+    /// [`ErrorCode::UnknownServerError`]: members said too much, or were given too much.
+    pub(super) fn checked_record(&self) -> Result<GroupRecord, ErrorCode> {
+        let record = self.record();
+        let (key, value) = record.encode();
+        let bytes = key.len() + value.map_or(0, |value| value.len());
+        if bytes > MAX_RECORD_BYTES {
+            return Err(ErrorCode::UnknownServerError);
+        }
+        Ok(record)
+    }
+
     /// The generation, its members and their assignments.
     pub(super) fn record(&self) -> GroupRecord {
         let protocol = self.protocol.as_deref().unwrap_or_default();

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use crate::wire::ErrorCode;
-use crate::wire::join_group::JoinGroupRequest;
+use crate::wire::join_group::{JoinGroupRequest, JoinGroupRequestProtocol};
 
 use crate::groups::work::Work;
 use crate::groups::{Caller, GroupResponse};
 
+use super::members::Member;
 use super::{ClassicGroup, State};
 
 /// The version from which a leader can be told to leave the assignment as it is (KIP-814).
@@ -25,17 +26,30 @@ impl<T> ClassicGroup<T> {
         new: Arc<str>,
     ) {
         let former_leader = self.leader.clone();
+        let former = self.members.get(old).map(Former::of);
         self.rename(work, old, &new);
         // The session it had before holds until it is heard of again.
         self.renew_session(work, &new);
         self.update(request, &new);
         match self.state {
             State::Stable if self.members.elect_protocol() == self.protocol => {
-                work.append(self.record());
-                let answer = if caller.version >= SKIP_ASSIGNMENT_FROM {
-                    self.rejoined_leader(&new)
-                } else {
-                    self.rejoined_follower(&new, former_leader.as_deref())
+                let answer = match self.checked_record() {
+                    Ok(record) => {
+                        work.append(record);
+                        if caller.version >= SKIP_ASSIGNMENT_FROM {
+                            self.rejoined_leader(&new)
+                        } else {
+                            self.rejoined_follower(&new, former_leader.as_deref())
+                        }
+                    }
+                    Err(error) => {
+                        self.undo(work, former, old, &new);
+                        let mut answer = self.rejoined_follower("", former_leader.as_deref());
+                        if let GroupResponse::Join(response) = &mut answer {
+                            response.error_code = error.code();
+                        }
+                        answer
+                    }
                 };
                 work.reply(caller.to, answer);
             }
@@ -63,6 +77,19 @@ impl<T> ClassicGroup<T> {
         }
     }
 
+    /// The member is what it was: what it said cannot be recorded.
+    fn undo(&mut self, work: &mut Work<'_, '_, T>, former: Option<Former>, old: &Arc<str>, new: &Arc<str>) {
+        if let Some(former) = former {
+            self.members.set_protocols(new, &former.protocols);
+            if let Some(member) = self.members.get_mut(new) {
+                member.rebalance_timeout_ms = former.rebalance_timeout_ms;
+                member.session_timeout_ms = former.session_timeout_ms;
+            }
+        }
+        self.rename(work, new, old);
+        self.renew_session(work, old);
+    }
+
     /// A leader is told who is in the group, so that it can watch their topics, and that it need not assign anything.
     fn rejoined_leader(&self, id: &str) -> GroupResponse {
         let is_leader = self.is_leader(id);
@@ -80,5 +107,22 @@ impl<T> ClassicGroup<T> {
             response.leader = former_leader.unwrap_or_default().to_owned();
         }
         answer
+    }
+}
+
+/// What a member said of itself before.
+struct Former {
+    protocols: Vec<JoinGroupRequestProtocol>,
+    rebalance_timeout_ms: i32,
+    session_timeout_ms: i32,
+}
+
+impl Former {
+    fn of<T>(member: &Member<T>) -> Self {
+        Former {
+            protocols: member.protocols().to_vec(),
+            rebalance_timeout_ms: member.rebalance_timeout_ms,
+            session_timeout_ms: member.session_timeout_ms,
+        }
     }
 }

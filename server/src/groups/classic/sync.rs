@@ -57,7 +57,7 @@ impl<T> ClassicGroup<T> {
         Ok(())
     }
 
-    /// The generation has its assignments. A member the leader forgot has none.
+    /// The generation has its assignments. A member the leader forgot has none. If they cannot be recorded, members have to agree once more.
     fn assign(&mut self, work: &mut Work<'_, '_, T>, assignments: Vec<SyncGroupRequestAssignment>) {
         let mut assignments: HashMap<String, Bytes> = assignments
             .into_iter()
@@ -71,7 +71,13 @@ impl<T> ClassicGroup<T> {
                 member.assignment = Bytes::copy_from_slice(&given);
             }
         }
-        work.append(self.record());
+        match self.checked_record() {
+            Ok(record) => work.append(record),
+            Err(error) => {
+                self.refuse_assignments(work, error);
+                return self.prepare_rebalance(work);
+            }
+        }
         self.enter(State::Stable, work.ctx.now_ms);
         for id in &ids {
             if let Some(to) = self.members.take_sync(id) {

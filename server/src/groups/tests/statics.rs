@@ -176,3 +176,22 @@ fn static_members_survive_a_restart() {
     assert_eq!(bench.joined(again).generation_id, 1);
     assert_eq!(bench.state(), "Stable");
 }
+
+#[test]
+fn a_static_member_that_says_too_much_to_be_recorded_changes_nothing() {
+    let mut bench = Bench::new();
+    let [a, b] = stable(&mut bench);
+    let written = bench.log.len();
+    let mut request = joining("", Some("b"));
+    request.protocols[0].metadata = Bytes::from(vec![7; 1_000_000]);
+    let refused = bench.ask(JOIN, GroupRequest::Join(request));
+    let refused = bench.joined(refused);
+    assert_eq!(
+        (refused.error_code, refused.member_id.as_str()),
+        (ErrorCode::UnknownServerError.code(), "")
+    );
+    assert_eq!((bench.state().as_str(), bench.log.len()), ("Stable", written));
+    for (id, instance_id) in [(&a, "a"), (&b, "b")] {
+        assert_eq!(heartbeat(&mut bench, id, instance_id), ErrorCode::None);
+    }
+}

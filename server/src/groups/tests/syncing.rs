@@ -276,3 +276,24 @@ fn whoever_waits_is_sent_to_another_coordinator() {
     bench.restart();
     assert_eq!(bench.joined(joins).error_code, ErrorCode::NotCoordinator.code());
 }
+
+#[test]
+fn assignments_that_cannot_be_recorded_are_refused_and_members_agree_once_more() {
+    let mut bench = Bench::new();
+    let [leader, follower] = completing(&mut bench);
+    let waits = bench.sync(&follower, 1, &[]);
+    let leads = ask(&mut bench, |request| {
+        request.member_id = leader.clone();
+        request.assignments = vec![SyncGroupRequestAssignment {
+            member_id: leader.clone(),
+            assignment: Bytes::from(vec![7; 1_000_000]),
+        }];
+    });
+    for number in [waits, leads] {
+        assert_eq!(error(&bench, number), ErrorCode::UnknownServerError);
+    }
+    assert_eq!(
+        (bench.state().as_str(), bench.log.len()),
+        ("PreparingRebalance", 1)
+    );
+}
