@@ -123,7 +123,8 @@ impl ConsumerGroup {
                     return Err(Refusal::new(
                         ErrorCode::UnreleasedInstanceId,
                         format!(
-                            "Static member {member_id} with instance id {instance_id} cannot join the group because the instance id is owned by {} member.",
+                            "Static member {member_id} with instance id {instance_id} cannot join the group because the instance \
+                             id is owned by {} member.",
                             member.id
                         ),
                     ));

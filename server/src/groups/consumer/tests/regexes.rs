@@ -173,3 +173,15 @@ fn names_and_an_expression_in_one_subscription_add_up() {
     );
     assert_eq!(world.group.state_name(), "Stable");
 }
+
+#[test]
+fn topics_that_came_while_the_group_was_not_loaded_are_found() {
+    let mut world = World::new(&[("a1", 1)]);
+    world.beat(&matching("m", "a."));
+    world.pass(0);
+    world.add_topic("a2");
+    world.restart();
+    world.pass(10_001);
+    world.beat(&at("m", 1));
+    assert_eq!(topics(&world.pass(0)), ["a1", "a2"]);
+}

@@ -1,6 +1,6 @@
-//! Members of both protocols come, go, crash and change their minds, topics grow, answers are lost and the broker starts anew. Whatever the order: no partition is
-//! worked on by two members at once, epochs never go back, the records give the same group again, and once everything is quiet
-//! every partition is worked on.
+//! Members of both protocols come, go, crash and change their minds, topics grow, answers are lost and the broker starts anew. Whatever the
+//! order: no partition is worked on by two members at once, epochs never go back, the records give the same group again, and once everything
+//! is quiet every partition is worked on.
 
 use std::collections::BTreeMap;
 
