@@ -50,7 +50,7 @@ impl ConsumerGroup {
     }
 
     /// Keeps a static member's partitions for when it is back, which must be before its session ends. What it was giving back it has given
-    /// back. Commits with any epoch it had are refused from now on, as no epoch of its partitions can tell its next life from this one.
+    /// back. It begins again at epoch 0, and with that epoch it may commit what it keeps.
     fn leave_for_a_while(&mut self, timers: &mut Timers, member_id: &str, records: &mut Vec<GroupRecord>) {
         let Some(member) = self.members.get(member_id) else {
             return;

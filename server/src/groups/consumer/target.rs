@@ -42,11 +42,10 @@ impl ConsumerGroup {
             .unwrap_or(Assignor::Uniform)
     }
 
+    /// Whether the last one is an interval old, or from the future, as after a clock was set back.
     pub(super) fn target_is_due(&self, ctx: &Ctx<'_>) -> bool {
-        let interval_ms = self.assignment_interval_ms(ctx);
-        self.target.timestamp_ms == 0
-            || interval_ms == 0
-            || ctx.now_ms >= self.target.timestamp_ms.saturating_add(interval_ms)
+        let age_ms = ctx.now_ms.saturating_sub(self.target.timestamp_ms);
+        !(0..self.assignment_interval_ms(ctx)).contains(&age_ms)
     }
 
     fn compute_target(&self, ctx: &Ctx<'_>) -> Vec<(Arc<str>, Partitions)> {

@@ -51,11 +51,16 @@ impl Client {
         self.in_doubt = true;
     }
 
-    /// Revokes what it shall not have any more, then takes what it shall have.
+    /// Revokes what it shall not have any more, then takes what it shall have. While an answer is missing it takes nothing: it may have told
+    /// the broker that it has not taken it yet, and somebody else have got it since.
     pub(super) fn reconcile(&mut self, now_ms: i64) {
         self.last_reconciled_ms = now_ms;
-        if self.owned != self.told {
-            self.owned.clone_from(&self.told);
+        let next = match self.in_doubt {
+            true => self.owned.intersection(&self.told).copied().collect(),
+            false => self.told.clone(),
+        };
+        if self.owned != next {
+            self.owned = next;
             self.has_said = false;
         }
     }

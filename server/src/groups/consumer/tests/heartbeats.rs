@@ -116,6 +116,10 @@ fn a_target_is_computed_once_in_an_assignment_interval() {
     world.pass(1);
     let (records, _) = world.send(&at("a", 1));
     assert_eq!(kinds(&records), ["target", "target", "target epoch", "current"]);
+    // A clock that was set back stops nobody.
+    world.now_ms -= 3_600_000;
+    let (records, _) = world.send(&join("d", &["t"]));
+    assert!(kinds(&records).contains(&"target epoch"));
     world.set_of_group("consumer.assignment.interval.ms", "0");
     let (records, _) = world.send(&join("c", &["t"]));
     assert_eq!(

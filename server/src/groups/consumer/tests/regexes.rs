@@ -155,3 +155,33 @@ fn an_expression_that_nobody_has_any_more_is_forgotten() {
     );
     world.restart();
 }
+
+#[test]
+fn names_and_an_expression_in_one_subscription_add_up() {
+    let mut world = World::new(&[("a", 1), ("b", 1)]);
+    world.beat(&matching("m", "a"));
+    let mut both = matching("n", "a");
+    both.subscribed_topic_names = Some(vec!["b".to_owned()]);
+    world.beat(&both);
+    world.pass(0);
+    world.pass(1_000);
+    world.beat(&at("m", 1));
+    let told = world.beat(&at("n", 1)).assignment;
+    assert_eq!(
+        told.map(|has| has.topic_partitions),
+        Some(partitions(&[("b", &[0])]))
+    );
+    assert_eq!(world.group.state_name(), "Stable");
+}
+
+#[test]
+fn topics_that_came_while_the_group_was_not_loaded_are_found() {
+    let mut world = World::new(&[("a1", 1)]);
+    world.beat(&matching("m", "a."));
+    world.pass(0);
+    world.add_topic("a2");
+    world.restart();
+    world.pass(10_001);
+    world.beat(&at("m", 1));
+    assert_eq!(topics(&world.pass(0)), ["a1", "a2"]);
+}

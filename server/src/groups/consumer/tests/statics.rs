@@ -4,6 +4,7 @@ use super::world::*;
 use crate::groups::timers::Timer;
 use crate::wire::code::ErrorCode::{FencedInstanceId, UnknownMemberId, UnreleasedInstanceId};
 use crate::wire::consumer_group_heartbeat::{Assignment, ConsumerGroupHeartbeatRequest};
+use crate::wire::group_records::GroupRecord;
 
 fn named(request: ConsumerGroupHeartbeatRequest) -> ConsumerGroupHeartbeatRequest {
     ConsumerGroupHeartbeatRequest {
@@ -25,6 +26,11 @@ fn a_static_member_comes_back_under_another_id_to_what_it_had() {
         (response.member_id.as_deref(), response.member_epoch),
         (Some("a"), -2)
     );
+    let GroupRecord::ConsumerGroupCurrentMemberAssignment(_, Some(left)) = &records[0] else {
+        panic!("{records:?}");
+    };
+    assert_eq!((left.member_epoch, left.previous_member_epoch), (-2, 1));
+    assert_eq!(left.assigned_partitions[0].assignment_epochs, Some(vec![0]));
     // Nobody gets its partition meanwhile.
     assert_eq!(
         world.beat(&at("b", 2)).assignment.map(|has| has.topic_partitions),
