@@ -365,3 +365,21 @@ fn an_empty_group_id_is_a_group_for_offsets() {
     commit(&mut bench, 9, request);
     assert_eq!(bench.offsets("").len(), 1);
 }
+
+#[test]
+fn by_id_an_offset_of_an_earlier_topic_of_that_name_is_none() {
+    let mut bench = Bench::new();
+    let id = bench.create_topic("t", 1, 1);
+    commit(&mut bench, 9, committing(&[("t", &[(0, 5)])]));
+    let records = [RemoveTopicRecord { topic_id: id }.into()];
+    bench.metadata.apply_all(&records, 0, 0).expect("valid");
+    bench.log.truncate(1);
+    let old = std::mem::take(&mut bench.log);
+    let new = bench.create_topic("t", 1, 2);
+    bench.log = old;
+    bench.restart();
+    let by_id = fetch(&mut bench, 10, fetching("g", &[("", new, &[0])]));
+    assert_eq!(found(&by_id), [(0, -1, ErrorCode::None)]);
+    let by_name = fetch(&mut bench, 9, fetching("g", &[("t", Uuid::ZERO, &[0])]));
+    assert_eq!(found(&by_name), [(0, 5, ErrorCode::None)]);
+}

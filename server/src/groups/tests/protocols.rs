@@ -200,14 +200,19 @@ fn the_last_consumer_of_the_new_protocol_that_falls_silent_leaves_a_classic_grou
 fn members_whose_group_changes_its_protocol_are_sent_back() {
     let mut bench = Bench::new();
     bench.create_topic("t", 2, 1);
-    let ids = bench.stable_with_assignment(&[("t", &[0, 1])]);
-    bench.join_with_new_id();
-    let waits = bench.join(JOIN, &ids[0], None);
-    assert_eq!(bench.joined(waits).generation_id, 2);
-    let waits = bench.asked;
+    bench.stable_with_assignment(&[("t", &[0, 1])]);
+    let (waits, id) = bench.join_with_new_id();
+    assert_eq!(bench.answer(waits), None);
     let upgraded = heartbeat(&mut bench, "m", 0);
-    assert_eq!(upgraded.error_code, 0);
-    assert!(bench.answer(waits).is_some());
+    assert_eq!(
+        (upgraded.error_code, types(&bench)),
+        (0, vec!["consumer".to_owned()])
+    );
+    let sent_back = bench.joined(waits);
+    assert_eq!(
+        (sent_back.error_code, sent_back.member_id),
+        (ErrorCode::RebalanceInProgress.code(), id)
+    );
 }
 
 #[test]
