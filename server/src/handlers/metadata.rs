@@ -250,7 +250,9 @@ mod tests {
                 ..Default::default()
             };
             match handle(&world.context(), &request, 9, may_create) {
-                Answer::CreateFirst(names) => assert!(want && names == ["new", "__consumer_offsets"], "{names:?}"),
+                Answer::CreateFirst(names) => {
+                    assert!(want && names == ["new", "__consumer_offsets"], "{names:?}")
+                }
                 Answer::Now(response) => assert!(!want && response.topics.len() == 4),
             }
         }
