@@ -30,16 +30,13 @@ const GROUP_SETTINGS_NOT_SERVED: Reasons = &[
 /// Settings of the broker that are not served: named at start when they are set.
 const BROKER_SETTINGS_NOT_SERVED: Reasons = &[
     ("add.partitions.to.txn.*", "there are no transactions yet"),
-    ("allow.everyone.*", "there is no authorizer yet"),
     ("alter.config.policy.class.name", "a Java class"),
     ("alter.log.dirs.*", "there is one log directory"),
     ("authorizer.class.name", "a Java class"),
-    ("auto.include.jmx.reporter", "a Java virtual machine's"),
     ("auto.leader.rebalance.enable", "one broker leads all it holds"),
     ("background.threads", "one thread for slow file work"),
     ("broker.*", "one broker registers with itself"),
     ("client.quota.callback.class", "a Java class"),
-    ("client.telemetry.*", "clients' telemetry is not taken"),
     ("config.providers", "Java classes"),
     (
         "connection.failed.authentication.delay.ms",
@@ -56,7 +53,6 @@ const BROKER_SETTINGS_NOT_SERVED: Reasons = &[
         "waiting deletions are not kept in such a thing",
     ),
     ("early.start.listeners", "listeners start together"),
-    ("errors.*", "there are no share groups"),
     (
         "fetch.purgatory.purge.interval.requests",
         "parked fetches are not kept in such a thing",
@@ -76,10 +72,9 @@ const BROKER_SETTINGS_NOT_SERVED: Reasons = &[
         "one broker registers with itself",
     ),
     ("inter.broker.listener.name", "there is one broker"),
-    ("interceptor.classes", "Java classes"),
     ("internal.metadata.*", "for Kafka's own tests"),
     ("kafka.metrics.*", "a Java virtual machine's"),
-    ("leader.*", "there is no follower"),
+    ("leader.*", "one broker leads all it holds"),
     ("log.cleaner.*", "logs are not cleaned by key yet"),
     ("log.dir.failure.timeout.ms", "there is one log directory"),
     ("log.flush.*", "every acknowledged record is synced"),
@@ -99,17 +94,12 @@ const BROKER_SETTINGS_NOT_SERVED: Reasons = &[
     ("metadata.log.*", "the metadata log is a log like any other"),
     ("metadata.max.*", "the metadata log is a log like any other"),
     ("metric*", "a Java virtual machine's"),
-    (
-        "min.fetch.session.eviction.ms",
-        "a session that was used recently stays, whatever the time",
-    ),
     ("num.*", "one thread for each core, and one for slow file work"),
     ("offsets.commit.timeout.ms", "there is no replica to wait for"),
     (
         "offsets.load.buffer.size",
         "records of groups are read as others are",
     ),
-    ("password.encoder.*", "nothing is encoded with a password"),
     ("principal.builder.class", "a Java class"),
     (
         "producer.id.expiration.check.interval.ms",
@@ -134,7 +124,7 @@ const BROKER_SETTINGS_NOT_SERVED: Reasons = &[
     ("share.*", "there are no share groups"),
     (
         "socket.*",
-        "the kernel's buffers and queues are the kernel's to size",
+        "buffers and queues are the kernel's to size, and there are no connections between brokers",
     ),
     ("ssl.*", "there is no encryption yet"),
     ("telemetry.*", "clients' telemetry is not taken"),
@@ -148,11 +138,51 @@ const BROKER_SETTINGS_NOT_SERVED: Reasons = &[
 ];
 
 /// Settings whose default, type or range differs: the name, ours, and why.
-const DIFFERENT: &[(&str, &str, &str)] =
-    &[("internal.segment.bytes", "[1,...]", "a segment holds something")];
+const DIFFERENT: &[(&str, &str, &str)] = &[
+    ("internal.segment.bytes", "[1,...]", "a segment holds something"),
+    (
+        "controller.listener.names",
+        "",
+        "the controller needs no listener",
+    ),
+    (
+        "default.replication.factor",
+        "[1,...]",
+        "a topic has a replica; Kafka finds out when it makes one",
+    ),
+    (
+        "listener.security.protocol.map",
+        "PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL",
+        "the same in another order",
+    ),
+    (
+        "listeners",
+        "PLAINTEXT://127.0.0.1:9092",
+        "nothing is open to the network that was not asked for",
+    ),
+    (
+        "log.dir",
+        "./ringlog-data",
+        "data that is to last does not belong into /tmp",
+    ),
+    ("offsets.topic.replication.factor", "1", "there is one broker"),
+    (
+        "process.roles",
+        "broker,controller",
+        "the controller is part of the broker",
+    ),
+];
 
 /// Broker settings that change at run time in Kafka and not here.
-const DYNAMIC_IN_KAFKA: Reasons = &[];
+const DYNAMIC_IN_KAFKA: Reasons = &[
+    ("listener.security.protocol.map", "listeners are opened at start"),
+    ("listeners", "listeners are opened at start"),
+    (
+        "max.connections",
+        "how much memory connections may take is settled at start",
+    ),
+    ("producer.id.expiration.ms", "read once, at start"),
+];
 
 /// Requests of clients and administrators that are not served.
 const REQUESTS_NOT_SERVED: Reasons = &[

@@ -24,7 +24,9 @@ pub fn handle(ctx: &Context<'_>, request: &DescribeQuorumRequest, now_ms: i64) -
         last_fetch_timestamp: now_ms,
         last_caught_up_timestamp: now_ms,
     };
+    // Kafka sends empty messages, not none, with success.
     let partition = PartitionData {
+        error_message: Some(String::new()),
         leader_id: ctx.node.id,
         leader_epoch,
         high_watermark: offset + 1,
@@ -47,6 +49,7 @@ pub fn handle(ctx: &Context<'_>, request: &DescribeQuorumRequest, now_ms: i64) -
         port: ctx.node.port,
     };
     DescribeQuorumResponse {
+        error_message: Some(String::new()),
         topics: vec![topic],
         nodes: vec![Node {
             node_id: ctx.node.id,

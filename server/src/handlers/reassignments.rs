@@ -34,7 +34,9 @@ pub fn alter(
                 Ok(record) => outcome.records.extend(record),
                 Err(refusal) => {
                     row.error_code = refusal.code.into();
-                    row.error_message = Some(refusal.message);
+                    // Kafka says nothing beside this code, which says it all.
+                    let is_plain = refusal.code == ErrorCode::NoReassignmentInProgress;
+                    row.error_message = (!is_plain).then_some(refusal.message);
                 }
             }
             answer.partitions.push(row);
