@@ -25,7 +25,8 @@ const COLUMNS: [Column; 4] = [
 ];
 
 /// What is said where there are none.
-pub(super) const NO_GROUPS: &str = "no groups; one is there once a consumer has joined it or offsets are committed";
+pub(super) const NO_GROUPS: &str =
+    "no groups; one is there once a consumer has joined it or offsets are committed";
 
 /// Groups by name.
 pub(super) type Listed = BTreeMap<String, ListedGroup>;
