@@ -457,7 +457,7 @@ fn a_group_in_use_is_not_reset() {
         ];
         let stderr = refused(&broker, &words);
         assert!(
-            stderr.contains("is in use") && stderr.contains("stop them"),
+            stderr.contains("is in use") && stderr.contains("one member"),
             "{stderr}"
         );
         assert_eq!(committed(&broker, &group), [(0, Some(1))]);

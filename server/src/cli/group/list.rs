@@ -24,6 +24,10 @@ const COLUMNS: [Column; 4] = [
     Column::left("type").if_any(),
 ];
 
+/// What is said where there are none.
+pub(super) const NO_GROUPS: &str =
+    "no groups; one is there once a consumer has joined it or offsets are committed";
+
 /// Groups by name.
 pub(super) type Listed = BTreeMap<String, ListedGroup>;
 
@@ -36,7 +40,8 @@ pub(super) fn run(args: &GroupListArgs) -> CliResult<()> {
             out.json_line(&as_json(group))?;
         }
     } else if groups.is_empty() {
-        eprintln!("no such groups; a group is there once a consumer has joined it or offsets are committed");
+        let is_any = args.state.is_empty() && args.types.is_empty();
+        eprintln!("{}", if is_any { NO_GROUPS } else { "no such groups" });
     } else {
         table(&groups).print(&mut out)?;
     }

@@ -10,7 +10,7 @@ use super::args::{GroupDescribeArgs, GroupType};
 use super::description::{self, Group};
 use super::{all_or, list, refused};
 use crate::cli::client::Client;
-use crate::cli::error::{CliError, CliResult};
+use crate::cli::error::CliResult;
 use crate::cli::output::{Fields, Output};
 use crate::cli::table::{Column, Table};
 
@@ -106,10 +106,10 @@ fn names(client: &mut Client, args: &GroupDescribeArgs) -> CliResult<BTreeSet<St
     let listed = list::all(client, &[], &[])?.into_values();
     let consumers = listed.filter(|group| matches!(group.group_type.as_str(), "" | "classic" | "consumer"));
     let names: BTreeSet<String> = consumers.map(|group| group.group_id).collect();
-    match names.is_empty() {
-        true => Err(CliError::refused("there are no groups")),
-        false => Ok(names),
+    if names.is_empty() && !args.connect.json {
+        eprintln!("{}", list::NO_GROUPS);
     }
+    Ok(names)
 }
 
 /// The protocol of a group as Kafka calls it.

@@ -64,10 +64,13 @@ fn refuse_members(client: &mut Client, group: &str) -> CliResult<()> {
     match description::ask(client, &names)?.remove(group) {
         Some(Ok(found)) if found.members.is_empty() && found.state == EMPTY => Ok(()),
         Some(Ok(found)) => Err(CliError::Refused(format!(
-            "group {group:?} is in use: its state is {}, and it has {} members; stop them before its offsets are reset, \
-             see `ringlog group describe {group} --members`",
+            "group {group:?} is in use: its state is {}, with {}; stop all members before its offsets are reset, see \
+             `ringlog group describe {group} --members`",
             found.state,
-            found.members.len()
+            match found.members.len() {
+                1 => "one member".to_owned(),
+                count => format!("{count} members"),
+            }
         ))),
         Some(Err(refusal)) if refusal.error() == ErrorCode::GroupIdNotFound => {
             eprintln!("group {group:?} does not exist yet: setting offsets makes it");
