@@ -12,7 +12,7 @@ use crate::core::mail::PartitionKey;
 use crate::groups::{Coordinator, Ctx, GroupResponse, Step};
 use crate::wire::ErrorCode;
 
-/// Bytes of records that are put into one batch. A step with more is a batch of its own.
+/// Bytes of records that are put into one batch. A record with more is a batch of its own.
 const BATCH_BYTES: usize = 256 << 10;
 /// Requests that wait while there is no room for records, at most.
 const QUEUE_ORDERS: usize = 4096;
@@ -170,28 +170,31 @@ impl Host {
         !self.batches.is_empty()
     }
 
+    /// Takes up a step. Its records may fill several batches, which are appended in order; it is answered with the last.
     fn decided(&mut self, step: Step<Asker>) {
-        if step.records.is_empty() && step.replies.is_empty() {
-            return;
+        for record in &step.records {
+            let (key, value) = record.encode();
+            let bytes = key.len() + value.as_ref().map_or(0, Vec::len);
+            let batch = self.batch_for(bytes);
+            batch.records.push((key, value));
+            batch.bytes += bytes;
         }
-        let records: Vec<_> = step.records.iter().map(|record| record.encode()).collect();
-        let bytes: usize = records
-            .iter()
-            .map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len))
-            .sum();
-        let last = match self.batches.back_mut() {
-            Some(last) if last.bytes + bytes <= BATCH_BYTES => last,
+        if !step.replies.is_empty() {
+            self.batch_for(0).replies.extend(step.replies);
+        }
+    }
+
+    /// The batch that takes so many more bytes.
+    fn batch_for(&mut self, bytes: usize) -> &mut Decided {
+        let fits = |last: &Decided| last.records.is_empty() || last.bytes + bytes <= BATCH_BYTES;
+        let at = match self.batches.back() {
+            Some(last) if fits(last) => self.batches.len() - 1,
             _ => {
                 self.batches.push_back(Decided::default());
-                let Some(last) = self.batches.back_mut() else {
-                    return;
-                };
-                last
+                self.batches.len() - 1
             }
         };
-        last.records.extend(records);
-        last.bytes += bytes;
-        last.replies.extend(step.replies);
+        &mut self.batches[at]
     }
 
     /// Appends the next batch. Nothing: there is none.
@@ -257,4 +260,58 @@ fn batch_of(records: &[(Vec<u8>, Option<Vec<u8>>)], now_ms: i64) -> Vec<u8> {
         batch.record(0, Some(key), value.as_deref())
     };
     records.iter().fold(batch, add).finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::calls::Calls;
+    use crate::groups::GroupResponse;
+    use crate::wire::Uuid;
+    use crate::wire::group_records::{GroupRecord, OffsetCommitKey};
+    use crate::wire::heartbeat::HeartbeatResponse;
+
+    fn step(records: usize, asker: Asker) -> Step<Asker> {
+        let record = |number: usize| {
+            let key = OffsetCommitKey {
+                group: "g".repeat(1_000),
+                topic: format!("t{number}"),
+                partition: 0,
+            };
+            GroupRecord::OffsetCommit(key, None)
+        };
+        Step {
+            records: (0..records).map(record).collect(),
+            replies: vec![(asker, GroupResponse::Heartbeat(HeartbeatResponse::default()))],
+        }
+    }
+
+    #[test]
+    fn a_step_that_fills_several_batches_is_answered_with_the_last() {
+        let mut host = Host::new(PartitionKey {
+            topic_id: Uuid::ZERO,
+            index: 0,
+        });
+        let asker = Asker {
+            origin: 0,
+            call: Calls::default().reserve_for_test(),
+            place: 0,
+        };
+        host.decided(step(0, asker));
+        host.decided(step(1, asker));
+        host.decided(step(600, asker));
+        let batches: Vec<_> = host
+            .batches
+            .iter()
+            .map(|batch| (batch.records.len(), batch.replies.len()))
+            .collect();
+        let records: usize = batches.iter().map(|batch| batch.0).sum();
+        assert_eq!(
+            (records, batches.len(), batches[0].1, batches[1].1),
+            (601, 3, 2, 0),
+            "{batches:?}"
+        );
+        assert_eq!(batches[2].1, 1);
+        assert!(host.batches.iter().all(|batch| batch.bytes <= BATCH_BYTES));
+    }
 }

@@ -233,7 +233,11 @@ impl Core {
                     loading.passed_over
                 );
             }
-            with_ctx(&self.groups.settings, &image, now_ms, |ctx| host.activate(ctx));
+            with_ctx(&self.groups.settings, &image, now_ms, |ctx| {
+                host.activate(ctx);
+                // Topics may have gone, and the broker with them before the offsets did.
+                host.topics_changed(ctx);
+            });
             if host.has_decided() {
                 self.groups.touched.insert(partition);
             }
