@@ -25,7 +25,7 @@ def main(topic, group, protocol):
     signal.signal(signal.SIGTERM, lambda *_: leaving.append(True))
     consumer = Consumer({"bootstrap.servers": os.environ["BOOTSTRAP"], "group.id": group, "enable.auto.commit": False,
                          "auto.offset.reset": "earliest", "reconnect.backoff.max.ms": 500, "fetch.wait.max.ms": 200,
-                         **PROTOCOLS[protocol]}, logger=None)
+                         "log_level": 0, **PROTOCOLS[protocol]})
     consumer.subscribe([topic], on_assign=told("assigned"), on_revoke=told("revoked"), on_lost=told("revoked"))
     while not leaving:
         records = consumer.consume(100, timeout=0.2)

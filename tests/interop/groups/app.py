@@ -4,9 +4,9 @@ import sys
 import time
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
-from member import Failed, Process
+from member import Failed, Process, to
 from owner import WORK, BrokerError, broker_of, end_on_sigterm
 
 PATIENCE_S = 60
@@ -18,7 +18,7 @@ class App:
     def __init__(self, name, broker):
         self.name, self.broker, self.address = name, broker, broker.address
         self.run, self.folder, self.processes, self.failures = f"{name}{int(time.time())}", WORK / name, {}, 0
-        self.admin = AdminClient({"bootstrap.servers": self.address, "reconnect.backoff.max.ms": 200}, logger=None)
+        self.admin = AdminClient(to(self.address))
 
     def job(self, name, body):
         """A job that fails is the last: the others would only wait in vain."""
@@ -34,6 +34,10 @@ class App:
 
     def create(self, topic, partitions):
         self.admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result()
+
+    def config(self, topic, key):
+        resource = ConfigResource("TOPIC", topic)
+        return self.admin.describe_configs([resource])[resource].result()[key].value
 
     def start(self, name, command):
         self.processes[name] = Process(name, command, self.address, self.folder / f"{name}.err")

@@ -9,7 +9,6 @@ import urllib.error
 import urllib.request
 
 from app import Failed, jobs_of
-from confluent_kafka.admin import ConfigResource
 from owner import free_port
 
 LINES = 200
@@ -92,11 +91,12 @@ def run(app, command):
 
     def start():
         worker.start()
-        for kind in ("config", "offset", "status"):
-            resource = ConfigResource("TOPIC", f"{app.run}.{kind}s")
-            policy = app.admin.describe_configs([resource])[resource].result()["cleanup.policy"].value
+        topics = {f"{app.run}.{kind}s" for kind in ("config", "offset", "status")}
+        app.wait("it creates its topics", lambda: topics <= app.admin.list_topics(timeout=10).topics.keys())
+        for topic in topics:
+            policy = app.config(topic, "cleanup.policy")
             if policy != "compact":
-                raise Failed(f"cleanup.policy of {resource.name} is {policy}")
+                raise Failed(f"cleanup.policy of {topic} is {policy}")
         return "three compacted topics"
 
     def source_and_sink():

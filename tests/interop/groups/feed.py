@@ -4,7 +4,7 @@ import threading
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from member import value
+from member import to, value
 
 PARTITIONS = range(6)
 INTERVAL_S = 0.1
@@ -16,11 +16,10 @@ class Feed:
     def __init__(self, bootstrap, topics):
         self.acknowledged = {topic: dict.fromkeys(PARTITIONS, 0) for topic in topics}
         self.trouble = []
-        made = AdminClient({"bootstrap.servers": bootstrap}, logger=None).create_topics([NewTopic(topic, len(PARTITIONS), 1) for topic in topics])
-        for future in made.values():
+        admin = AdminClient(to(bootstrap))
+        for future in admin.create_topics([NewTopic(topic, len(PARTITIONS), 1) for topic in topics]).values():
             future.result()
-        self.producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 5, "message.timeout.ms": 60000,
-                                  "reconnect.backoff.max.ms": 200}, logger=None)
+        self.producer = Producer(to(bootstrap, {"enable.idempotence": True, "linger.ms": 5, "message.timeout.ms": 60000}))
         self.stopping = threading.Event()
         self.writer = threading.Thread(target=self.write, daemon=True)
         self.writer.start()

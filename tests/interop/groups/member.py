@@ -21,6 +21,11 @@ def value(partition, offset):
     return f"{partition}-{offset}"
 
 
+def to(bootstrap, more={}):
+    """librdkafka's settings for a broker that comes and goes, about which it need not complain."""
+    return {"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 200, "log_level": 0, **more}
+
+
 class Process:
     """A process with BOOTSTRAP in its environment. `lines` holds what it printed, by first word."""
 

@@ -28,6 +28,7 @@ from watch import Watch
 
 AT_ONCE = 6  # clients: the members of more would wait for processors rather than for each other
 PATIENCE_S = 60
+MARGIN = 3  # records that may be on their way already
 
 
 class Group:
@@ -63,7 +64,8 @@ class Group:
 
     def wait_shared(self, feed):
         """Until records written from now on have come out of every partition, and every member saw some of them."""
-        heads, begun = feed.heads(self.topic), time.monotonic()
+        begun, acknowledged = time.monotonic(), feed.heads(self.topic)
+        heads = {partition: max(acknowledged[partition], self.tops[partition] + 1) + MARGIN for partition in PARTITIONS}
         self.wait("every member gets records and every partition goes on", lambda:
                   all(self.tops[partition] >= heads[partition] for partition in PARTITIONS)
                   and all(any(top >= heads[partition] for partition, top in list(member.tops.items())) for member in self.running()))
@@ -77,7 +79,8 @@ class Group:
             detail, self.outcome[job] = body(), True
         except (Failed, BrokerError, KafkaException) as error:
             detail, self.outcome[job] = str(error).replace("\n", " "), False
-        print(self.client, "ok" if self.outcome[job] else "FAIL", job, detail, flush=True)
+        sys.stdout.write(f"{self.client} {'ok' if self.outcome[job] else 'FAIL'} {job} {detail}\n")  # in one piece: others write too
+        sys.stdout.flush()
 
 
 # ---- the jobs, in their order

@@ -10,7 +10,7 @@ import time
 
 from app import Failed, jobs_of
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
-from confluent_kafka.admin import ConfigResource
+from member import to
 
 WORDS = ["log", "ring", "segment", "offset", "epoch", "leader", "batch", "record", "key", "value", "topic"]
 INPUTS = 3  # partitions of the input, so tasks of each half of the topology
@@ -25,8 +25,8 @@ class Counts:
         self.due, self.said, self.lines = collections.Counter(), {}, 0
         app.create(self.input, INPUTS)
         app.create(self.output, INPUTS)
-        self.producer = Producer({"bootstrap.servers": app.address, "enable.idempotence": True, "reconnect.backoff.max.ms": 200}, logger=None)
-        self.consumer = Consumer({"bootstrap.servers": app.address, "group.id": f"{app.run}.reader", "reconnect.backoff.max.ms": 200}, logger=None)
+        self.producer = Producer(to(app.address, {"enable.idempotence": True}))
+        self.consumer = Consumer(to(app.address, {"group.id": f"{app.run}.reader"}))
         self.consumer.assign([TopicPartition(self.output, partition, OFFSET_BEGINNING) for partition in range(INPUTS)])
 
     def write(self):
@@ -79,8 +79,7 @@ def run(app, command):
             topic = next((name for name in names if name.endswith(suffix)), None)
             if not topic:
                 raise Failed(f"no {suffix} among {names}")
-            resource = ConfigResource("TOPIC", topic)
-            seen = app.admin.describe_configs([resource])[resource].result()["cleanup.policy"].value
+            seen = app.config(topic, "cleanup.policy")
             if seen != policy:
                 raise Failed(f"cleanup.policy of {topic} is {seen}")
         return " ".join(sorted(names))

@@ -9,7 +9,7 @@ import subprocess
 
 from app import Failed, jobs_of
 from confluent_kafka import Consumer, Producer, TopicPartition
-from member import SMALL
+from member import SMALL, to
 
 TOPICS = "TopicCommand"
 CONFIGS = "kafka.admin.ConfigCommand"
@@ -48,12 +48,12 @@ class Tools:
 
     def join(self):
         """Writes, then reads as the group's only member and commits; the member stays."""
-        producer = Producer({"bootstrap.servers": self.app.address}, logger=None)
+        producer = Producer(to(self.app.address))
         for number in range(3 * RECORDS):
             producer.produce(self.topic, str(number), partition=number % 3)
         producer.flush(30)
-        self.member = Consumer({"bootstrap.servers": self.app.address, "group.id": self.group, "enable.auto.commit": False,
-                                "auto.offset.reset": "earliest", "client.id": "reader", "session.timeout.ms": 30000}, logger=None)
+        self.member = Consumer(to(self.app.address, {"group.id": self.group, "enable.auto.commit": False, "auto.offset.reset": "earliest",
+                                                      "client.id": "reader", "session.timeout.ms": 30000}))
         self.member.subscribe([self.topic])
         seen = 0
         while seen < 3 * RECORDS:

@@ -2,11 +2,11 @@
 import threading
 import time
 
-from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupState, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from feed import PARTITIONS
-from member import Failed
+from member import Failed, to
 
 INTERVAL_S = 0.2
 PATIENCE_S = 20
@@ -16,8 +16,8 @@ class Watch:
     """Asks for the committed offsets of all groups again and again, and remembers when one went back."""
 
     def __init__(self, bootstrap, groups):
-        self.admin = AdminClient({"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 200}, logger=None)
-        self.groups = groups
+        self.bootstrap = bootstrap
+        self.clients = {group: Consumer(to(bootstrap, {"group.id": group.id})) for group in groups}
         self.committed = {group.id: dict.fromkeys(PARTITIONS, -1) for group in groups}
         self.backwards = {group.id: [] for group in groups}
         self.answers = dict.fromkeys(self.committed, 0)
@@ -27,17 +27,16 @@ class Watch:
 
     def ask_on(self):
         while not self.stopping.wait(INTERVAL_S):
-            for group in self.groups:
+            for group in self.clients:
                 try:
                     self.ask(group)
                 except KafkaException:
                     pass  # no broker for a moment
 
     def ask(self, group):
-        wanted = [ConsumerGroupTopicPartitions(group.id, [TopicPartition(group.topic, partition) for partition in PARTITIONS])]
-        answer = self.admin.list_consumer_group_offsets(wanted, request_timeout=3)[group.id].result()
+        partitions = [TopicPartition(group.topic, partition) for partition in PARTITIONS]
         known = self.committed[group.id]
-        for one in answer.topic_partitions:
+        for one in self.clients[group].committed(partitions, timeout=3):
             if one.error:
                 raise KafkaException(one.error)
             offset = max(one.offset, -1)  # no offset is a negative number
@@ -50,12 +49,16 @@ class Watch:
         self.stopping.set()
         self.asker.join()
 
+    def admin(self):
+        """A client of this moment: librdkafka's admin client does not always get over the end of a broker."""
+        return AdminClient(to(self.bootstrap))
+
     def described(self, group, members):
         """Until the group is stable with so many members that own every partition once."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline, admin = time.monotonic() + PATIENCE_S, self.admin()
         while True:
             try:
-                seen = self.admin.describe_consumer_groups([group.id], request_timeout=3)[group.id].result()
+                seen = admin.describe_consumer_groups([group.id], request_timeout=3)[group.id].result()
                 owned = sorted(one.partition for member in seen.members if member.assignment for one in member.assignment.topic_partitions)
                 state = f"{seen.state.name}, {len(seen.members)} members own {owned}"
                 if seen.state == ConsumerGroupState.STABLE and len(seen.members) == members and owned == list(PARTITIONS):
@@ -76,10 +79,11 @@ class Watch:
         return f"asked {self.answers[group.id]} times"
 
     def delete(self, group):
-        seen = self.admin.list_consumer_groups(request_timeout=5).result().valid
-        if group.id not in [one.group_id for one in seen]:
+        admin = self.admin()
+        listed = lambda: group.id in [one.group_id for one in admin.list_consumer_groups(request_timeout=5).result().valid]
+        if not listed():
             raise Failed("not listed")
-        self.admin.delete_consumer_groups([group.id], request_timeout=5)[group.id].result()
-        if group.id in [one.group_id for one in self.admin.list_consumer_groups(request_timeout=5).result().valid]:
+        admin.delete_consumer_groups([group.id], request_timeout=5)[group.id].result()
+        if listed():
             raise Failed("still listed")
         return "listed, deleted, listed no more"

@@ -28,9 +28,10 @@ func main() {
 		if errors.Is(err, context.Canceled) {
 			break
 		}
-		if err != nil {
+		if err != nil { // the coordinator is not there, or not yet: the reader goes on by itself
 			fmt.Fprintln(os.Stderr, "fetch:", err)
-			os.Exit(1)
+			time.Sleep(100 * time.Millisecond)
+			continue
 		}
 		corpus.Saw(int32(message.Partition), message.Offset, message.Value)
 		if err := reader.CommitMessages(ctx, message); err != nil {
