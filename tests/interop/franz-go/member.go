@@ -17,7 +17,9 @@ func member(topic, group, protocol string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	told := func(what string) func(context.Context, *kgo.Client, map[string][]int32) {
-		return func(_ context.Context, _ *kgo.Client, partitions map[string][]int32) { corpus.Say(what, partitions[topic]) }
+		return func(_ context.Context, _ *kgo.Client, partitions map[string][]int32) {
+			corpus.Say(what, partitions[topic])
+		}
 	}
 	options := []kgo.Opt{kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(), kgo.SessionTimeout(6 * time.Second), kgo.HeartbeatInterval(time.Second),

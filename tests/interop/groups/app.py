@@ -3,8 +3,8 @@ import argparse
 import sys
 import time
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec
 
 from member import Failed, Process, to
 from owner import WORK, BrokerError, broker_of, end_on_sigterm
@@ -18,7 +18,11 @@ class App:
     def __init__(self, name, broker):
         self.name, self.broker, self.address = name, broker, broker.address
         self.run, self.folder, self.processes, self.failures = f"{name}{int(time.time())}", WORK / name, {}, 0
-        self.admin = AdminClient(to(self.address))
+
+    @property
+    def admin(self):
+        """A client of this moment: librdkafka's remembers a broker that is no more for too long."""
+        return AdminClient(to(self.address))
 
     def job(self, name, body):
         """A job that fails is the last: the others would only wait in vain."""
@@ -33,11 +37,17 @@ class App:
         print(line.replace("\n", " "), flush=True)
 
     def create(self, topic, partitions):
-        self.admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result()
+        admin = self.admin
+        admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result()
 
     def config(self, topic, key):
-        resource = ConfigResource("TOPIC", topic)
-        return self.admin.describe_configs([resource])[resource].result()[key].value
+        resource, admin = ConfigResource("TOPIC", topic), self.admin
+        return admin.describe_configs([resource])[resource].result()[key].value
+
+    def ends(self, topic, partitions):
+        admin = self.admin
+        asked = admin.list_offsets({TopicPartition(topic, partition): OffsetSpec.latest() for partition in range(partitions)})
+        return {one.partition: future.result().offset for one, future in asked.items()}
 
     def start(self, name, command):
         self.processes[name] = Process(name, command, self.address, self.folder / f"{name}.err")

@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 
 from app import Failed, jobs_of
+from confluent_kafka import KafkaError, KafkaException
 from owner import free_port
 
 LINES = 200
@@ -83,7 +84,11 @@ class Worker:
         for before, line in zip(lines, lines[1:]):
             if line > before + 1:
                 raise Failed(f"line {line} came after {before}")
-        return f"{self.written} lines, and {len(lines) - self.written} again"
+        return f"{self.written} lines, the source wrote {self.records()} and the sink {len(lines)}"
+
+    def records(self):
+        """The end of the topic's only partition."""
+        return sum(self.app.ends(self.topic, 1).values())
 
 
 def run(app, command):
@@ -125,8 +130,19 @@ def run(app, command):
         for name in ("source", "sink"):
             app.wait(f"{name} is deleted", lambda: worker.ask("DELETE", f"/connectors/{name}") is not None)
         app.wait("no connector is left", lambda: worker.ask("GET", "/connectors") == [])
-        app.admin.delete_consumer_groups(["connect-sink"])["connect-sink"].result()
+        app.wait("the sink's group can be deleted", group_deleted)
         return "and the sink's group"
+
+    def group_deleted():
+        """Tasks end after their connector is gone."""
+        admin = app.admin
+        try:
+            admin.delete_consumer_groups(["connect-sink"])["connect-sink"].result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.NON_EMPTY_GROUP:
+                raise
+            return False
+        return True
 
     app.job("worker", start)
     app.job("source-and-sink", source_and_sink)

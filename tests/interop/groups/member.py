@@ -1,5 +1,6 @@
 """Processes that talk to the broker, and what they printed."""
 import collections
+import logging
 import os
 import signal
 import subprocess
@@ -8,6 +9,8 @@ import time
 
 EXIT_LIMIT_S = 20
 SILENT = {"kafka-go"}  # its reader does not say when it was given partitions
+SILENCE = logging.getLogger("silence")
+SILENCE.disabled = True
 # many small Java processes on few processors
 SMALL = {"KAFKA_HEAP": "-Xms32m -Xmx192m", "KAFKA_JVM": "-XX:TieredStopAtLevel=1"}
 
@@ -23,7 +26,7 @@ def value(partition, offset):
 
 def to(bootstrap, more={}):
     """librdkafka's settings for a broker that comes and goes, about which it need not complain."""
-    return {"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 200, "log_level": 0, **more}
+    return {"bootstrap.servers": bootstrap, "reconnect.backoff.max.ms": 200, "logger": SILENCE, **more}
 
 
 class Process:
