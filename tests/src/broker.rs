@@ -146,6 +146,25 @@ impl Builder {
         }
     }
 
+    /// Starts a broker, or gives the one `RINGLOG_TEST_BOOTSTRAP` names, whose settings are what they are.
+    pub fn or_external(self) -> Broker {
+        let Some(bootstrap) = external() else {
+            return self.start().expect("no other broker is named");
+        };
+        Broker {
+            settings: Vec::new(),
+            cores: None,
+            wrapper: Vec::new(),
+            same_port: false,
+            data: PathBuf::new(),
+            logs: TempDir::new().expect("a temporary directory"),
+            starts: 0,
+            running: None,
+            bootstrap,
+            _temporary: None,
+        }
+    }
+
     /// Starts a broker that is expected to refuse: `Err` says how it ended.
     pub fn try_start(self) -> Result<Broker, Failure> {
         let temporary = self
@@ -222,21 +241,7 @@ struct Running {
 impl Broker {
     /// A fresh broker with default settings, or the one `RINGLOG_TEST_BOOTSTRAP` names.
     pub fn any() -> Broker {
-        let Some(bootstrap) = external() else {
-            return Builder::new().start().expect("no other broker is named");
-        };
-        Broker {
-            settings: Vec::new(),
-            cores: None,
-            wrapper: Vec::new(),
-            same_port: false,
-            data: PathBuf::new(),
-            logs: TempDir::new().expect("a temporary directory"),
-            starts: 0,
-            running: None,
-            bootstrap,
-            _temporary: None,
-        }
+        Builder::new().or_external()
     }
 
     /// A broker of the test's own, for tests that change its settings, stop it, or look into its directory.

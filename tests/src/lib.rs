@@ -3,6 +3,7 @@
 //! * [`broker`] starts, stops, kills and restarts `ringlog serve`;
 //! * [`client`] produces and consumes with librdkafka;
 //! * [`tool`] runs the command line's tools;
+//! * [`member`] is librdkafka in a consumer group, [`group`] the same by hand;
 //! * [`raw`] speaks the protocol over a plain socket, also wrongly;
 //! * [`oracle`] remembers what was acknowledged and checks what is read back.
 //!
@@ -15,6 +16,8 @@ pub mod client;
 pub mod code;
 pub mod files;
 pub mod fixture;
+pub mod group;
+pub mod member;
 pub mod mounts;
 pub mod oracle;
 pub mod powercut;

@@ -31,18 +31,19 @@ pub struct Connection {
 impl Connection {
     /// Connects.
     pub fn open(bootstrap: &str) -> Connection {
-        let stream = TcpStream::connect(bootstrap).expect("the broker accepts");
-        stream
-            .set_read_timeout(Some(READ_PATIENCE))
-            .expect("a time-out can be set");
-        stream
-            .set_write_timeout(Some(READ_PATIENCE))
-            .expect("a time-out can be set");
-        stream.set_nodelay(true).expect("nodelay can be set");
-        Connection {
+        Connection::try_open(bootstrap).expect("the broker accepts")
+    }
+
+    /// Connects to a broker that may not be there.
+    pub fn try_open(bootstrap: &str) -> io::Result<Connection> {
+        let stream = TcpStream::connect(bootstrap)?;
+        stream.set_read_timeout(Some(READ_PATIENCE))?;
+        stream.set_write_timeout(Some(READ_PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Ok(Connection {
             stream,
             correlation: 0,
-        }
+        })
     }
 
     /// The socket itself.
@@ -65,16 +66,26 @@ impl Connection {
 
     /// Sends a request and gives its correlation id.
     pub fn send<R: Request>(&mut self, version: i16, request: &R) -> i32 {
+        self.try_send(version, request).expect("the request is sent")
+    }
+
+    fn try_send<R: Request>(&mut self, version: i16, request: &R) -> io::Result<i32> {
         self.correlation += 1;
         let frame = request_bytes(version, self.correlation, request);
-        self.send_frame(&frame).expect("the request is sent");
-        self.correlation
+        self.send_frame(&frame)?;
+        Ok(self.correlation)
     }
 
     /// Sends a request and reads its answer.
     pub fn call<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
-        let correlation = self.send(version, request);
-        self.receive::<R>(version, correlation)
+        self.try_call(version, request).expect("an answer")
+    }
+
+    /// Sends a request and reads its answer, from a broker that may go away meanwhile.
+    pub fn try_call<R: Request>(&mut self, version: i16, request: &R) -> io::Result<R::Response> {
+        let correlation = self.try_send(version, request)?;
+        let frame = self.read_frame()?;
+        Ok(decode::<R>(version, correlation, frame))
     }
 
     /// Reads the answer to a request sent before.
@@ -82,17 +93,8 @@ impl Connection {
     /// # Panics
     /// When it is not the next one on this connection, or cannot be decoded to its last byte.
     pub fn receive<R: Request>(&mut self, version: i16, correlation: i32) -> R::Response {
-        let mut frame = Bytes::from(self.read_frame().expect("an answer"));
-        let header_version =
-            <R::Response as kafka_protocol::protocol::HeaderVersion>::header_version(version);
-        let header = ResponseHeader::decode(&mut frame, header_version).expect("a response header");
-        assert_eq!(
-            header.correlation_id, correlation,
-            "answers come in the order of their requests"
-        );
-        let response = R::Response::decode(&mut frame, version).expect("a response body");
-        assert!(frame.is_empty(), "{} bytes after the response", frame.len());
-        response
+        let frame = self.read_frame().expect("an answer");
+        decode::<R>(version, correlation, frame)
     }
 
     /// Reads one frame, without its length.
@@ -134,6 +136,19 @@ impl Connection {
             .set_read_timeout(Some(READ_PATIENCE))
             .expect("a time-out can be set");
     }
+}
+
+fn decode<R: Request>(version: i16, correlation: i32, frame: Vec<u8>) -> R::Response {
+    let mut frame = Bytes::from(frame);
+    let header_version = <R::Response as kafka_protocol::protocol::HeaderVersion>::header_version(version);
+    let header = ResponseHeader::decode(&mut frame, header_version).expect("a response header");
+    assert_eq!(
+        header.correlation_id, correlation,
+        "answers come in the order of their requests"
+    );
+    let response = R::Response::decode(&mut frame, version).expect("a response body");
+    assert!(frame.is_empty(), "{} bytes after the response", frame.len());
+    response
 }
 
 /// A request with its header, without the length.

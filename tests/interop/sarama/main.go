@@ -2,6 +2,7 @@
 //
 //	sarama own              admin, produce and group-less consume with topics of its own
 //	sarama read WRITER...   what other clients wrote
+//	sarama member TOPIC GROUP   in a consumer group, see member.go
 package main
 
 import (
@@ -22,6 +23,11 @@ var codecs = map[string]sarama.CompressionCodec{"none": sarama.CompressionNone, 
 
 func main() {
 	switch os.Args[1] {
+	case "member":
+		if err := member(os.Args[2], os.Args[3]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 	case "own":
 		own()
 	case "read":
