@@ -116,8 +116,10 @@ fn await_state(broker: &Broker, group: &str, state: &str) {
     });
 }
 
-/// Partition, committed offset, log end and lag of each line.
-fn offsets(broker: &Broker, group: &str) -> Vec<(i64, Option<i64>, Option<i64>, Option<i64>)> {
+/// Partition, committed offset, log end and lag.
+type OffsetLine = (i64, Option<i64>, Option<i64>, Option<i64>);
+
+fn offsets(broker: &Broker, group: &str) -> Vec<OffsetLine> {
     let number = |line: &Value, name: &str| line[name].as_i64();
     json(broker, &["describe", group])
         .iter()
