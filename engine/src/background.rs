@@ -525,9 +525,10 @@ fn run_with(job: &FileJob, sync: Sync) -> Result<JobOutput, Error> {
             files::replace(path, content)?;
         }
         FileJob::Prewrite { path, from, to } => {
-            // On a full disk the last of its space is left to the segments.
+            // On a full disk the last of its space is left to the segments. Not synced: a failure of that would be told nobody who waits for
+            // what else was written to the file.
             files::prewrite(path, *from, *to)
-                .inspect_err(|_| drop(files::truncate(path, *from, Sync::Now)))?;
+                .inspect_err(|_| drop(files::truncate(path, *from, Sync::Later)))?;
         }
         // Without a pool there is no spare.
         FileJob::Recycle { .. } => return Ok(JobOutput::Recycled(0)),

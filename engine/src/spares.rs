@@ -10,6 +10,7 @@
 //!
 //! Blocking, but for the questions of a core: everything is done by the threads of [`crate::background`].
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -116,7 +117,17 @@ impl Spares {
             let Some(number) = entry.name.strip_prefix(PREFIX).and_then(|n| n.parse().ok()) else {
                 continue;
             };
-            let bytes = files::written_bytes(&data_dir.join(&entry.name))? / ALIGN as u64 * ALIGN as u64;
+            let path = data_dir.join(&entry.name);
+            // A power cut while it became a segment may have left both names: the file is that segment's.
+            let is_segment = std::fs::metadata(&path)
+                .map_err(Error::io("stat", &path))?
+                .nlink()
+                > 1;
+            if is_segment {
+                files::remove_file(&path)?;
+                continue;
+            }
+            let bytes = files::written_bytes(&path)? / ALIGN as u64 * ALIGN as u64;
             pool.next_number = pool.next_number.max(number + 1);
             pool.spares.push(Spare { number, bytes });
         }
@@ -335,6 +346,17 @@ mod tests {
         assert!(content[..ALIGN].iter().all(|b| *b == 0) && content[ALIGN..].iter().all(|b| *b == 7));
         assert!(spares.is_empty() && names(dir.path()) == ["b"]);
         assert_eq!(spares.take(&to, MIB).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_spare_that_is_a_segment_too_is_not_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let segment = log(dir.path(), "a", MIB);
+        fs::hard_link(&segment, dir.path().join("ringlog-spare-4")).unwrap();
+        let spares = Spares::open(dir.path(), LIMITS).unwrap();
+        assert!(spares.is_empty());
+        assert_eq!(names(dir.path()), ["a"]);
+        assert_eq!(fs::metadata(&segment).unwrap().len(), MIB);
     }
 
     #[test]

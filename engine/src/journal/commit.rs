@@ -99,6 +99,8 @@ pub struct Journal {
     gathering: Gathering,
     /// Frames were written and not synced since the last sync of the file.
     unsynced: bool,
+    /// Somebody else is working on the file, and ends with a sync of it.
+    growing: bool,
     starved: bool,
     failed: Option<String>,
     counters: Counters,
@@ -118,6 +120,7 @@ impl Journal {
             in_flight: None,
             gathering: Gathering::default(),
             unsynced: false,
+            growing: false,
             starved: false,
             failed: None,
             counters: Counters::default(),
@@ -168,7 +171,7 @@ impl Journal {
     pub fn wants_write(&self, now: Instant) -> bool {
         let open = self.open.as_ref().map_or(0, |g| g.entries);
         let complete = !self.queued.is_empty() || self.gathering.start(now, open) == Start::Now;
-        self.in_flight.is_none() && self.has_waiting() && complete
+        self.in_flight.is_none() && self.has_waiting() && complete && !self.is_held()
     }
 
     fn has_waiting(&self) -> bool {
@@ -348,7 +351,27 @@ impl Journal {
     /// When a frame that waits for more appends is to be written at the latest. One that waits for journal space has no such time.
     pub fn deadline(&self) -> Option<Instant> {
         let deadline = self.gathering.deadline();
-        deadline.filter(|_| self.has_waiting() && !self.starved)
+        deadline.filter(|_| self.has_waiting() && !self.starved && !self.is_held())
+    }
+
+    /// The file begins to be made larger, by somebody else, who syncs it in the end. The system may tell a failure only once: a sync of the
+    /// journal's own would then find nothing wrong with frames that are lost, so frames that need one wait. False when one is under way.
+    pub fn begin_growing(&mut self) -> bool {
+        let is_syncing = self.in_flight.as_ref().is_some_and(|f| f.to_sync);
+        self.growing |= !is_syncing;
+        !is_syncing
+    }
+
+    /// That has ended. `is_synced` is false when the sync failed: then frames that were not synced may be lost, and false comes back.
+    pub fn end_growing(&mut self, is_synced: bool) -> bool {
+        self.growing = false;
+        is_synced || !self.unsynced
+    }
+
+    /// Whether the next frame waits for the file to be larger.
+    fn is_held(&self) -> bool {
+        let next = self.queued.front().or(self.open.as_ref());
+        self.growing && self.unsynced && next.is_some_and(|g| g.durability == Durability::Synced)
     }
 
     /// Refuses everything from now on.

@@ -380,7 +380,7 @@ impl Shard {
             .max(wanted)
             .max(capacity)
             .next_multiple_of(1 << 20);
-        if to <= capacity {
+        if to <= capacity || !self.journal.begin_growing() {
             return;
         }
         self.journal_growing = true;
@@ -417,15 +417,27 @@ impl Shard {
     }
 
     fn journal_grown(&mut self, io: &dyn Io, to: u64, result: Result<JobOutput, Error>) {
+        self.journal_growing = false;
+        let sync_failed = matches!(
+            result,
+            Err(Error::Io {
+                operation: "sync",
+                ..
+            })
+        );
+        let is_safe = self.journal.end_growing(!sync_failed);
         match result {
             Ok(_) => {
                 self.journal.space_mut().set_capacity(to);
-                self.journal_growing = false;
                 self.note_progress();
+            }
+            Err(e) if !is_safe => {
+                let reason = format!("the journal cannot be synced: {e}");
+                self.journal.fail(reason.clone());
+                self.events.push(ShardEvent::Failed(reason));
             }
             Err(e) => {
                 self.journal_grow_after = Some(io.now() + GROW_RETRY);
-                self.journal_growing = false;
                 if e.is_disk_full() {
                     self.give_spare_back(io);
                 }

@@ -23,6 +23,7 @@ mod faults;
 mod folders;
 mod handover;
 mod history;
+mod journal;
 mod life;
 mod machine;
 mod random;

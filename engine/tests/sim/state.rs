@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::disk::{Ino, Node, ROOT, Step};
@@ -162,17 +162,21 @@ impl State {
 
     /// Writes all of it into an empty folder.
     pub fn write_to(&self, path: &Path) {
-        self.write_folder(ROOT, path);
+        self.write_folder(ROOT, path, &mut BTreeMap::new());
     }
 
-    fn write_folder(&self, dir: Ino, path: &Path) {
+    /// A file of two names is one file.
+    fn write_folder(&self, dir: Ino, path: &Path, written: &mut BTreeMap<Ino, PathBuf>) {
         for (name, node) in self.folders.get(&dir).into_iter().flatten() {
             let path = path.join(name);
             if node.is_dir {
                 std::fs::create_dir(&path).expect("a folder");
-                self.write_folder(node.ino, &path);
+                self.write_folder(node.ino, &path, written);
+            } else if let Some(other) = written.get(&node.ino) {
+                std::fs::hard_link(other, &path).expect("a second name");
             } else {
                 self.write_file(node.ino, &path);
+                written.insert(node.ino, path);
             }
         }
     }
