@@ -9,7 +9,6 @@ use super::migration::Downgrade;
 use super::{Refusal, metadata_hash};
 use crate::groups::assignor::Partitions;
 use crate::groups::{Ctx, GroupSettings};
-use crate::metadata::ResourceType;
 use crate::wire::code::ErrorCode;
 use crate::wire::group_records::GroupRecord;
 
@@ -181,36 +180,15 @@ impl ConsumerGroup {
     }
 
     pub(super) fn session_timeout_ms(&self, ctx: &Ctx<'_>) -> i64 {
-        self.setting(
-            ctx,
-            "consumer.session.timeout.ms",
-            ctx.settings.consumer_session_timeout_ms,
-        )
-        .into()
+        ctx.settings.session_timeout_of(ctx.image, &self.id).into()
     }
 
     pub(super) fn heartbeat_interval_ms(&self, ctx: &Ctx<'_>) -> i32 {
-        self.setting(
-            ctx,
-            "consumer.heartbeat.interval.ms",
-            ctx.settings.consumer_heartbeat_interval_ms,
-        )
+        ctx.settings.heartbeat_interval_of(ctx.image, &self.id)
     }
 
     pub(super) fn assignment_interval_ms(&self, ctx: &Ctx<'_>) -> i64 {
-        self.setting(
-            ctx,
-            "consumer.assignment.interval.ms",
-            ctx.settings.consumer_assignment_interval_ms,
-        )
-        .into()
-    }
-
-    /// The group's own setting, or the broker's.
-    fn setting(&self, ctx: &Ctx<'_>, name: &str, of_broker: i32) -> i32 {
-        let own = ctx.image.settings(ResourceType::Group, &self.id);
-        own.and_then(|own| own.get(name)?.trim().parse().ok())
-            .unwrap_or(of_broker)
+        ctx.settings.assignment_interval_of(ctx.image, &self.id).into()
     }
 }
 
