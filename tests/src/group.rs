@@ -10,13 +10,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka_protocol::messages::find_coordinator_response::FindCoordinatorResponse;
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
-use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+use kafka_protocol::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
 use kafka_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use kafka_protocol::messages::offset_fetch_response::OffsetFetchResponseGroup;
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use kafka_protocol::messages::{
-    FindCoordinatorRequest, GroupId, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, OffsetCommitRequest,
-    OffsetFetchRequest, SyncGroupRequest, SyncGroupResponse,
+    FindCoordinatorRequest, GroupId, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse,
+    OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest, SyncGroupResponse,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -45,7 +47,10 @@ pub fn coordinator(broker: &Broker, group: &str) -> Connection {
     let mut connection = Connection::open(broker.bootstrap());
     wait_for("the coordinator is there", PATIENCE, || {
         let found = find(&mut connection, group);
-        let error = found.coordinators.first().map_or(found.error_code, |one| one.error_code);
+        let error = found
+            .coordinators
+            .first()
+            .map_or(found.error_code, |one| one.error_code);
         if error != code::NONE {
             return None;
         }
@@ -94,7 +99,12 @@ pub fn subscription(topics: &[&str]) -> Vec<u8> {
 }
 
 /// A SyncGroup with assignments by member id.
-pub fn sync_request(group: &str, generation: i32, member: &str, assignments: &[(&str, &[u8])]) -> SyncGroupRequest {
+pub fn sync_request(
+    group: &str,
+    generation: i32,
+    member: &str,
+    assignments: &[(&str, &[u8])],
+) -> SyncGroupRequest {
     let assignments = assignments
         .iter()
         .map(|(member, bytes)| {
@@ -126,8 +136,17 @@ pub fn alone(connection: &mut Connection, group: &str, topics: &[&str]) -> (Stri
     let joined = join(connection, &request);
     assert_eq!(joined.error_code, code::NONE);
     let member = joined.member_id.to_string();
-    let synced = sync(connection, group, joined.generation_id, &member, &[(&member, b"all")]);
-    assert_eq!((synced.error_code, &synced.assignment[..]), (code::NONE, &b"all"[..]));
+    let synced = sync(
+        connection,
+        group,
+        joined.generation_id,
+        &member,
+        &[(&member, b"all")],
+    );
+    assert_eq!(
+        (synced.error_code, &synced.assignment[..]),
+        (code::NONE, &b"all"[..])
+    );
     (member, joined.generation_id)
 }
 
@@ -139,7 +158,10 @@ pub fn sync(
     member: &str,
     assignments: &[(&str, &[u8])],
 ) -> SyncGroupResponse {
-    connection.call(SYNC_VERSION, &sync_request(group, generation, member, assignments))
+    connection.call(
+        SYNC_VERSION,
+        &sync_request(group, generation, member, assignments),
+    )
 }
 
 /// Heartbeat, and its error.
@@ -152,7 +174,13 @@ pub fn heartbeat(connection: &mut Connection, group: &str, generation: i32, memb
 }
 
 /// An OffsetCommit of one partition.
-pub fn commit_request(group: &str, generation: i32, member: &str, topic: &str, offset: i64) -> OffsetCommitRequest {
+pub fn commit_request(
+    group: &str,
+    generation: i32,
+    member: &str,
+    topic: &str,
+    offset: i64,
+) -> OffsetCommitRequest {
     let partition = OffsetCommitRequestPartition::default()
         .with_partition_index(0)
         .with_committed_offset(offset)
@@ -250,7 +278,10 @@ struct Seen {
 impl Commits {
     /// Starts to ask the broker at `bootstrap`, which may come and go.
     pub fn watch(bootstrap: &str, group: &str, topic: &str, partitions: i32) -> Commits {
-        let (state, over) = (Arc::new(Mutex::new(Seen::default())), Arc::new(AtomicBool::new(false)));
+        let (state, over) = (
+            Arc::new(Mutex::new(Seen::default())),
+            Arc::new(AtomicBool::new(false)),
+        );
         let (written, stop) = (Arc::clone(&state), Arc::clone(&over));
         let (bootstrap, group, topic) = (bootstrap.to_owned(), group.to_owned(), topic.to_owned());
         let all: Vec<i32> = (0..partitions).collect();
@@ -278,10 +309,18 @@ impl Commits {
     /// When an offset ever went back, or nothing was ever answered.
     pub fn finish(mut self) -> BTreeMap<i32, i64> {
         self.over.store(true, Ordering::Release);
-        self.asker.take().expect("not finished").join().expect("it asks to the end");
+        self.asker
+            .take()
+            .expect("not finished")
+            .join()
+            .expect("it asks to the end");
         let seen = self.state.lock().expect("no panic while held");
         assert!(seen.answers > 0, "no answer");
-        assert!(seen.backwards.is_empty(), "committed offsets went back: {:?}", seen.backwards);
+        assert!(
+            seen.backwards.is_empty(),
+            "committed offsets went back: {:?}",
+            seen.backwards
+        );
         seen.known.clone()
     }
 
@@ -297,7 +336,8 @@ impl Seen {
         for (partition, offset) in offsets {
             let before = self.known.insert(partition, offset).unwrap_or(-1);
             if offset < before {
-                self.backwards.push(format!("partition {partition}: {offset} after {before}"));
+                self.backwards
+                    .push(format!("partition {partition}: {offset} after {before}"));
             }
         }
     }

@@ -73,7 +73,8 @@ impl Diary {
         };
         match word {
             "assigned" => {
-                self.owned.extend(numbers().into_iter().map(|partition| (partition, None)));
+                self.owned
+                    .extend(numbers().into_iter().map(|partition| (partition, None)));
                 self.moves.push(Move::Given(numbers()));
             }
             "revoked" => {
@@ -235,7 +236,9 @@ pub fn wait_for_shares(members: &[&Member], partitions: i32) -> Vec<Vec<i32>> {
             let mut all: Vec<i32> = shares.concat();
             all.sort_unstable();
             let even = partitions as usize / members.len();
-            let fair = shares.iter().all(|share| (even..=even + 1).contains(&share.len()));
+            let fair = shares
+                .iter()
+                .all(|share| (even..=even + 1).contains(&share.len()));
             (fair && all.into_iter().eq(0..partitions)).then_some(shares)
         },
     )

@@ -5,24 +5,28 @@
 
 use std::collections::BTreeMap;
 
-use kafka_protocol::messages::offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
+use kafka_protocol::messages::offset_delete_request::{
+    OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
+};
 use kafka_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopic};
 use kafka_protocol::messages::{
-    DeleteGroupsRequest, DescribeGroupsRequest, FindCoordinatorRequest, ListGroupsRequest, OffsetDeleteRequest,
-    OffsetFetchRequest,
+    DeleteGroupsRequest, DescribeGroupsRequest, FindCoordinatorRequest, ListGroupsRequest,
+    OffsetDeleteRequest, OffsetFetchRequest,
 };
 use ringlog_tests::admin::create;
 use ringlog_tests::broker::unique;
 use ringlog_tests::group::{
-    COMMIT_VERSION, alone, commit, commit_request, committed, coordinator, fetch_all, group_id, heartbeat, subscription,
-    text,
+    COMMIT_VERSION, alone, commit, commit_request, committed, coordinator, fetch_all, group_id, heartbeat,
+    subscription, text,
 };
 use ringlog_tests::raw::{Connection, name};
 use ringlog_tests::{Broker, assert_settled, code};
 
 /// A broker that does not wait for a group's first members.
 fn broker() -> Broker {
-    Broker::own().set("group.initial.rebalance.delay.ms", 0).or_external()
+    Broker::own()
+        .set("group.initial.rebalance.delay.ms", 0)
+        .or_external()
 }
 
 #[test]
@@ -33,7 +37,11 @@ fn offsets_are_committed_without_a_member_in_every_version() {
     let mut connection = coordinator(&broker, &group);
     for version in 2..=COMMIT_VERSION {
         let offset = i64::from(version) * 10;
-        assert_eq!(commit(&mut connection, version, &group, -1, "", &topic, offset), code::NONE, "version {version}");
+        assert_eq!(
+            commit(&mut connection, version, &group, -1, "", &topic, offset),
+            code::NONE,
+            "version {version}"
+        );
         let expected = BTreeMap::from([(0, offset), (1, -1)]);
         assert_eq!(committed(&mut connection, &group, &topic, &[0, 1]), Ok(expected));
     }
@@ -50,7 +58,12 @@ fn offsets_are_committed_without_a_member_in_every_version() {
             .iter()
             .map(|one| {
                 let metadata = one.metadata.as_deref().unwrap_or("null");
-                (one.committed_offset, one.committed_leader_epoch, metadata, one.error_code)
+                (
+                    one.committed_offset,
+                    one.committed_leader_epoch,
+                    metadata,
+                    one.error_code,
+                )
             })
             .collect();
         assert_eq!(found, [(90, -1, "", 0), (-1, -1, "", 0)], "version {version}");
@@ -87,8 +100,16 @@ fn what_a_commit_is_refused_for() {
         .collect();
     errors.sort_unstable();
     assert_eq!(errors, [(0, code::NONE), (9, code::UNKNOWN_TOPIC_OR_PARTITION)]);
-    assert_eq!(committed(&mut connection, &group, &topic, &[0]), Ok(BTreeMap::from([(0, 7)])));
-    assert_eq!(commit(&mut connection, COMMIT_VERSION, "", -1, "", &topic, 5), code::INVALID_GROUP_ID);
+    assert_eq!(
+        committed(&mut connection, &group, &topic, &[0]),
+        Ok(BTreeMap::from([(0, 7)]))
+    );
+    // The group without a name has offsets, though no members.
+    coordinator(&broker, "");
+    assert_eq!(
+        commit(&mut connection, COMMIT_VERSION, "", -1, "", &topic, 5),
+        code::NONE
+    );
 }
 
 #[test]
@@ -117,12 +138,19 @@ fn the_offsets_of_several_groups_in_one_answer() {
     for (index, group) in groups.iter().enumerate().take(2) {
         coordinator(&broker, group);
         let offset = index as i64;
-        assert_eq!(commit(&mut connection, COMMIT_VERSION, group, -1, "", &topic, offset), code::NONE);
+        assert_eq!(
+            commit(&mut connection, COMMIT_VERSION, group, -1, "", &topic, offset),
+            code::NONE
+        );
     }
     coordinator(&broker, &groups[2]);
     let wanted = groups
         .iter()
-        .map(|group| OffsetFetchRequestGroup::default().with_group_id(group_id(group)).with_topics(None))
+        .map(|group| {
+            OffsetFetchRequestGroup::default()
+                .with_group_id(group_id(group))
+                .with_topics(None)
+        })
         .collect();
     for version in [8, 9] {
         let request = OffsetFetchRequest::default().with_groups(Vec::clone(&wanted));
@@ -132,11 +160,18 @@ fn the_offsets_of_several_groups_in_one_answer() {
             .iter()
             .map(|one| {
                 let offsets = one.topics.iter().flat_map(|topic| &topic.partitions);
-                (one.group_id.to_string(), offsets.map(|one| one.committed_offset).collect())
+                (
+                    one.group_id.to_string(),
+                    offsets.map(|one| one.committed_offset).collect(),
+                )
             })
             .collect();
         let expected = [vec![0], vec![1], vec![]];
-        assert_eq!(found, groups.iter().cloned().zip(expected).collect(), "version {version}");
+        assert_eq!(
+            found,
+            groups.iter().cloned().zip(expected).collect(),
+            "version {version}"
+        );
     }
 }
 
@@ -147,7 +182,10 @@ fn offsets_are_deleted_unless_a_member_reads_their_topic() {
     let group = unique("delete");
     let mut connection = coordinator(&broker, &group);
     for topic in [&read, &unread] {
-        assert_eq!(commit(&mut connection, COMMIT_VERSION, &group, -1, "", topic, 5), code::NONE);
+        assert_eq!(
+            commit(&mut connection, COMMIT_VERSION, &group, -1, "", topic, 5),
+            code::NONE
+        );
     }
     let (member, generation) = alone(&mut connection, &group, &[&read]);
     let topics = [&read, &unread].map(|topic| {
@@ -167,9 +205,18 @@ fn offsets_are_deleted_unless_a_member_reads_their_topic() {
         .collect();
     assert_eq!(errors[read.as_str()], code::GROUP_SUBSCRIBED_TO_TOPIC);
     assert_eq!(errors[unread.as_str()], code::NONE);
-    assert_eq!(committed(&mut connection, &group, &read, &[0]), Ok(BTreeMap::from([(0, 5)])));
-    assert_eq!(committed(&mut connection, &group, &unread, &[0]), Ok(BTreeMap::from([(0, -1)])));
-    assert_eq!(heartbeat(&mut connection, &group, generation, &member), code::NONE);
+    assert_eq!(
+        committed(&mut connection, &group, &read, &[0]),
+        Ok(BTreeMap::from([(0, 5)]))
+    );
+    assert_eq!(
+        committed(&mut connection, &group, &unread, &[0]),
+        Ok(BTreeMap::from([(0, -1)]))
+    );
+    assert_eq!(
+        heartbeat(&mut connection, &group, generation, &member),
+        code::NONE
+    );
     let none = unique("none");
     let missing = connection.call(0, &request.with_group_id(group_id(&none)));
     assert_eq!(missing.error_code, code::GROUP_ID_NOT_FOUND);
@@ -183,7 +230,10 @@ fn groups_are_deleted_only_when_nobody_is_in_them() {
     let mut connection = coordinator(&broker, &full);
     alone(&mut connection, &full, &[]);
     coordinator(&broker, &empty);
-    assert_eq!(commit(&mut connection, COMMIT_VERSION, &empty, -1, "", &topic, 5), code::NONE);
+    assert_eq!(
+        commit(&mut connection, COMMIT_VERSION, &empty, -1, "", &topic, 5),
+        code::NONE
+    );
     let names = [&full, &empty, &none].map(|group| group_id(group));
     let request = DeleteGroupsRequest::default().with_groups_names(names.to_vec());
     let answer = connection.call(2, &request);
@@ -192,9 +242,16 @@ fn groups_are_deleted_only_when_nobody_is_in_them() {
         .iter()
         .map(|one| (one.group_id.to_string(), one.error_code))
         .collect();
-    let expected = [(full, code::NON_EMPTY_GROUP), (empty.clone(), code::NONE), (none, code::GROUP_ID_NOT_FOUND)];
+    let expected = [
+        (full, code::NON_EMPTY_GROUP),
+        (empty.clone(), code::NONE),
+        (none, code::GROUP_ID_NOT_FOUND),
+    ];
     assert_eq!(errors, BTreeMap::from(expected));
-    assert_eq!(committed(&mut connection, &empty, &topic, &[0]), Ok(BTreeMap::from([(0, -1)])));
+    assert_eq!(
+        committed(&mut connection, &empty, &topic, &[0]),
+        Ok(BTreeMap::from([(0, -1)]))
+    );
 }
 
 #[test]
@@ -203,10 +260,18 @@ fn the_offsets_of_a_deleted_topic_are_gone() {
     let topic = create(&broker, "gone", 1, &[]);
     let group = unique("gone");
     let mut connection = coordinator(&broker, &group);
-    assert_eq!(commit(&mut connection, COMMIT_VERSION, &group, -1, "", &topic, 5), code::NONE);
+    assert_eq!(
+        commit(&mut connection, COMMIT_VERSION, &group, -1, "", &topic, 5),
+        code::NONE
+    );
     let client = ringlog_tests::admin::admin(broker.bootstrap());
-    let deleted = ringlog_tests::admin::block_on(client.delete_topics(&[&topic], &ringlog_tests::admin::options()));
-    deleted.expect("the broker answers").pop().expect("one answer").expect("it is deleted");
+    let deleted =
+        ringlog_tests::admin::block_on(client.delete_topics(&[&topic], &ringlog_tests::admin::options()));
+    deleted
+        .expect("the broker answers")
+        .pop()
+        .expect("one answer")
+        .expect("it is deleted");
     ringlog_tests::wait_for("the offset is gone", ringlog_tests::PATIENCE, || {
         fetch_all(&mut connection, &group).topics.is_empty().then_some(())
     });
@@ -220,7 +285,10 @@ fn groups_are_listed_by_state_and_type() {
     let mut connection = coordinator(&broker, &stable);
     alone(&mut connection, &stable, &[]);
     coordinator(&broker, &empty);
-    assert_eq!(commit(&mut connection, COMMIT_VERSION, &empty, -1, "", &topic, 5), code::NONE);
+    assert_eq!(
+        commit(&mut connection, COMMIT_VERSION, &empty, -1, "", &topic, 5),
+        code::NONE
+    );
     let mut listed = |version: i16, states: &[&str], types: &[&str]| {
         let request = ListGroupsRequest::default()
             .with_states_filter(states.iter().map(|state| text(state)).collect())
@@ -231,7 +299,12 @@ fn groups_are_listed_by_state_and_type() {
         for one in answer.groups {
             let id = one.group_id.to_string();
             if [&stable, &empty].contains(&&id) {
-                found.push((id == stable, one.protocol_type.to_string(), one.group_state.to_string(), one.group_type.to_string()));
+                found.push((
+                    id == stable,
+                    one.protocol_type.to_string(),
+                    one.group_state.to_string(),
+                    one.group_type.to_string(),
+                ));
             }
         }
         found.sort();
@@ -240,7 +313,10 @@ fn groups_are_listed_by_state_and_type() {
     let entry = |is_stable, protocol: &str, state: &str, kind: &str| {
         (is_stable, protocol.to_owned(), state.to_owned(), kind.to_owned())
     };
-    let (one, other) = (entry(false, "", "Empty", "classic"), entry(true, "consumer", "Stable", "classic"));
+    let (one, other) = (
+        entry(false, "", "Empty", "classic"),
+        entry(true, "consumer", "Stable", "classic"),
+    );
     assert_eq!(listed(5, &[], &[]), [one.clone(), other.clone()]);
     assert_eq!(listed(5, &["Stable"], &[]), [other.clone()]);
     assert_eq!(listed(5, &["stable"], &["Classic"]), [other]);
@@ -248,7 +324,10 @@ fn groups_are_listed_by_state_and_type() {
     assert_eq!(listed(5, &["Stable"], &["consumer"]), []);
     assert_eq!(listed(5, &["no such state"], &[]), []);
     assert_eq!(listed(4, &["Empty"], &[]), [entry(false, "", "Empty", "")]);
-    assert_eq!(listed(0, &[], &[]), [entry(false, "", "", ""), entry(true, "consumer", "", "")]);
+    assert_eq!(
+        listed(0, &[], &[]),
+        [entry(false, "", "", ""), entry(true, "consumer", "", "")]
+    );
 }
 
 #[test]
@@ -260,16 +339,38 @@ fn groups_are_described_also_when_they_do_not_exist() {
     for version in 0..=6 {
         let request = DescribeGroupsRequest::default().with_groups(vec![group_id(&stable), group_id(&none)]);
         let answer = connection.call(version, &request);
-        let (known, unknown) = (&answer.groups[0], &answer.groups[1]);
-        assert_eq!((known.error_code, known.group_state.as_str()), (code::NONE, "Stable"), "version {version}");
-        assert_eq!((known.protocol_type.as_str(), known.protocol_data.as_str()), ("consumer", "range"));
+        let one = |group: &str| {
+            let found = answer.groups.iter().find(|one| one.group_id.as_str() == group);
+            found.expect("each group is answered for")
+        };
+        let (known, unknown) = (one(&stable), one(&none));
+        assert_eq!(
+            (known.error_code, known.group_state.as_str()),
+            (code::NONE, "Stable"),
+            "version {version}"
+        );
+        assert_eq!(
+            (known.protocol_type.as_str(), known.protocol_data.as_str()),
+            ("consumer", "range")
+        );
         let one = &known.members[0];
-        assert_eq!((one.member_id.as_str(), one.client_id.as_str()), (member.as_str(), "raw"));
+        assert_eq!(
+            (one.member_id.as_str(), one.client_id.as_str()),
+            (member.as_str(), "raw")
+        );
         assert!(one.client_host.contains("127.0.0.1"), "{}", one.client_host);
         assert_eq!(one.member_metadata[..], subscription(&["t"])[..]);
         assert_eq!(&one.member_assignment[..], b"all");
-        let error = if version < 6 { code::NONE } else { code::GROUP_ID_NOT_FOUND };
-        assert_eq!((unknown.error_code, unknown.group_state.as_str()), (error, "Dead"), "version {version}");
+        let error = if version < 6 {
+            code::NONE
+        } else {
+            code::GROUP_ID_NOT_FOUND
+        };
+        assert_eq!(
+            (unknown.error_code, unknown.group_state.as_str()),
+            (error, "Dead"),
+            "version {version}"
+        );
     }
 }
 
@@ -279,10 +380,19 @@ fn the_coordinator_is_this_broker() {
     let group = unique("find");
     coordinator(&broker, &group);
     let mut connection = Connection::open(broker.bootstrap());
-    let port: i32 = broker.bootstrap().rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    let port: i32 = broker
+        .bootstrap()
+        .rsplit(':')
+        .next()
+        .and_then(|port| port.parse().ok())
+        .expect("a port");
     for version in 0..=3 {
         let answer = connection.call(version, &FindCoordinatorRequest::default().with_key(text(&group)));
-        assert_eq!((answer.error_code, answer.port), (code::NONE, port), "version {version}");
+        assert_eq!(
+            (answer.error_code, answer.port),
+            (code::NONE, port),
+            "version {version}"
+        );
     }
     let keys = vec![text(&group), text("another group")];
     for version in 4..=6 {
@@ -290,11 +400,17 @@ fn the_coordinator_is_this_broker() {
         let answer = connection.call(version, &request);
         assert_eq!(answer.coordinators.len(), 2, "version {version}");
         for (one, key) in answer.coordinators.iter().zip(&keys) {
-            assert_eq!((&one.key, one.error_code, one.port), (key, code::NONE, port), "version {version}");
+            assert_eq!(
+                (&one.key, one.error_code, one.port),
+                (key, code::NONE, port),
+                "version {version}"
+            );
         }
     }
     assert_settled("an unknown kind of coordinator", code::INVALID_REQUEST, || {
-        let request = FindCoordinatorRequest::default().with_key_type(7).with_coordinator_keys(keys.clone());
+        let request = FindCoordinatorRequest::default()
+            .with_key_type(7)
+            .with_coordinator_keys(keys.clone());
         connection.call(6, &request).coordinators[0].error_code
     });
 }

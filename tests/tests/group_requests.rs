@@ -3,21 +3,23 @@
 //! Every answer expected here was seen on Apache Kafka 4.3.1 first: set `RINGLOG_TEST_BOOTSTRAP` to the address of a
 //! Kafka broker to see it again.
 
-use kafka_protocol::messages::heartbeat_request::HeartbeatRequest;
-use kafka_protocol::messages::leave_group_request::{LeaveGroupRequest, MemberIdentity};
+use kafka_protocol::messages::leave_group_request::MemberIdentity;
+use kafka_protocol::messages::{HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest};
 use ringlog_tests::admin::create;
 use ringlog_tests::broker::unique;
 use ringlog_tests::code;
 use ringlog_tests::group::{
-    COMMIT_VERSION, JOIN_VERSION, SYNC_VERSION, alone, commit, commit_request, coordinator, group_id, heartbeat, join,
-    join_request, protocol, subscription, sync, sync_request, text,
+    COMMIT_VERSION, JOIN_VERSION, SYNC_VERSION, alone, commit, commit_request, coordinator, group_id,
+    heartbeat, join, join_request, protocol, subscription, sync, sync_request, text,
 };
 use ringlog_tests::raw::Connection;
 use ringlog_tests::{Broker, PATIENCE, wait_for};
 
 /// A broker that does not wait for a group's first members.
 fn broker() -> Broker {
-    Broker::own().set("group.initial.rebalance.delay.ms", 0).or_external()
+    Broker::own()
+        .set("group.initial.rebalance.delay.ms", 0)
+        .or_external()
 }
 
 #[test]
@@ -46,7 +48,11 @@ fn a_member_of_an_old_client_joins_at_once() {
         let group = unique("old");
         let mut connection = coordinator(&broker, &group);
         let joined = connection.call(version, &join_request(&group, ""));
-        assert_eq!((joined.error_code, joined.generation_id), (code::NONE, 1), "version {version}");
+        assert_eq!(
+            (joined.error_code, joined.generation_id),
+            (code::NONE, 1),
+            "version {version}"
+        );
         assert!(joined.member_id.starts_with("raw-"), "{}", joined.member_id);
     }
 }
@@ -58,15 +64,43 @@ fn what_a_join_must_not_say() {
     let mut connection = coordinator(&broker, &group);
     let good = join_request(&group, "");
     let cases = [
-        ("a short session", good.clone().with_session_timeout_ms(5_999), code::INVALID_SESSION_TIMEOUT),
-        ("a long session", good.clone().with_session_timeout_ms(1_800_001), code::INVALID_SESSION_TIMEOUT),
-        ("no group", good.clone().with_group_id(group_id("")), code::INVALID_GROUP_ID),
-        ("no protocols", good.clone().with_protocols(Vec::new()), code::INCONSISTENT_GROUP_PROTOCOL),
-        ("no type", good.clone().with_protocol_type(text("")), code::INCONSISTENT_GROUP_PROTOCOL),
-        ("an unknown member", good.clone().with_member_id(text("nobody")), code::UNKNOWN_MEMBER_ID),
+        (
+            "a short session",
+            good.clone().with_session_timeout_ms(5_999),
+            code::INVALID_SESSION_TIMEOUT,
+        ),
+        (
+            "a long session",
+            good.clone().with_session_timeout_ms(1_800_001),
+            code::INVALID_SESSION_TIMEOUT,
+        ),
+        (
+            "no group",
+            good.clone().with_group_id(group_id("")),
+            code::INVALID_GROUP_ID,
+        ),
+        (
+            "no protocols",
+            good.clone().with_protocols(Vec::new()),
+            code::INCONSISTENT_GROUP_PROTOCOL,
+        ),
+        (
+            "no type",
+            good.clone().with_protocol_type(text("")),
+            code::INCONSISTENT_GROUP_PROTOCOL,
+        ),
+        (
+            "an unknown member",
+            good.clone().with_member_id(text("nobody")),
+            code::UNKNOWN_MEMBER_ID,
+        ),
     ];
     for (what, request, expected) in cases {
-        assert_eq!(connection.call(JOIN_VERSION, &request).error_code, expected, "{what}");
+        assert_eq!(
+            connection.call(JOIN_VERSION, &request).error_code,
+            expected,
+            "{what}"
+        );
     }
 }
 
@@ -76,12 +110,18 @@ fn members_need_a_protocol_in_common() {
     let group = unique("common");
     let mut connection = coordinator(&broker, &group);
     let (member, generation) = alone(&mut connection, &group, &[]);
-    let other = |request| connection_of(&broker).call(JOIN_VERSION, &request).error_code;
+    let other = |request: JoinGroupRequest| connection_of(&broker).call(JOIN_VERSION, &request).error_code;
     let good = join_request(&group, "");
     let only_sticky = good.clone().with_protocols(vec![protocol("sticky", b"")]);
     assert_eq!(other(only_sticky), code::INCONSISTENT_GROUP_PROTOCOL);
-    assert_eq!(other(good.with_protocol_type(text("connect"))), code::INCONSISTENT_GROUP_PROTOCOL);
-    assert_eq!(heartbeat(&mut connection, &group, generation, &member), code::NONE);
+    assert_eq!(
+        other(good.with_protocol_type(text("connect"))),
+        code::INCONSISTENT_GROUP_PROTOCOL
+    );
+    assert_eq!(
+        heartbeat(&mut connection, &group, generation, &member),
+        code::NONE
+    );
 }
 
 fn connection_of(broker: &Broker) -> Connection {
@@ -100,13 +140,22 @@ fn a_second_member_makes_the_first_join_again() {
     let joining = two.send(JOIN_VERSION, &join_request(&group, &follower));
     wait_for("the first member is told to join again", PATIENCE, || {
         let answer = heartbeat(&mut one, &group, generation, &leader);
-        assert!([code::NONE, code::REBALANCE_IN_PROGRESS].contains(&answer), "{answer}");
+        assert!(
+            [code::NONE, code::REBALANCE_IN_PROGRESS].contains(&answer),
+            "{answer}"
+        );
         (answer == code::REBALANCE_IN_PROGRESS).then_some(())
     });
     let first = one.call(JOIN_VERSION, &join_request(&group, &leader));
-    let second = two.receive::<kafka_protocol::messages::JoinGroupRequest>(JOIN_VERSION, joining);
-    assert_eq!((first.generation_id, second.generation_id), (generation + 1, generation + 1));
-    assert_eq!((first.leader.as_str(), second.leader.as_str()), (leader.as_str(), leader.as_str()));
+    let second = two.receive::<JoinGroupRequest>(JOIN_VERSION, joining);
+    assert_eq!(
+        (first.generation_id, second.generation_id),
+        (generation + 1, generation + 1)
+    );
+    assert_eq!(
+        (first.leader.as_str(), second.leader.as_str()),
+        (leader.as_str(), leader.as_str())
+    );
     assert_eq!((first.members.len(), second.members.len()), (2, 0));
     let generation = first.generation_id;
     // Nobody may commit until the leader has assigned.
@@ -116,14 +165,23 @@ fn a_second_member_makes_the_first_join_again() {
     let waiting = two.send(SYNC_VERSION, &sync_request(&group, generation, &follower, &[]));
     let assignments: [(&str, &[u8]); 2] = [(&leader, b"this"), (&follower, b"that")];
     let mine = sync(&mut one, &group, generation, &leader, &assignments);
-    let theirs = two.receive::<kafka_protocol::messages::SyncGroupRequest>(SYNC_VERSION, waiting);
-    assert_eq!((mine.error_code, &mine.assignment[..]), (code::NONE, &b"this"[..]));
-    assert_eq!((theirs.error_code, &theirs.assignment[..]), (code::NONE, &b"that"[..]));
+    let theirs = two.receive::<SyncGroupRequest>(SYNC_VERSION, waiting);
+    assert_eq!(
+        (mine.error_code, &mine.assignment[..]),
+        (code::NONE, &b"this"[..])
+    );
+    assert_eq!(
+        (theirs.error_code, &theirs.assignment[..]),
+        (code::NONE, &b"that"[..])
+    );
     for member in [&leader, &follower] {
         assert_eq!(heartbeat(&mut one, &group, generation, member), code::NONE);
     }
     // A sync that comes again gets the same answer.
-    assert_eq!(&sync(&mut two, &group, generation, &follower, &[]).assignment[..], b"that");
+    assert_eq!(
+        &sync(&mut two, &group, generation, &follower, &[]).assignment[..],
+        b"that"
+    );
 }
 
 #[test]
@@ -139,21 +197,55 @@ fn wrong_generations_and_unknown_members() {
     ];
     for (generation, member, expected) in cases {
         let what = format!("generation {generation}, member {member}");
-        assert_eq!(heartbeat(&mut connection, &group, generation, member), expected, "{what}");
-        assert_eq!(sync(&mut connection, &group, generation, member, &[]).error_code, expected, "{what}");
+        assert_eq!(
+            heartbeat(&mut connection, &group, generation, member),
+            expected,
+            "{what}"
+        );
+        assert_eq!(
+            sync(&mut connection, &group, generation, member, &[]).error_code,
+            expected,
+            "{what}"
+        );
         for version in 2..=COMMIT_VERSION {
             let answer = commit(&mut connection, version, &group, generation, member, &topic, 1);
             assert_eq!(answer, expected, "{what}, version {version}");
         }
     }
     // Who is no member may commit only while nobody else is.
-    assert_eq!(commit(&mut connection, COMMIT_VERSION, &group, -1, "", &topic, 1), code::UNKNOWN_MEMBER_ID);
-    assert_eq!(commit(&mut connection, COMMIT_VERSION, &group, generation, &member, &topic, 1), code::NONE);
+    assert_eq!(
+        commit(&mut connection, COMMIT_VERSION, &group, -1, "", &topic, 1),
+        code::UNKNOWN_MEMBER_ID
+    );
+    assert_eq!(
+        commit(
+            &mut connection,
+            COMMIT_VERSION,
+            &group,
+            generation,
+            &member,
+            &topic,
+            1
+        ),
+        code::NONE
+    );
     let none = unique("none");
-    assert_eq!(heartbeat(&mut connection, &none, 1, &member), code::UNKNOWN_MEMBER_ID);
-    assert_eq!(sync(&mut connection, &none, 1, &member, &[]).error_code, code::UNKNOWN_MEMBER_ID);
-    assert_eq!(commit(&mut connection, 8, &none, 1, &member, &topic, 1), code::ILLEGAL_GENERATION);
-    assert_eq!(commit(&mut connection, 9, &none, 1, &member, &topic, 1), code::GROUP_ID_NOT_FOUND);
+    assert_eq!(
+        heartbeat(&mut connection, &none, 1, &member),
+        code::UNKNOWN_MEMBER_ID
+    );
+    assert_eq!(
+        sync(&mut connection, &none, 1, &member, &[]).error_code,
+        code::UNKNOWN_MEMBER_ID
+    );
+    assert_eq!(
+        commit(&mut connection, 8, &none, 1, &member, &topic, 1),
+        code::ILLEGAL_GENERATION
+    );
+    assert_eq!(
+        commit(&mut connection, 9, &none, 1, &member, &topic, 1),
+        code::GROUP_ID_NOT_FOUND
+    );
 }
 
 #[test]
@@ -187,11 +279,21 @@ fn a_static_member_that_comes_again_fences_the_one_before() {
     assert_eq!(synced.error_code, code::NONE);
     let again = connection.call(JOIN_VERSION, &request);
     let new = again.member_id.to_string();
-    assert_eq!((again.error_code, again.generation_id), (code::NONE, 1), "nobody else is disturbed");
+    assert_eq!(
+        (again.error_code, again.generation_id),
+        (code::NONE, 1),
+        "nobody else is disturbed"
+    );
     assert_ne!(old, new);
     // It leads as before, but need not assign again (KIP-814).
-    assert_eq!((again.leader.as_str(), again.skip_assignment, again.members.len()), (new.as_str(), true, 1));
-    assert_eq!(&sync(&mut connection, &group, 1, &new, &[]).assignment[..], b"mine");
+    assert_eq!(
+        (again.leader.as_str(), again.skip_assignment, again.members.len()),
+        (new.as_str(), true, 1)
+    );
+    assert_eq!(
+        &sync(&mut connection, &group, 1, &new, &[]).assignment[..],
+        b"mine"
+    );
     let instance = Some(text("one"));
     let beat = HeartbeatRequest::default()
         .with_group_id(group_id(&group))
@@ -200,12 +302,21 @@ fn a_static_member_that_comes_again_fences_the_one_before() {
         .with_group_instance_id(instance.clone());
     assert_eq!(connection.call(4, &beat).error_code, code::FENCED_INSTANCE_ID);
     let late = sync_request(&group, 1, &old, &[]).with_group_instance_id(instance.clone());
-    assert_eq!(connection.call(SYNC_VERSION, &late).error_code, code::FENCED_INSTANCE_ID);
+    assert_eq!(
+        connection.call(SYNC_VERSION, &late).error_code,
+        code::FENCED_INSTANCE_ID
+    );
     let late = commit_request(&group, 1, &old, &topic, 1).with_group_instance_id(instance.clone());
     let answer = connection.call(COMMIT_VERSION, &late);
-    assert_eq!(answer.topics[0].partitions[0].error_code, code::FENCED_INSTANCE_ID);
+    assert_eq!(
+        answer.topics[0].partitions[0].error_code,
+        code::FENCED_INSTANCE_ID
+    );
     let late = join_request(&group, &old).with_group_instance_id(instance);
-    assert_eq!(connection.call(JOIN_VERSION, &late).error_code, code::FENCED_INSTANCE_ID);
+    assert_eq!(
+        connection.call(JOIN_VERSION, &late).error_code,
+        code::FENCED_INSTANCE_ID
+    );
     assert_eq!(heartbeat(&mut connection, &group, 1, &new), code::NONE);
     let unknown = beat.with_group_instance_id(Some(text("another")));
     assert_eq!(connection.call(4, &unknown).error_code, code::UNKNOWN_MEMBER_ID);
@@ -236,9 +347,17 @@ fn members_leave_by_id_and_by_instance() {
     let answer = connection.call(5, &leave);
     let errors: Vec<i16> = answer.members.iter().map(|one| one.error_code).collect();
     assert_eq!(answer.error_code, code::NONE);
-    let expected = [code::UNKNOWN_MEMBER_ID, code::UNKNOWN_MEMBER_ID, code::FENCED_INSTANCE_ID, code::NONE];
+    let expected = [
+        code::UNKNOWN_MEMBER_ID,
+        code::UNKNOWN_MEMBER_ID,
+        code::FENCED_INSTANCE_ID,
+        code::NONE,
+    ];
     assert_eq!(errors, expected);
-    assert_eq!(heartbeat(&mut connection, &group, 1, &member), code::UNKNOWN_MEMBER_ID);
+    assert_eq!(
+        heartbeat(&mut connection, &group, 1, &member),
+        code::UNKNOWN_MEMBER_ID
+    );
     let old = LeaveGroupRequest::default()
         .with_group_id(group_id(&group))
         .with_member_id(text("nobody"));
@@ -260,5 +379,8 @@ fn a_member_that_falls_silent_is_given_up() {
     let joined = join(&mut other, &request);
     assert_eq!((joined.error_code, joined.generation_id), (code::NONE, 2));
     assert_eq!(joined.members.len(), 1);
-    assert_eq!(heartbeat(&mut connection, &group, 1, &silent.member_id), code::UNKNOWN_MEMBER_ID);
+    assert_eq!(
+        heartbeat(&mut connection, &group, 1, &silent.member_id),
+        code::UNKNOWN_MEMBER_ID
+    );
 }

@@ -52,7 +52,14 @@ impl Place {
     fn join_with(&self, settings: &[(&str, &str)]) -> Member {
         let binary = env!("CARGO_BIN_EXE_group_member");
         let bootstrap = self.broker.bootstrap();
-        Member::start(binary, bootstrap, &self.group, &self.topic, self.protocol, settings)
+        Member::start(
+            binary,
+            bootstrap,
+            &self.group,
+            &self.topic,
+            self.protocol,
+            settings,
+        )
     }
 
     /// Writes the next records of every partition.
@@ -69,11 +76,19 @@ impl Place {
 
 /// Waits until the members have seen every partition up to the offset before `end`.
 fn wait_for_ends(members: &[&Member], end: i64) {
-    wait_for(&format!("offset {} of every partition is seen", end - 1), PATIENCE, || {
-        (0..PARTITIONS)
-            .all(|partition| members.iter().any(|member| member.top(partition) == Some(end - 1)))
-            .then_some(())
-    });
+    wait_for(
+        &format!("offset {} of every partition is seen", end - 1),
+        PATIENCE,
+        || {
+            (0..PARTITIONS)
+                .all(|partition| {
+                    members
+                        .iter()
+                        .any(|member| member.top(partition) == Some(end - 1))
+                })
+                .then_some(())
+        },
+    );
 }
 
 /// Every record was seen by somebody, and nobody saw one out of order.
@@ -88,7 +103,10 @@ fn check(diaries: &[Diary], end: i64) {
             .flatten()
             .copied()
             .collect();
-        assert!(seen.iter().copied().eq(0..end), "partition {partition}: saw {seen:?} of 0..{end}");
+        assert!(
+            seen.iter().copied().eq(0..end),
+            "partition {partition}: saw {seen:?} of 0..{end}"
+        );
     }
 }
 
@@ -204,7 +222,11 @@ fn a_new_partition_is_given_to_a_member() {
         wait_for_shares(&[&first], PARTITIONS);
         let more = rdkafka::admin::NewPartitions::new(&place.topic, PARTITIONS as usize + 2);
         let grown = block_on(admin(place.broker.bootstrap()).create_partitions([&more], &options()));
-        grown.expect("the broker answers").pop().expect("one answer").expect("it grows");
+        grown
+            .expect("the broker answers")
+            .pop()
+            .expect("one answer")
+            .expect("it grows");
         wait_for_shares(&[&first], PARTITIONS + 2);
     }
 }
@@ -242,25 +264,36 @@ fn storm(protocol: Protocol) {
     wait_for("committed offsets are asked for once more", PATIENCE, || {
         (commits.answers() > before + 1).then_some(())
     });
-    assert!(commits.finish().into_values().all(|offset| offset == end), "{protocol:?}");
+    assert!(
+        commits.finish().into_values().all(|offset| offset == end),
+        "{protocol:?}"
+    );
 }
 
 /// Writes to every partition until told to stop; gives the offset all partitions end at.
 fn write_on(place: &Place, writing: &Arc<AtomicBool>) -> std::thread::JoinHandle<i64> {
-    let producer = Producer::new(place.broker.bootstrap(), &[("enable.idempotence", "true"), ("message.timeout.ms", "60000")]);
+    let producer = Producer::new(
+        place.broker.bootstrap(),
+        &[("enable.idempotence", "true"), ("message.timeout.ms", "60000")],
+    );
     let (topic, writing) = (place.topic.clone(), Arc::clone(writing));
     std::thread::spawn(move || {
         let mut offset = 0;
         while writing.load(Ordering::Acquire) {
             for partition in 0..PARTITIONS {
                 let record = Outgoing::value(value(partition, offset));
-                producer.send(&topic, partition, &record).expect("the client takes it");
+                producer
+                    .send(&topic, partition, &record)
+                    .expect("the client takes it");
             }
             offset += 1;
             std::thread::park_timeout(Duration::from_millis(20));
         }
         producer.flush();
-        assert!(producer.take().iter().all(Result::is_ok), "a record was not acknowledged");
+        assert!(
+            producer.take().iter().all(Result::is_ok),
+            "a record was not acknowledged"
+        );
         offset
     })
 }
@@ -308,7 +341,9 @@ fn committed_offsets_outlive_stops_and_kills() {
         }
         broker.restart();
         let client = consumer(broker.bootstrap(), &[("group.id", &group)]);
-        let kept = client.committed_offsets(offsets(&topic, 0), PATIENCE).expect("an answer");
+        let kept = client
+            .committed_offsets(offsets(&topic, 0), PATIENCE)
+            .expect("an answer");
         assert_eq!(kept, given, "round {round}");
     }
 }
@@ -324,10 +359,18 @@ fn groups_are_listed_described_and_deleted() {
             let list = client.fetch_group_list(Some(&place.group), PATIENCE).ok()?;
             let group = list.groups().iter().find(|one| one.state() == state)?;
             let members = group.members().iter().map(|one| one.client_id().to_owned());
-            Some((group.protocol_type().to_owned(), group.protocol().to_owned(), members.collect::<Vec<_>>()))
+            Some((
+                group.protocol_type().to_owned(),
+                group.protocol().to_owned(),
+                members.collect::<Vec<_>>(),
+            ))
         })
     };
-    let stable = ("consumer".to_owned(), "range".to_owned(), vec!["reader".to_owned()]);
+    let stable = (
+        "consumer".to_owned(),
+        "range".to_owned(),
+        vec!["reader".to_owned()],
+    );
     assert_eq!(described("Stable"), stable);
     let delete = || {
         let answers = block_on(admin(place.broker.bootstrap()).delete_groups(&[&place.group], &options()));
@@ -340,5 +383,9 @@ fn groups_are_listed_described_and_deleted() {
     assert_eq!(delete(), Ok(()));
     assert_eq!(delete(), Err(RDKafkaErrorCode::GroupIdNotFound));
     let mut connection = coordinator(&place.broker, &place.group);
-    assert!(ringlog_tests::group::fetch_all(&mut connection, &place.group).topics.is_empty());
+    assert!(
+        ringlog_tests::group::fetch_all(&mut connection, &place.group)
+            .topics
+            .is_empty()
+    );
 }

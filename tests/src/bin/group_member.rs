@@ -60,7 +60,11 @@ fn step(consumer: &BaseConsumer<Diary>) {
         match polled {
             Ok(message) => {
                 let value = String::from_utf8_lossy(message.payload().unwrap_or_default()).into_owned();
-                say(&format!("seen {} {} {value}", message.partition(), message.offset()));
+                say(&format!(
+                    "seen {} {} {value}",
+                    message.partition(),
+                    message.offset()
+                ));
                 // Refused for a partition that was just taken away: its next owner sees the record again.
                 let _ = consumer.store_offset_from_message(&message);
                 seen = true;
