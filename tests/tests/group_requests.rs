@@ -3,8 +3,8 @@
 //! Every answer expected here was seen on Apache Kafka 4.3.1 first: set `RINGLOG_TEST_BOOTSTRAP` to the address of a
 //! Kafka broker to see it again.
 
-use kafka_protocol::messages::heartbeat_request::HeartbeatRequest;
-use kafka_protocol::messages::leave_group_request::{LeaveGroupRequest, MemberIdentity};
+use kafka_protocol::messages::leave_group_request::MemberIdentity;
+use kafka_protocol::messages::{HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest};
 use ringlog_tests::admin::create;
 use ringlog_tests::broker::unique;
 use ringlog_tests::code;
@@ -110,7 +110,7 @@ fn members_need_a_protocol_in_common() {
     let group = unique("common");
     let mut connection = coordinator(&broker, &group);
     let (member, generation) = alone(&mut connection, &group, &[]);
-    let other = |request| connection_of(&broker).call(JOIN_VERSION, &request).error_code;
+    let other = |request: JoinGroupRequest| connection_of(&broker).call(JOIN_VERSION, &request).error_code;
     let good = join_request(&group, "");
     let only_sticky = good.clone().with_protocols(vec![protocol("sticky", b"")]);
     assert_eq!(other(only_sticky), code::INCONSISTENT_GROUP_PROTOCOL);
@@ -147,7 +147,7 @@ fn a_second_member_makes_the_first_join_again() {
         (answer == code::REBALANCE_IN_PROGRESS).then_some(())
     });
     let first = one.call(JOIN_VERSION, &join_request(&group, &leader));
-    let second = two.receive::<kafka_protocol::messages::JoinGroupRequest>(JOIN_VERSION, joining);
+    let second = two.receive::<JoinGroupRequest>(JOIN_VERSION, joining);
     assert_eq!(
         (first.generation_id, second.generation_id),
         (generation + 1, generation + 1)
@@ -165,7 +165,7 @@ fn a_second_member_makes_the_first_join_again() {
     let waiting = two.send(SYNC_VERSION, &sync_request(&group, generation, &follower, &[]));
     let assignments: [(&str, &[u8]); 2] = [(&leader, b"this"), (&follower, b"that")];
     let mine = sync(&mut one, &group, generation, &leader, &assignments);
-    let theirs = two.receive::<kafka_protocol::messages::SyncGroupRequest>(SYNC_VERSION, waiting);
+    let theirs = two.receive::<SyncGroupRequest>(SYNC_VERSION, waiting);
     assert_eq!(
         (mine.error_code, &mine.assignment[..]),
         (code::NONE, &b"this"[..])
