@@ -318,7 +318,7 @@ fn groups_are_listed_by_state_and_type() {
         entry(true, "consumer", "Stable", "classic"),
     );
     assert_eq!(listed(5, &[], &[]), [one.clone(), other.clone()]);
-    assert_eq!(listed(5, &["Stable"], &[]), [other.clone()]);
+    assert_eq!(listed(5, &["Stable"], &[]), std::slice::from_ref(&other));
     assert_eq!(listed(5, &["stable"], &["Classic"]), [other]);
     assert_eq!(listed(5, &["Empty", "Dead"], &["classic", "consumer"]), [one]);
     assert_eq!(listed(5, &["Stable"], &["consumer"]), []);
