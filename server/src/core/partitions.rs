@@ -182,7 +182,11 @@ impl Core {
                 continue;
             };
             match done.result {
-                Ok(_) if self.is_current(&change.key) => self.open_partition(&change),
+                Ok(_) if self.is_current(&change.key) => {
+                    self.open_partition(&change);
+                    // One that is opened late, after its folder could not be made at first, has a coordinator too.
+                    self.host_groups();
+                }
                 Ok(_) => self.retire_folder(&change),
                 Err(_) if !self.is_current(&change.key) => {}
                 Err(_) => {

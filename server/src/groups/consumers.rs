@@ -88,7 +88,7 @@ impl<T> Coordinator<T> {
         let Some(downgrade) = group.take_downgrade() else {
             return;
         };
-        let mut classic = ClassicGroup::from_generation(id.clone(), ctx.now_ms, downgrade.group);
+        let mut classic = ClassicGroup::from_generation(id.clone(), ctx.wall_ms, downgrade.group);
         let mut work = Work {
             ctx,
             timers: &mut self.timers,

@@ -94,6 +94,16 @@ impl<T: Clone> Coordinator<T> {
     /// All records were replayed: sessions begin, and offsets may expire.
     pub fn loaded(&mut self, ctx: &mut Ctx<'_>) -> Step<T> {
         let mut step = Step::default();
+        // A group whose tombstone was stored and whose successor was not has its offsets still.
+        let orphaned: Vec<Arc<str>> = self
+            .offsets
+            .groups()
+            .filter(|id| !self.groups.contains_key(*id))
+            .cloned()
+            .collect();
+        for id in orphaned {
+            self.insert_simple_group(&id, ctx.wall_ms);
+        }
         let ids: Vec<Arc<str>> = self.groups.keys().cloned().collect();
         for id in ids {
             match self.work_on(&id, ctx, &mut step) {

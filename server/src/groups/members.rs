@@ -44,7 +44,7 @@ impl<T> Coordinator<T> {
         let is_new = !self.groups.contains_key(group_id.as_str());
         if is_new && request.member_id.is_empty() {
             let id: Arc<str> = group_id.as_str().into();
-            let group = ClassicGroup::new(id.clone(), ctx.now_ms);
+            let group = ClassicGroup::new(id.clone(), ctx.wall_ms);
             self.groups.insert(id, Group::Classic(group));
         }
         match self.work_on(&group_id, ctx, &mut step) {

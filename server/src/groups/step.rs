@@ -1,5 +1,7 @@
 //! What goes into a coordinator and what comes out.
 
+use std::sync::Arc;
+
 use crate::metadata::image::MetadataImage;
 use crate::wire::consumer_group_describe as consumer_describe;
 use crate::wire::consumer_group_heartbeat::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
@@ -20,8 +22,10 @@ use super::GroupSettings;
 
 /// The world as a coordinator sees it during one step.
 pub struct Ctx<'a> {
-    /// Now, in milliseconds since 1970.
+    /// Now, in milliseconds on a clock that nobody sets: deadlines are told by it.
     pub now_ms: i64,
+    /// The time of day, in milliseconds since 1970: it stands in records, and says what is old after a restart.
+    pub wall_ms: i64,
     /// The broker's settings.
     pub settings: &'a GroupSettings,
     /// Topics and their partitions; settings of groups.
@@ -73,9 +77,9 @@ pub enum GroupRequest {
     /// ListGroups.
     List {
         /// Only groups in these states; all if empty.
-        states: Vec<String>,
+        states: Arc<[String]>,
         /// Only groups of these types; all if empty.
-        types: Vec<String>,
+        types: Arc<[String]>,
     },
     /// ConsumerGroupHeartbeat.
     ConsumerHeartbeat(ConsumerGroupHeartbeatRequest),

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::context::Context;
+use super::groups::OFFSETS_TOPIC;
 use crate::metadata::controller::{MAX_RECORDS, Outcome, Refusal, topics};
 use crate::metadata::records::Record;
 use crate::wire::ErrorCode;
@@ -41,6 +42,12 @@ pub fn handle(ctx: &Context<'_>, request: &CreatePartitionsRequest) -> Outcome<C
 }
 
 fn decide(ctx: &Context<'_>, topic: &CreatePartitionsTopic, so_far: usize) -> Result<Vec<Record>, Refusal> {
+    if topic.name == OFFSETS_TOPIC {
+        let message = format!(
+            "groups find their partition of {OFFSETS_TOPIC} by how many there are: more would make them lose their offsets"
+        );
+        return Err(Refusal::new(ErrorCode::InvalidRequest, message));
+    }
     let assignments = topic.assignments.as_ref();
     let assignments = assignments.map(|list| list.iter().map(|one| &one.broker_ids[..]).collect());
     let records = topics::add_partitions(ctx.view(), &topic.name, topic.count, assignments)?;

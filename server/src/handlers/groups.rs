@@ -20,6 +20,8 @@ pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 const FETCH_MANY_FROM: i16 = 8;
 /// The first version of OffsetFetch whose answer has an error for all of it.
 const FETCH_ERROR_FROM: i16 = 2;
+/// Groups that one request may ask about: each is a question of its own between cores.
+const MAX_QUESTIONS: usize = 100_000;
 /// The operations on a group that an unrestricted client may do, one bit each: read, delete, describe, describe and alter settings (KIP-430).
 const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 
@@ -90,7 +92,7 @@ pub fn apart(
         questions,
         form: Form::Rows { operations },
     };
-    Ok(match key {
+    let apart = match key {
         ApiKey::JoinGroup => one(GroupRequest::Join(read(body, version)?)),
         ApiKey::SyncGroup => one(GroupRequest::Sync(read(body, version)?)),
         ApiKey::Heartbeat => one(GroupRequest::Heartbeat(read(body, version)?)),
@@ -123,13 +125,17 @@ pub fn apart(
         ApiKey::ListGroups => {
             let request: ListGroupsRequest = read(body, version)?;
             let question = GroupRequest::List {
-                states: request.states_filter,
-                types: request.types_filter,
+                states: request.states_filter.into(),
+                types: request.types_filter.into(),
             };
             rows(vec![question; partitions], false)
         }
         other => return Err(WireError::UnknownType(i32::from(other as i16))),
-    })
+    };
+    match apart.questions.len() {
+        ..=MAX_QUESTIONS => Ok(apart),
+        count => Err(WireError::TooManyElements(count)),
+    }
 }
 
 fn fetch(request: OffsetFetchRequest, version: i16) -> Apart {

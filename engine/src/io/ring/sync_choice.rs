@@ -77,8 +77,8 @@ impl Choice {
             return self.way.other();
         }
         self.until_trial = self.until_trial.saturating_sub(1);
-        if self.until_trial == 0 && self.tried.0 == 0 {
-            (self.to_try, self.until_trial) = (TRIED - 1, self.pause);
+        if self.until_trial == 0 {
+            (self.to_try, self.until_trial, self.tried) = (TRIED - 1, self.pause, (0, 0.0));
             return self.way.other();
         }
         self.way
@@ -97,7 +97,7 @@ impl Choice {
             return;
         }
         self.tried = (self.tried.0 + 1, self.tried.1 + seconds);
-        if self.tried.0 == TRIED {
+        if self.tried.0 >= TRIED {
             self.end_trial();
         }
     }

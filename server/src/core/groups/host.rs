@@ -12,8 +12,14 @@ use crate::core::mail::PartitionKey;
 use crate::groups::{Coordinator, Ctx, GroupResponse, Step};
 use crate::wire::ErrorCode;
 
-/// Bytes of records that are put into one batch. A record with more is a batch of its own.
+/// Bytes of records of different steps that are put into one batch.
 const BATCH_BYTES: usize = 256 << 10;
+/// What a record and a batch take beside keys and values, at most.
+const RECORD_OVERHEAD_BYTES: usize = 32;
+const BATCH_OVERHEAD_BYTES: usize = 128;
+
+/// Key and value.
+type EncodedRecord = (Vec<u8>, Option<Vec<u8>>);
 /// Requests that wait while there is no room for records, at most.
 const QUEUE_ORDERS: usize = 4096;
 
@@ -31,6 +37,8 @@ pub(super) struct Host {
     queue: VecDeque<GroupOrder>,
     /// When everything appended so far is durable.
     ticket: Ticket,
+    /// The most bytes of a batch that the topic takes.
+    max_batch_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -44,7 +52,7 @@ pub(super) enum State {
 /// Records of one batch, and what is answered once they are durable.
 #[derive(Debug, Default)]
 struct Decided {
-    records: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    records: Vec<EncodedRecord>,
     bytes: usize,
     replies: Vec<(Asker, GroupResponse)>,
 }
@@ -72,7 +80,13 @@ impl Host {
             is_stalled: false,
             queue: VecDeque::new(),
             ticket: 0,
+            max_batch_bytes: BATCH_BYTES,
         }
+    }
+
+    /// How large a batch may be from now on.
+    pub fn set_max_batch_bytes(&mut self, bytes: usize) {
+        self.max_batch_bytes = bytes;
     }
 
     /// Why requests are refused, if they are.
@@ -170,31 +184,38 @@ impl Host {
         !self.batches.is_empty()
     }
 
-    /// Takes up a step. Its records may fill several batches, which are appended in order; it is answered with the last.
+    /// Takes up a step, to be answered with its last batch. A step that fits into a batch is never torn: its records count together or not at all.
     fn decided(&mut self, step: Step<Asker>) {
-        for record in &step.records {
-            let (key, value) = record.encode();
-            let bytes = key.len() + value.as_ref().map_or(0, Vec::len);
-            let batch = self.batch_for(bytes);
-            batch.records.push((key, value));
-            batch.bytes += bytes;
+        if step.records.is_empty() && step.replies.is_empty() {
+            return;
         }
-        if !step.replies.is_empty() {
-            self.batch_for(0).replies.extend(step.replies);
-        }
-    }
-
-    /// The batch that takes so many more bytes.
-    fn batch_for(&mut self, bytes: usize) -> &mut Decided {
-        let fits = |last: &Decided| last.records.is_empty() || last.bytes + bytes <= BATCH_BYTES;
-        let at = match self.batches.back() {
-            Some(last) if fits(last) => self.batches.len() - 1,
-            _ => {
-                self.batches.push_back(Decided::default());
-                self.batches.len() - 1
-            }
+        let records: Vec<_> = step.records.iter().map(|record| record.encode()).collect();
+        let bytes = |(key, value): &EncodedRecord| {
+            key.len() + value.as_ref().map_or(0, Vec::len) + RECORD_OVERHEAD_BYTES
         };
-        &mut self.batches[at]
+        let most = self.max_batch_bytes.saturating_sub(BATCH_OVERHEAD_BYTES);
+        let whole: usize = records.iter().map(bytes).sum();
+        let has_room = |last: &Decided| last.bytes + whole <= BATCH_BYTES.min(most);
+        if !self.batches.back().is_some_and(has_room) {
+            self.batches.push_back(Decided::default());
+        }
+        for record in records {
+            let bytes = bytes(&record);
+            if self
+                .batches
+                .back()
+                .is_none_or(|last| !last.records.is_empty() && last.bytes + bytes > most)
+            {
+                self.batches.push_back(Decided::default());
+            }
+            if let Some(last) = self.batches.back_mut() {
+                last.records.push(record);
+                last.bytes += bytes;
+            }
+        }
+        if let Some(last) = self.batches.back_mut() {
+            last.replies.extend(step.replies);
+        }
     }
 
     /// Appends the next batch. Nothing: there is none.
@@ -254,11 +275,10 @@ pub(super) fn refused(
         .map(move |(asker, answer)| (asker, answer.refused(code)))
 }
 
-fn batch_of(records: &[(Vec<u8>, Option<Vec<u8>>)], now_ms: i64) -> Vec<u8> {
+fn batch_of(records: &[EncodedRecord], now_ms: i64) -> Vec<u8> {
     let batch = BatchBuilder::new().timestamp(now_ms);
-    let add = |batch: BatchBuilder, (key, value): &(Vec<u8>, Option<Vec<u8>>)| {
-        batch.record(0, Some(key), value.as_deref())
-    };
+    let add =
+        |batch: BatchBuilder, (key, value): &EncodedRecord| batch.record(0, Some(key), value.as_deref());
     records.iter().fold(batch, add).finish()
 }
 
@@ -292,26 +312,45 @@ mod tests {
             topic_id: Uuid::ZERO,
             index: 0,
         });
-        let asker = Asker {
+        let asker = asker();
+        host.set_max_batch_bytes(1_000_000);
+        host.decided(step(0, asker));
+        host.decided(step(1, asker));
+        // As much again as one batch of several steps may have: not torn.
+        host.decided(step(400, asker));
+        // More than any batch may have.
+        host.decided(step(1_500, asker));
+        let batches = host
+            .batches
+            .iter()
+            .map(|batch| (batch.records.len(), batch.replies.len()));
+        assert_eq!(
+            batches.collect::<Vec<_>>(),
+            [(1, 2), (400, 1), (956, 0), (544, 1)]
+        );
+        assert!(host.batches.iter().all(|batch| batch.bytes <= 1_000_000));
+    }
+
+    #[test]
+    fn a_record_that_is_too_large_is_in_the_batch_of_its_answer() {
+        let mut host = Host::new(PartitionKey {
+            topic_id: Uuid::ZERO,
+            index: 0,
+        });
+        host.set_max_batch_bytes(500);
+        host.decided(step(1, asker()));
+        let batches = host
+            .batches
+            .iter()
+            .map(|batch| (batch.records.len(), batch.replies.len()));
+        assert_eq!(batches.collect::<Vec<_>>(), [(1, 1)]);
+    }
+
+    fn asker() -> Asker {
+        Asker {
             origin: 0,
             call: Calls::default().reserve_for_test(),
             place: 0,
-        };
-        host.decided(step(0, asker));
-        host.decided(step(1, asker));
-        host.decided(step(600, asker));
-        let batches: Vec<_> = host
-            .batches
-            .iter()
-            .map(|batch| (batch.records.len(), batch.replies.len()))
-            .collect();
-        let records: usize = batches.iter().map(|batch| batch.0).sum();
-        assert_eq!(
-            (records, batches.len(), batches[0].1, batches[1].1),
-            (601, 3, 2, 0),
-            "{batches:?}"
-        );
-        assert_eq!(batches[2].1, 1);
-        assert!(host.batches.iter().all(|batch| batch.bytes <= BATCH_BYTES));
+        }
     }
 }

@@ -1,15 +1,15 @@
 //! Coordinators come to know their groups: each reads its partition of `__consumer_offsets` from front to back, in pieces, one partition
 //! of a core at a time, while clients use everything else.
 
-use std::collections::BTreeSet;
-use std::time::Instant;
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ringlog_engine::shard::{ReadData, ReadError, ReadOutcome, ReadRequest};
 
 use super::host::{Host, State};
 use super::{Asker, OFFSETS_TOPIC, with_ctx};
-use crate::cli::records::Batches;
+use crate::cli::records::{Batches, ControlKind};
 use crate::core::Core;
 use crate::core::mail::{Mail, PartitionKey};
 use crate::groups::Coordinator;
@@ -17,6 +17,8 @@ use crate::wire::group_records::GroupRecord;
 
 /// Bytes that are read at once.
 const PIECE_BYTES: usize = 1 << 20;
+/// How long after there was no memory for a piece it is read again.
+const RETRY: Duration = Duration::from_millis(100);
 /// Bytes that a batch of Kafka's may unpack to: it may have been compressed, and each is at most as large as a batch may be.
 const MAX_UNPACKED_BYTES: u64 = 64 << 20;
 
@@ -32,6 +34,8 @@ pub(super) struct Loading {
     /// Records of types that are not served here, which are passed over.
     passed_over: u64,
     since: Option<Instant>,
+    /// Records of transactions, by producer, that have not come to their end: those of one that was aborted, or has no end, never counted.
+    pending: HashMap<i64, Vec<GroupRecord>>,
 }
 
 impl Loading {
@@ -45,13 +49,15 @@ impl Loading {
             let batch = batch.map_err(|error| format!("the batch at offset {next}: {error}"))?;
             let (base, last) = (batch.header.base_offset, batch.header.last_offset());
             next = next.max(last + 1);
-            if batch.header.is_control() {
-                continue;
-            }
+            let (is_control, producer_id) = (batch.header.is_control(), batch.header.producer_id);
             let wrong = |error: &dyn std::fmt::Display| format!("the batch at offset {base}: {error}");
             let records = batch.records(MAX_UNPACKED_BYTES).map_err(|error| wrong(&error))?;
             for record in records {
                 let record = record.map_err(|error| wrong(&error))?;
+                if is_control {
+                    self.end_transaction(producer_id, record.control_kind());
+                    continue;
+                }
                 let Some(key) = record.key.as_ref().filter(|_| record.offset >= from) else {
                     continue;
                 };
@@ -60,11 +66,26 @@ impl Loading {
                 self.records += 1;
                 match decoded {
                     GroupRecord::Other(_) => self.passed_over += 1,
+                    known if batch.header.is_transactional() => {
+                        self.pending.entry(producer_id).or_default().push(known);
+                    }
                     known => self.coordinator.replay(known),
                 }
             }
         }
         Ok(next)
+    }
+}
+
+impl Loading {
+    /// What a producer wrote in the transaction that ends here counts if it was committed.
+    fn end_transaction(&mut self, producer_id: i64, kind: Option<ControlKind>) {
+        let records = self.pending.remove(&producer_id).unwrap_or_default();
+        if kind == Some(ControlKind::Commit) {
+            records
+                .into_iter()
+                .for_each(|record| self.coordinator.replay(record));
+        }
     }
 }
 
@@ -86,12 +107,17 @@ impl Core {
         for partition in gone {
             self.resign_host(partition, true);
             self.groups.hosts.remove(&partition);
+            self.groups.loading.retain(|_, loading| *loading != partition);
         }
+        let (shared, node_id) = (&self.shared, self.shared.node.id);
+        let settings = self.image.topic_settings(&shared.config, node_id, OFFSETS_TOPIC);
         for key in own {
-            self.groups
+            let host = self
+                .groups
                 .hosts
                 .entry(key.index)
                 .or_insert_with(|| Host::new(key));
+            host.set_max_batch_bytes(settings.max_message_bytes as usize);
         }
         self.go_on_loading();
     }
@@ -107,26 +133,30 @@ impl Core {
 
     /// Owner: reads on, unless a read is under way.
     pub(in crate::core) fn go_on_loading(&mut self) {
-        let is_loading = |(index, host): (&i32, &Host)| match &host.state {
-            State::Loading(loading) => Some((*index, host.key, loading.next, loading.is_reading)),
-            _ => None,
-        };
-        let Some((partition, key, next, is_reading)) = self.groups.hosts.iter().find_map(is_loading) else {
-            return;
-        };
-        let Some(slot) = self.partitions.slot(&key).filter(|_| !is_reading) else {
-            return;
-        };
-        let Some(offsets) = self.shard.offsets(slot) else {
-            return;
-        };
-        let offset = next.unwrap_or(offsets.log_start).max(offsets.log_start);
-        if offset >= offsets.log_end {
-            return self.activate_host(partition);
+        let mut next_one = None;
+        for (partition, host) in &self.groups.hosts {
+            let State::Loading(loading) = &host.state else {
+                continue;
+            };
+            if loading.is_reading {
+                return;
+            }
+            let slot = self.partitions.slot(&host.key);
+            let Some((slot, offsets)) = slot.and_then(|slot| Some((slot, self.shard.offsets(slot)?))) else {
+                continue;
+            };
+            let offset = loading.next.unwrap_or(offsets.log_start).max(offsets.log_start);
+            // One whose rest is being committed lets the others go first.
+            if offset >= offsets.log_end || offset < offsets.high_watermark {
+                next_one = Some((*partition, slot, offset, offset >= offsets.log_end));
+                break;
+            }
         }
-        if offset >= offsets.high_watermark {
-            // The rest is being committed.
+        let Some((partition, slot, offset, is_whole)) = next_one else {
             return;
+        };
+        if is_whole {
+            return self.activate_host(partition);
         }
         let token = self.reads.next_id();
         let request = ReadRequest {
@@ -189,8 +219,11 @@ impl Core {
                     .for_each(|slice| bytes.extend_from_slice(slice));
                 loading.take(bytes.into(), from)
             }
-            // Tried again when there is memory.
-            Err(ReadError::Busy) => return,
+            // Tried again when there is memory, of which nobody may tell.
+            Err(ReadError::Busy) => {
+                self.groups.retry_at = Some(self.io.now() + RETRY);
+                return;
+            }
             // Records before an offset were deleted meanwhile.
             Err(ReadError::OutOfRange { log_start_offset, .. }) if log_start_offset > from => {
                 Ok(log_start_offset)
@@ -218,7 +251,7 @@ impl Core {
 
     fn activate_host(&mut self, partition: i32) {
         let now = self.io.now();
-        let now_ms = self.groups.now_ms(now);
+        let times = self.group_times();
         let image = self.image.clone();
         if let Some(host) = self.groups.hosts.get_mut(&partition) {
             if let State::Loading(loading) = &host.state
@@ -233,7 +266,7 @@ impl Core {
                     loading.passed_over
                 );
             }
-            with_ctx(&self.groups.settings, &image, now_ms, |ctx| {
+            with_ctx(&self.groups.settings, &image, times, |ctx| {
                 host.activate(ctx);
                 // Topics may have gone, and the broker with them before the offsets did.
                 host.topics_changed(ctx);

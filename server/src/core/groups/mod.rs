@@ -16,7 +16,7 @@ mod host;
 mod load;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use ringlog_engine::shard::Ticket;
 
@@ -79,23 +79,24 @@ pub struct Groups {
     waiting: VecDeque<(Ticket, Vec<(Asker, GroupResponse)>)>,
     /// Reads of coordinators that load, by the read's number.
     loading: BTreeMap<u64, i32>,
+    /// When a coordinator that had no memory to read reads again.
+    retry_at: Option<Instant>,
     settings: GroupSettings,
-    /// A moment, and its time in milliseconds since 1970: time passes for groups as it does for the machine, whatever is done to its clock.
-    epoch: (Instant, i64),
+    /// What deadlines are counted from: time passes for them as it does for the machine, whatever is done to its clock.
+    epoch: Instant,
 }
 
 impl Groups {
     /// No coordinators.
     pub fn new(now: Instant, settings: GroupSettings) -> Groups {
-        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let now_ms = since_1970.map_or(0, |time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
         Groups {
             hosts: BTreeMap::new(),
             touched: BTreeSet::new(),
             waiting: VecDeque::new(),
             loading: BTreeMap::new(),
+            retry_at: None,
             settings,
-            epoch: (now, now_ms),
+            epoch: now,
         }
     }
 
@@ -106,8 +107,9 @@ impl Groups {
 
     /// When a coordinator has something to do.
     pub fn deadline(&self) -> Option<Instant> {
-        let next = self.hosts.values().filter_map(Host::deadline_ms).min()?;
-        Some(self.instant(next))
+        let next = self.hosts.values().filter_map(Host::deadline_ms).min();
+        let next = next.map(|at_ms| self.epoch + Duration::from_millis(at_ms.max(0) as u64));
+        [next, self.retry_at].into_iter().flatten().min()
     }
 
     /// Whether nothing waits to become durable.
@@ -115,12 +117,9 @@ impl Groups {
         self.waiting.is_empty() && self.touched.is_empty()
     }
 
+    /// Milliseconds since these groups came to this core: the clock of their deadlines.
     fn now_ms(&self, now: Instant) -> i64 {
-        self.epoch.1 + now.saturating_duration_since(self.epoch.0).as_millis() as i64
-    }
-
-    fn instant(&self, at_ms: i64) -> Instant {
-        self.epoch.0 + Duration::from_millis(at_ms.saturating_sub(self.epoch.1).max(0) as u64)
+        now.saturating_duration_since(self.epoch).as_millis() as i64
     }
 }
 
@@ -133,11 +132,12 @@ fn new_id() -> Uuid {
 fn with_ctx<R>(
     settings: &GroupSettings,
     image: &MetadataImage,
-    now_ms: i64,
+    (now_ms, wall_ms): (i64, i64),
     step: impl FnOnce(&mut Ctx<'_>) -> R,
 ) -> R {
     step(&mut Ctx {
         now_ms,
+        wall_ms,
         settings,
         image,
         new_id: &mut new_id,
@@ -168,7 +168,11 @@ impl Core {
             reply,
             kind: CallKind::Groups(Box::new(call)),
         });
-        let (client_id, client_host) = (incoming.client_id.unwrap_or_default(), self.host_of(reply));
+        // Those who ask about groups in a row are not members: nobody keeps who they are.
+        let (client_id, client_host) = match apart.questions.len() {
+            1 => (incoming.client_id.unwrap_or_default(), self.host_of(reply)),
+            _ => Default::default(),
+        };
         let mut lost = Vec::new();
         for (place, request) in (0u32..).zip(apart.questions) {
             let partition = match request.group_id() {
@@ -274,7 +278,7 @@ impl Core {
 
     /// Owner: a question for one of its coordinators.
     pub(super) fn take_group(&mut self, order: GroupOrder) {
-        let now_ms = self.groups.now_ms(self.io.now());
+        let times = self.group_times();
         let Some(host) = self.groups.hosts.get_mut(&order.partition) else {
             let told = told(&order.request, ErrorCode::NotCoordinator);
             return self.tell_asker(order.caller.to, told);
@@ -295,10 +299,15 @@ impl Core {
         }
         let partition = order.partition;
         let image = self.image.clone();
-        with_ctx(&self.groups.settings, &image, now_ms, |ctx| host.take(ctx, order));
+        with_ctx(&self.groups.settings, &image, times, |ctx| host.take(ctx, order));
         if host.has_decided() {
             self.groups.touched.insert(partition);
         }
+    }
+
+    /// What the clock of groups' deadlines says, and the time of day.
+    fn group_times(&self) -> (i64, i64) {
+        (self.groups.now_ms(self.io.now()), self.io.wall_ms())
     }
 
     fn tell_asker(&mut self, asker: Asker, told: Told) {
@@ -332,7 +341,7 @@ impl Core {
     }
 
     fn flush_host(&mut self, partition: i32) {
-        let now_ms = self.groups.now_ms(self.io.now());
+        let wall_ms = self.io.wall_ms();
         loop {
             let Some(host) = self.groups.hosts.get_mut(&partition) else {
                 return;
@@ -340,7 +349,7 @@ impl Core {
             let Some(slot) = self.partitions.slot(&host.key) else {
                 return;
             };
-            let Some(appended) = host.append_next(&mut self.shard, &mut *self.io, slot, now_ms) else {
+            let Some(appended) = host.append_next(&mut self.shard, &mut *self.io, slot, wall_ms) else {
                 return;
             };
             match appended {
@@ -446,7 +455,11 @@ impl Core {
 
     /// Owner: sessions that ended, rebalances that are due.
     pub(super) fn expire_groups(&mut self, now: Instant) {
-        let now_ms = self.groups.now_ms(now);
+        if self.groups.retry_at.is_some_and(|at| at <= now) {
+            self.groups.retry_at = None;
+            self.go_on_loading();
+        }
+        let times = self.group_times();
         let image = self.image.clone();
         let Groups {
             hosts,
@@ -456,9 +469,9 @@ impl Core {
         } = &mut self.groups;
         let due = hosts
             .iter_mut()
-            .filter(|(_, host)| host.deadline_ms().is_some_and(|at| at <= now_ms));
+            .filter(|(_, host)| host.deadline_ms().is_some_and(|at| at <= times.0));
         for (partition, host) in due {
-            with_ctx(settings, &image, now_ms, |ctx| host.expire(ctx, TIMERS_AT_ONCE));
+            with_ctx(settings, &image, times, |ctx| host.expire(ctx, TIMERS_AT_ONCE));
             if host.has_decided() {
                 touched.insert(*partition);
             }
@@ -468,7 +481,7 @@ impl Core {
 
     /// Owner: topics have come, grown or gone.
     pub(super) fn tell_groups_of_topics(&mut self) {
-        let now_ms = self.groups.now_ms(self.io.now());
+        let times = self.group_times();
         let image = self.image.clone();
         let Groups {
             hosts,
@@ -477,7 +490,7 @@ impl Core {
             ..
         } = &mut self.groups;
         for (partition, host) in hosts {
-            with_ctx(settings, &image, now_ms, |ctx| host.topics_changed(ctx));
+            with_ctx(settings, &image, times, |ctx| host.topics_changed(ctx));
             if host.has_decided() {
                 touched.insert(*partition);
             }

@@ -11,6 +11,9 @@ use crate::groups::work::Work;
 
 use super::{ClassicGroup, State, refused_sync};
 
+/// How long a rebalance that nobody has joined goes on at least, whatever its members allow: without a pause it would keep a core busy.
+const LEAST_PAUSE_MS: i32 = 1_000;
+
 /// The first rebalance of a group that was empty: it waits for others as long as somebody comes, but no longer than a member may take to join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FirstRebalance {
@@ -41,7 +44,7 @@ impl<T> ClassicGroup<T> {
         work.timers.cancel(&Timer::Sync(self.id.clone()));
         let longest_ms = self.members.rebalance_timeout_ms();
         let first = self.state == State::Empty;
-        self.enter(State::PreparingRebalance, work.ctx.now_ms);
+        self.enter(State::PreparingRebalance, work.ctx.wall_ms);
         if first {
             let delay_ms = work.ctx.settings.initial_rebalance_delay_ms;
             self.first = Some(FirstRebalance {
@@ -145,7 +148,8 @@ impl<T> ClassicGroup<T> {
         }
         if !self.elect_leader() && !self.members.is_empty() {
             // Nobody has joined, and all are static: their sessions decide.
-            work.set(Timer::Join(self.id.clone()), self.members.rebalance_timeout_ms());
+            let pause_ms = self.members.rebalance_timeout_ms().max(LEAST_PAUSE_MS);
+            work.set(Timer::Join(self.id.clone()), pause_ms);
             return;
         }
         self.first = None;
@@ -154,10 +158,10 @@ impl<T> ClassicGroup<T> {
         self.protocol = self.members.elect_protocol();
         self.subscribed_topics = self.find_subscribed_topics();
         if self.members.is_empty() {
-            self.enter(State::Empty, work.ctx.now_ms);
+            self.enter(State::Empty, work.ctx.wall_ms);
             work.append(self.record());
         } else {
-            self.enter(State::CompletingRebalance, work.ctx.now_ms);
+            self.enter(State::CompletingRebalance, work.ctx.wall_ms);
             self.announce_generation(work);
         }
     }

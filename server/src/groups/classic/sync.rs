@@ -78,7 +78,7 @@ impl<T> ClassicGroup<T> {
                 return self.prepare_rebalance(work);
             }
         }
-        self.enter(State::Stable, work.ctx.now_ms);
+        self.enter(State::Stable, work.ctx.wall_ms);
         for id in &ids {
             if let Some(to) = self.members.take_sync(id) {
                 work.reply(to, self.synced(id));

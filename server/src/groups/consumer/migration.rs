@@ -193,7 +193,7 @@ impl ConsumerGroup {
         for tombstone in self.tombstones() {
             self.write(records, tombstone);
         }
-        records.push(group.record(&self.id, ctx.now_ms));
+        records.push(group.record(&self.id, ctx.wall_ms));
         self.soft.downgrade = Some(Downgrade { group, rebalance });
     }
 

@@ -15,6 +15,8 @@ use crate::wire::group_records::GroupRecord;
 
 /// Between two look-ups of a group pass at least so many milliseconds.
 const MIN_REFRESH_INTERVAL_MS: i64 = 10_000;
+/// Expressions that are looked up in one step.
+const REGEXES_AT_ONCE: usize = 8;
 /// What a compiled expression, and the cache of one that is being matched, may take in memory.
 const MAX_COMPILED_BYTES: usize = 1024 * 1024;
 /// How deep an expression may be nested.
@@ -52,7 +54,7 @@ impl ConsumerGroup {
             return;
         }
         let last = self.index.resolved.values().next();
-        let age_ms = last.map_or(i64::MAX, |last| ctx.now_ms.saturating_sub(last.timestamp_ms));
+        let age_ms = last.map_or(i64::MAX, |last| ctx.wall_ms.saturating_sub(last.timestamp_ms));
         if age_ms <= MIN_REFRESH_INTERVAL_MS {
             return;
         }
@@ -65,10 +67,31 @@ impl ConsumerGroup {
         }
     }
 
-    /// Looks up all expressions of the group.
-    pub(super) fn refresh_regexes(&mut self, ctx: &Ctx<'_>, records: &mut Vec<GroupRecord>) {
+    /// Looks up the expressions of the group, some at once: for the rest the timer is set again, so that a core has time for others in between.
+    pub(super) fn refresh_regexes(
+        &mut self,
+        ctx: &Ctx<'_>,
+        timers: &mut Timers,
+        records: &mut Vec<GroupRecord>,
+    ) {
         let mut changed = false;
-        let regexes: Vec<String> = self.index.regexes.keys().cloned().collect();
+        let is_fresh = |resolved: &Resolved| {
+            let age_ms = ctx.wall_ms.saturating_sub(resolved.timestamp_ms);
+            resolved.version >= image_version(ctx) && age_ms <= MIN_REFRESH_INTERVAL_MS
+        };
+        let due = |regex: &&String| !self.index.resolved.get(*regex).is_some_and(is_fresh);
+        let mut regexes: Vec<String> = self
+            .index
+            .regexes
+            .keys()
+            .filter(due)
+            .take(REGEXES_AT_ONCE + 1)
+            .cloned()
+            .collect();
+        if regexes.len() > REGEXES_AT_ONCE {
+            regexes.truncate(REGEXES_AT_ONCE);
+            timers.set(Timer::Regex(self.id.clone()), ctx.now_ms);
+        }
         for regex in regexes {
             let topics = matches(&regex, ctx);
             let before = self.index.resolved.get(&regex).map(|before| &before.topics);
@@ -76,7 +99,7 @@ impl ConsumerGroup {
             let resolved = Resolved {
                 topics,
                 version: image_version(ctx),
-                timestamp_ms: ctx.now_ms,
+                timestamp_ms: ctx.wall_ms,
             };
             let record = self.regex_record(&regex, Some(&resolved));
             self.write(records, record);

@@ -27,7 +27,7 @@ impl ConsumerGroup {
         for record in changed {
             self.write(records, record);
         }
-        let record = self.target_epoch_record(Some((self.group_epoch(), ctx.now_ms)));
+        let record = self.target_epoch_record(Some((self.group_epoch(), ctx.wall_ms)));
         self.write(records, record);
     }
 
@@ -44,7 +44,7 @@ impl ConsumerGroup {
 
     /// Whether the last one is an interval old, or from the future, as after a clock was set back.
     pub(super) fn target_is_due(&self, ctx: &Ctx<'_>) -> bool {
-        let age_ms = ctx.now_ms.saturating_sub(self.target.timestamp_ms);
+        let age_ms = ctx.wall_ms.saturating_sub(self.target.timestamp_ms);
         !(0..self.assignment_interval_ms(ctx)).contains(&age_ms)
     }
 

@@ -25,7 +25,7 @@ impl ConsumerGroup {
                     self.fence_if_known(ctx, timers, &mut records, member_id);
                 }
             }
-            Timer::Regex(_) => self.refresh_regexes(ctx, &mut records),
+            Timer::Regex(_) => self.refresh_regexes(ctx, timers, &mut records),
             Timer::Join(_) | Timer::Sync(_) | Timer::Offsets => {}
         }
         records

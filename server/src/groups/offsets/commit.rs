@@ -155,13 +155,13 @@ fn check_metadata(ctx: &Ctx<'_>, commit: &Commit) -> ErrorCode {
 fn record(ctx: &Ctx<'_>, request: &OffsetCommitRequest, commit: Commit) -> GroupRecord {
     let expire_timestamp = match request.retention_time_ms {
         DEFAULT_RETENTION => -1,
-        retention_ms => ctx.now_ms.saturating_add(retention_ms),
+        retention_ms => ctx.wall_ms.saturating_add(retention_ms),
     };
     let value = OffsetCommitValue {
         offset: commit.offset.committed_offset,
         leader_epoch: commit.offset.committed_leader_epoch,
         metadata: commit.offset.committed_metadata.unwrap_or_default(),
-        commit_timestamp: ctx.now_ms,
+        commit_timestamp: ctx.wall_ms,
         expire_timestamp,
         topic_id: commit.topic_id,
     };

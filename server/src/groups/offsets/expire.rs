@@ -73,7 +73,7 @@ fn has_expired<T>(ctx: &Ctx<'_>, group: &Group<T>, value: &OffsetCommitValue) ->
         return false;
     };
     match value.expire_timestamp {
-        -1 => ctx.now_ms.saturating_sub(from_ms) >= ctx.settings.offsets_retention_ms,
-        at_ms => ctx.now_ms >= at_ms,
+        -1 => ctx.wall_ms.saturating_sub(from_ms) >= ctx.settings.offsets_retention_ms,
+        at_ms => ctx.wall_ms >= at_ms,
     }
 }

@@ -41,6 +41,11 @@ impl Offsets {
         self.groups.get(group)?.get(topic)?.get(&partition)
     }
 
+    /// The groups that have offsets.
+    pub fn groups(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.groups.keys()
+    }
+
     /// All offsets of a group.
     pub fn of_group(&self, group: &str) -> Option<&GroupOffsets> {
         self.groups.get(group)

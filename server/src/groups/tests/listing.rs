@@ -12,10 +12,10 @@ fn describe(bench: &mut Bench, version: i16, group_id: &str) -> DescribedGroup {
 }
 
 fn list(bench: &mut Bench, states: &[&str], types: &[&str]) -> Vec<String> {
-    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let request = GroupRequest::List {
-        states: owned(states),
-        types: owned(types),
+        states: owned(states).into(),
+        types: owned(types).into(),
     };
     match bench.get(5, request) {
         GroupResponse::List(groups) => groups.into_iter().map(|group| group.group_id).collect(),

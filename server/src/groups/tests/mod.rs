@@ -81,6 +81,7 @@ impl Bench {
         };
         let mut ctx = Ctx {
             now_ms: self.now_ms,
+            wall_ms: self.now_ms,
             settings: &self.settings,
             image: self.metadata.image(),
             new_id: &mut new_id,
@@ -341,6 +342,7 @@ fn describe(
     let mut new_id = || Uuid::ZERO;
     let ctx = Ctx {
         now_ms: 0,
+        wall_ms: 0,
         settings,
         image,
         new_id: &mut new_id,

@@ -110,6 +110,7 @@ impl World {
         };
         let mut ctx = Ctx {
             now_ms: self.now_ms,
+            wall_ms: self.now_ms,
             settings: &self.settings,
             image: self.replay.image(),
             new_id: &mut new_id,
