@@ -3,6 +3,8 @@
 //! A group's coordinator is that of the partition of `__consumer_offsets` its id hashes to, as in Kafka, so that a directory may go
 //! from one to the other.
 
+use std::collections::HashSet;
+
 use crate::groups::{GroupRequest, GroupResponse};
 use crate::metadata::image::{MetadataImage, Topic};
 use crate::wire::consumer_group_describe::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse};
@@ -11,11 +13,14 @@ use crate::wire::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse
 use crate::wire::list_groups::{ListGroupsRequest, ListGroupsResponse};
 use crate::wire::offset_fetch::*;
 use crate::wire::schema::Message;
+use crate::wire::sync_group::{SyncGroupRequest, SyncGroupResponse};
 use crate::wire::{ApiKey, Decoder, ErrorCode, WireError};
 
 /// The topic in which groups and their offsets are kept.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
+/// The first version of SyncGroup that must name the protocol (KIP-559).
+const SYNC_PROTOCOL_FROM: i16 = 5;
 /// The first version of OffsetFetch that asks for many groups.
 const FETCH_MANY_FROM: i16 = 8;
 /// The first version of OffsetFetch whose answer has an error for all of it.
@@ -39,6 +44,8 @@ pub enum Form {
     One,
     /// The one answer in the older form of OffsetFetch, and the partitions that were asked for.
     OldFetch(Vec<OffsetFetchRequestTopic>),
+    /// A SyncGroup that is refused without asking.
+    Refused(ErrorCode),
     /// A row for each answer.
     Rows {
         /// Whether the operations that are allowed are wanted.
@@ -92,7 +99,7 @@ pub fn apart(
     };
     Ok(match key {
         ApiKey::JoinGroup => one(GroupRequest::Join(read(body, version)?)),
-        ApiKey::SyncGroup => one(GroupRequest::Sync(read(body, version)?)),
+        ApiKey::SyncGroup => sync(read(body, version)?, version),
         ApiKey::Heartbeat => one(GroupRequest::Heartbeat(read(body, version)?)),
         ApiKey::LeaveGroup => one(GroupRequest::Leave(read(body, version)?)),
         ApiKey::OffsetCommit => one(GroupRequest::Commit(read(body, version)?)),
@@ -106,14 +113,13 @@ pub fn apart(
         }
         ApiKey::DeleteGroups => {
             let request: DeleteGroupsRequest = read(body, version)?;
-            rows(
-                request
-                    .groups_names
-                    .into_iter()
-                    .map(GroupRequest::Delete)
-                    .collect(),
-                false,
-            )
+            // A group that is named twice is deleted once, and answered once.
+            let mut named = HashSet::new();
+            let once = request
+                .groups_names
+                .into_iter()
+                .filter(|id| named.insert(id.clone()));
+            rows(once.map(GroupRequest::Delete).collect(), false)
         }
         ApiKey::ConsumerGroupDescribe => {
             let request: ConsumerGroupDescribeRequest = read(body, version)?;
@@ -130,6 +136,20 @@ pub fn apart(
         }
         other => return Err(WireError::UnknownType(i32::from(other as i16))),
     })
+}
+
+fn sync(request: SyncGroupRequest, version: i16) -> Apart {
+    let says_protocol = request.protocol_type.is_some() && request.protocol_name.is_some();
+    if version >= SYNC_PROTOCOL_FROM && !says_protocol {
+        return Apart {
+            questions: Vec::new(),
+            form: Form::Refused(ErrorCode::InconsistentGroupProtocol),
+        };
+    }
+    Apart {
+        questions: vec![GroupRequest::Sync(request)],
+        form: Form::One,
+    }
 }
 
 fn fetch(request: OffsetFetchRequest, version: i16) -> Apart {
@@ -171,6 +191,13 @@ pub fn together(key: ApiKey, version: i16, form: &Form, told: Vec<Told>, out: &m
                 write_one(&answer, version, out);
             }
         }
+        Form::Refused(code) => {
+            let response = SyncGroupResponse {
+                error_code: code.code(),
+                ..Default::default()
+            };
+            response.encode(out, version);
+        }
         Form::OldFetch(asked) => {
             if let Some(Told::Answer(GroupResponse::Fetch(group))) = told.into_iter().next() {
                 old_fetch(group, asked, version).encode(out, version);
@@ -207,13 +234,17 @@ fn write_rows(key: ApiKey, version: i16, operations: bool, told: Vec<Told>, out:
             Told::ListFailed(code) => failed = Some(code),
             Told::Answer(GroupResponse::Fetch(row)) => fetched.push(row),
             Told::Answer(GroupResponse::Describe(mut row)) => {
-                row.authorized_operations = authorized_operations;
+                if row.error_code == 0 {
+                    row.authorized_operations = authorized_operations;
+                }
                 described.push(row);
             }
             Told::Answer(GroupResponse::Delete(row)) => deleted.push(row),
             Told::Answer(GroupResponse::List(rows)) => listed.extend(rows),
             Told::Answer(GroupResponse::ConsumerDescribe(mut row)) => {
-                row.authorized_operations = authorized_operations;
+                if row.error_code == 0 {
+                    row.authorized_operations = authorized_operations;
+                }
                 consumers.push(row);
             }
             Told::Answer(_) => {}
