@@ -109,6 +109,9 @@ mod tests {
             .map(|c| (c.key.as_str(), c.error_code, c.node_id))
             .collect();
         assert_eq!((many.error_code, rows), (0, vec![("g", 0, 1), ("h", 0, 1)]));
+        // What Kafka says when there is nothing to say.
+        assert_eq!(one.error_message.as_deref(), Some("NONE"));
+        assert_eq!(many.coordinators[0].error_message.as_deref(), Some(""));
     }
 
     #[test]

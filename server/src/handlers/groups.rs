@@ -341,6 +341,7 @@ fn old_fetch(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::describe_groups::DescribedGroup;
 
     #[test]
     fn groups_hash_as_in_java() {
@@ -370,5 +371,60 @@ mod tests {
         let (first, second) = (old_fetch(group(), &asked, 1), old_fetch(group(), &asked, 2));
         assert_eq!((first.error_code, codes(&first)), (0, vec![16, 16]));
         assert_eq!((second.error_code, codes(&second)), (16, vec![]));
+    }
+
+    fn questions(key: ApiKey, version: i16, request: &impl Message) -> Apart {
+        let mut bytes = Vec::new();
+        request.encode_as(&mut bytes, version);
+        let bytes = bytes.into();
+        apart(key, version, &mut Decoder::new(&bytes), 50).expect("a good request")
+    }
+
+    #[test]
+    fn a_sync_without_its_protocol_is_refused_from_version_5() {
+        let mut request = SyncGroupRequest::default();
+        for version in [4, 5] {
+            let apart = questions(ApiKey::SyncGroup, version, &request);
+            assert_eq!(apart.questions.len(), usize::from(version == 4), "{version}");
+        }
+        request.protocol_type = Some("consumer".into());
+        let refused = questions(ApiKey::SyncGroup, 5, &request);
+        let mut out = Vec::new();
+        together(ApiKey::SyncGroup, 5, &refused.form, Vec::new(), &mut out);
+        let response = SyncGroupResponse::decode(&mut Decoder::new(&out.into()), 5).expect("an answer");
+        assert_eq!(response.error_code, 23);
+        request.protocol_name = Some("range".into());
+        assert_eq!(questions(ApiKey::SyncGroup, 5, &request).questions.len(), 1);
+    }
+
+    #[test]
+    fn a_group_that_is_named_twice_is_deleted_once() {
+        let request = DeleteGroupsRequest {
+            groups_names: ["a", "b", "a"].map(String::from).to_vec(),
+        };
+        let apart = questions(ApiKey::DeleteGroups, 2, &request);
+        let ids: Vec<_> = apart
+            .questions
+            .iter()
+            .filter_map(GroupRequest::group_id)
+            .collect();
+        assert_eq!(ids, ["a", "b"]);
+    }
+
+    #[test]
+    fn a_group_that_is_not_there_allows_nothing() {
+        let row = |error_code| {
+            let group = DescribedGroup {
+                error_code,
+                ..Default::default()
+            };
+            Told::Answer(GroupResponse::Describe(group))
+        };
+        let form = Form::Rows { operations: true };
+        let mut out = Vec::new();
+        together(ApiKey::DescribeGroups, 6, &form, vec![row(0), row(69)], &mut out);
+        let response = DescribeGroupsResponse::decode(&mut Decoder::new(&out.into()), 6).expect("an answer");
+        let operations = response.groups.iter().map(|group| group.authorized_operations);
+        assert_eq!(operations.collect::<Vec<_>>(), [GROUP_OPERATIONS, i32::MIN]);
     }
 }
