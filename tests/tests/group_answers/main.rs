@@ -10,6 +10,7 @@
 //! Ids that a broker makes up are printed as numbers in the order of their appearance; throttle times and ports are left out.
 
 mod classic;
+mod corners;
 mod migration;
 mod modern;
 mod offsets;
@@ -96,6 +97,11 @@ fn answers(bootstrap: &str) -> Vec<String> {
     migration::early(&mut script);
     migration::down(&mut script, t);
     migration::others(&mut script);
+    corners::before_the_sync(&mut script);
+    corners::gone_while_waiting(&mut script);
+    corners::ranges(&mut script, t, u);
+    corners::later(&mut script);
+    corners::mixed(&mut script, t);
     script.into_lines()
 }
 

@@ -253,6 +253,11 @@ impl Script {
         script
     }
 
+    /// The broker's address.
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
     /// The id of a topic, which is printed as its name from here on.
     pub fn topic_id(&mut self, topic: &str) -> Uuid {
         let ask = MetadataRequest {
