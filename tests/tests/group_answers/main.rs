@@ -9,8 +9,11 @@
 //!
 //! Ids that a broker makes up are printed as numbers in the order of their appearance; throttle times and ports are left out.
 
+mod answers;
 mod classic;
 mod corners;
+mod instances;
+mod listing;
 mod migration;
 mod modern;
 mod offsets;
@@ -85,14 +88,14 @@ fn answers(bootstrap: &str) -> Vec<String> {
     offsets::commits(&mut script, t);
     offsets::commits_of_members(&mut script);
     offsets::fetches(&mut script, t);
-    offsets::deletions(&mut script);
-    offsets::lists(&mut script);
-    offsets::long_ids(&mut script);
+    listing::deletions(&mut script);
+    listing::lists(&mut script);
+    listing::long_ids(&mut script);
     modern::refused(&mut script, t);
     modern::alone(&mut script, t, u);
     modern::two(&mut script, t);
-    modern::fixed_members(&mut script, t);
-    modern::expressions(&mut script, t, u);
+    instances::fixed_members(&mut script, t);
+    instances::expressions(&mut script, t, u);
     migration::up(&mut script, t);
     migration::early(&mut script);
     migration::down(&mut script, t);
