@@ -32,7 +32,7 @@ impl<T> Coordinator<T> {
         let mut records = Vec::new();
         let group = match self.groups.get_mut(request.group_id.as_str()) {
             Some(Group::Consumer(group)) => group,
-            Some(Group::Classic(classic)) if !classic.is_empty() => {
+            Some(Group::Classic(classic)) if !classic.is_empty() || request.member_epoch != JOIN_EPOCH => {
                 match upgrade(ctx, &mut self.timers, caller.version, &request, classic) {
                     Ok((group, upgraded)) => {
                         records = upgraded;

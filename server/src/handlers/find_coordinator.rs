@@ -23,7 +23,11 @@ pub fn needs_offsets_topic(request: &FindCoordinatorRequest, version: i16) -> bo
 pub fn handle(ctx: &Context<'_>, request: &FindCoordinatorRequest, version: i16) -> FindCoordinatorResponse {
     let found = find(ctx, request.key_type);
     if version < MANY_FROM {
-        let one = answer(ctx, String::new(), &found);
+        let mut one = answer(ctx, String::new(), &found);
+        // Kafka says so, even where there is nothing to say.
+        if found.is_ok() {
+            one.error_message = Some(ErrorCode::None.name().to_owned());
+        }
         return FindCoordinatorResponse {
             error_code: one.error_code,
             error_message: one.error_message,
@@ -62,7 +66,7 @@ fn answer(ctx: &Context<'_>, key: String, found: &Result<(), (ErrorCode, &'stati
             ctx.node.host.clone(),
             i32::from(ctx.node.port),
             ErrorCode::None,
-            None,
+            Some(String::new()),
         ),
         Err((code, why)) => (-1, String::new(), -1, *code, Some((*why).to_owned())),
     };
@@ -105,6 +109,9 @@ mod tests {
             .map(|c| (c.key.as_str(), c.error_code, c.node_id))
             .collect();
         assert_eq!((many.error_code, rows), (0, vec![("g", 0, 1), ("h", 0, 1)]));
+        // What Kafka says when there is nothing to say.
+        assert_eq!(one.error_message.as_deref(), Some("NONE"));
+        assert_eq!(many.coordinators[0].error_message.as_deref(), Some(""));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! A group's coordinator is that of the partition of `__consumer_offsets` its id hashes to, as in Kafka, so that a directory may go
 //! from one to the other.
 
+use std::collections::HashSet;
+
 use crate::groups::{GroupRequest, GroupResponse};
 use crate::metadata::image::{MetadataImage, Topic};
 use crate::wire::consumer_group_describe::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse};
@@ -11,11 +13,14 @@ use crate::wire::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse
 use crate::wire::list_groups::{ListGroupsRequest, ListGroupsResponse};
 use crate::wire::offset_fetch::*;
 use crate::wire::schema::Message;
+use crate::wire::sync_group::{SyncGroupRequest, SyncGroupResponse};
 use crate::wire::{ApiKey, Decoder, ErrorCode, WireError};
 
 /// The topic in which groups and their offsets are kept.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
+/// The first version of SyncGroup that must name the protocol (KIP-559).
+const SYNC_PROTOCOL_FROM: i16 = 5;
 /// The first version of OffsetFetch that asks for many groups.
 const FETCH_MANY_FROM: i16 = 8;
 /// The first version of OffsetFetch whose answer has an error for all of it.
@@ -41,6 +46,8 @@ pub enum Form {
     One,
     /// The one answer in the older form of OffsetFetch, and the partitions that were asked for.
     OldFetch(Vec<OffsetFetchRequestTopic>),
+    /// A SyncGroup that is refused without asking.
+    Refused(ErrorCode),
     /// A row for each answer.
     Rows {
         /// Whether the operations that are allowed are wanted.
@@ -94,7 +101,7 @@ pub fn apart(
     };
     let apart = match key {
         ApiKey::JoinGroup => one(GroupRequest::Join(read(body, version)?)),
-        ApiKey::SyncGroup => one(GroupRequest::Sync(read(body, version)?)),
+        ApiKey::SyncGroup => sync(read(body, version)?, version),
         ApiKey::Heartbeat => one(GroupRequest::Heartbeat(read(body, version)?)),
         ApiKey::LeaveGroup => one(GroupRequest::Leave(read(body, version)?)),
         ApiKey::OffsetCommit => one(GroupRequest::Commit(read(body, version)?)),
@@ -108,14 +115,13 @@ pub fn apart(
         }
         ApiKey::DeleteGroups => {
             let request: DeleteGroupsRequest = read(body, version)?;
-            rows(
-                request
-                    .groups_names
-                    .into_iter()
-                    .map(GroupRequest::Delete)
-                    .collect(),
-                false,
-            )
+            // A group that is named twice is deleted once, and answered once.
+            let mut named = HashSet::new();
+            let once = request
+                .groups_names
+                .into_iter()
+                .filter(|id| named.insert(id.clone()));
+            rows(once.map(GroupRequest::Delete).collect(), false)
         }
         ApiKey::ConsumerGroupDescribe => {
             let request: ConsumerGroupDescribeRequest = read(body, version)?;
@@ -135,6 +141,20 @@ pub fn apart(
     match apart.questions.len() {
         ..=MAX_QUESTIONS => Ok(apart),
         count => Err(WireError::TooManyElements(count)),
+    }
+}
+
+fn sync(request: SyncGroupRequest, version: i16) -> Apart {
+    let says_protocol = request.protocol_type.is_some() && request.protocol_name.is_some();
+    if version >= SYNC_PROTOCOL_FROM && !says_protocol {
+        return Apart {
+            questions: Vec::new(),
+            form: Form::Refused(ErrorCode::InconsistentGroupProtocol),
+        };
+    }
+    Apart {
+        questions: vec![GroupRequest::Sync(request)],
+        form: Form::One,
     }
 }
 
@@ -177,6 +197,13 @@ pub fn together(key: ApiKey, version: i16, form: &Form, told: Vec<Told>, out: &m
                 write_one(&answer, version, out);
             }
         }
+        Form::Refused(code) => {
+            let response = SyncGroupResponse {
+                error_code: code.code(),
+                ..Default::default()
+            };
+            response.encode(out, version);
+        }
         Form::OldFetch(asked) => {
             if let Some(Told::Answer(GroupResponse::Fetch(group))) = told.into_iter().next() {
                 old_fetch(group, asked, version).encode(out, version);
@@ -213,13 +240,17 @@ fn write_rows(key: ApiKey, version: i16, operations: bool, told: Vec<Told>, out:
             Told::ListFailed(code) => failed = Some(code),
             Told::Answer(GroupResponse::Fetch(row)) => fetched.push(row),
             Told::Answer(GroupResponse::Describe(mut row)) => {
-                row.authorized_operations = authorized_operations;
+                if row.error_code == 0 {
+                    row.authorized_operations = authorized_operations;
+                }
                 described.push(row);
             }
             Told::Answer(GroupResponse::Delete(row)) => deleted.push(row),
             Told::Answer(GroupResponse::List(rows)) => listed.extend(rows),
             Told::Answer(GroupResponse::ConsumerDescribe(mut row)) => {
-                row.authorized_operations = authorized_operations;
+                if row.error_code == 0 {
+                    row.authorized_operations = authorized_operations;
+                }
                 consumers.push(row);
             }
             Told::Answer(_) => {}
@@ -316,6 +347,7 @@ fn old_fetch(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::describe_groups::DescribedGroup;
 
     #[test]
     fn groups_hash_as_in_java() {
@@ -345,5 +377,60 @@ mod tests {
         let (first, second) = (old_fetch(group(), &asked, 1), old_fetch(group(), &asked, 2));
         assert_eq!((first.error_code, codes(&first)), (0, vec![16, 16]));
         assert_eq!((second.error_code, codes(&second)), (16, vec![]));
+    }
+
+    fn questions(key: ApiKey, version: i16, request: &impl Message) -> Apart {
+        let mut bytes = Vec::new();
+        request.encode_as(&mut bytes, version);
+        let bytes = bytes.into();
+        apart(key, version, &mut Decoder::new(&bytes), 50).expect("a good request")
+    }
+
+    #[test]
+    fn a_sync_without_its_protocol_is_refused_from_version_5() {
+        let mut request = SyncGroupRequest::default();
+        for version in [4, 5] {
+            let apart = questions(ApiKey::SyncGroup, version, &request);
+            assert_eq!(apart.questions.len(), usize::from(version == 4), "{version}");
+        }
+        request.protocol_type = Some("consumer".into());
+        let refused = questions(ApiKey::SyncGroup, 5, &request);
+        let mut out = Vec::new();
+        together(ApiKey::SyncGroup, 5, &refused.form, Vec::new(), &mut out);
+        let response = SyncGroupResponse::decode(&mut Decoder::new(&out.into()), 5).expect("an answer");
+        assert_eq!(response.error_code, 23);
+        request.protocol_name = Some("range".into());
+        assert_eq!(questions(ApiKey::SyncGroup, 5, &request).questions.len(), 1);
+    }
+
+    #[test]
+    fn a_group_that_is_named_twice_is_deleted_once() {
+        let request = DeleteGroupsRequest {
+            groups_names: ["a", "b", "a"].map(String::from).to_vec(),
+        };
+        let apart = questions(ApiKey::DeleteGroups, 2, &request);
+        let ids: Vec<_> = apart
+            .questions
+            .iter()
+            .filter_map(GroupRequest::group_id)
+            .collect();
+        assert_eq!(ids, ["a", "b"]);
+    }
+
+    #[test]
+    fn a_group_that_is_not_there_allows_nothing() {
+        let row = |error_code| {
+            let group = DescribedGroup {
+                error_code,
+                ..Default::default()
+            };
+            Told::Answer(GroupResponse::Describe(group))
+        };
+        let form = Form::Rows { operations: true };
+        let mut out = Vec::new();
+        together(ApiKey::DescribeGroups, 6, &form, vec![row(0), row(69)], &mut out);
+        let response = DescribeGroupsResponse::decode(&mut Decoder::new(&out.into()), 6).expect("an answer");
+        let operations = response.groups.iter().map(|group| group.authorized_operations);
+        assert_eq!(operations.collect::<Vec<_>>(), [GROUP_OPERATIONS, i32::MIN]);
     }
 }

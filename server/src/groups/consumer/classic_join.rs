@@ -38,7 +38,6 @@ impl ConsumerGroup {
             .unwrap_or_else(|refusal| JoinGroupResponse {
                 error_code: refusal.code.code(),
                 generation_id: -1,
-                member_id: request.member_id.clone(),
                 ..Default::default()
             });
         (records, response)

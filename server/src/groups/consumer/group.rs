@@ -31,6 +31,9 @@ pub struct ConsumerGroup {
     pub(super) soft: Soft,
 }
 
+/// The epoch of a group that nobody has joined; the first member with a subscription raises it. That is one since Kafka 4.3, and was zero before.
+const FIRST_EPOCH: i32 = 1;
+
 /// Who shall have which partition.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Target {
@@ -78,7 +81,7 @@ impl ConsumerGroup {
 
     /// Whether it is in the log: not so before the first member has joined, and after its tombstones.
     pub fn exists(&self) -> bool {
-        self.epoch.is_some()
+        self.epoch.is_some() || !self.members.is_empty()
     }
 
     /// Whether it has no members.
@@ -93,10 +96,10 @@ impl ConsumerGroup {
 
     /// `Empty`, `Assigning`, `Reconciling` or `Stable`, and `Dead` after its tombstones.
     pub fn state_name(&self) -> &'static str {
-        match self.epoch {
+        match self.group_epoch() {
             _ if self.members.is_empty() && self.target.epoch < 0 => "Dead",
             _ if self.members.is_empty() => "Empty",
-            Some(epoch) if epoch > self.target.epoch => "Assigning",
+            epoch if epoch > self.target.epoch => "Assigning",
             _ if self
                 .members
                 .values()
@@ -120,7 +123,7 @@ impl ConsumerGroup {
     }
 
     pub(super) fn group_epoch(&self) -> i32 {
-        self.epoch.unwrap_or(0)
+        self.epoch.unwrap_or(FIRST_EPOCH)
     }
 
     pub(super) fn member(&self, member_id: &str) -> Result<&Member, Refusal> {
@@ -151,6 +154,10 @@ impl ConsumerGroup {
         let hash = metadata_hash::of_group(self.index.topics.keys(), ctx.image);
         if must || hash != self.metadata_hash {
             let record = self.epoch_record(self.group_epoch().saturating_add(1), hash);
+            self.write(records, record);
+        } else if self.epoch.is_none() {
+            // Of a member that wants no topic, or whose expression was not looked up yet.
+            let record = self.epoch_record(FIRST_EPOCH, hash);
             self.write(records, record);
         }
         self.soft.topics_may_differ = false;

@@ -19,6 +19,8 @@ const MIN_REFRESH_INTERVAL_MS: i64 = 10_000;
 const REGEXES_AT_ONCE: usize = 8;
 /// What a compiled expression, and the cache of one that is being matched, may take in memory.
 const MAX_COMPILED_BYTES: usize = 1024 * 1024;
+/// How often a part of an expression may be asked to repeat, as in RE2.
+const MAX_REPEATS: u32 = 1_000;
 /// How deep an expression may be nested.
 const MAX_NESTING: u32 = 100;
 
@@ -31,16 +33,15 @@ impl ConsumerGroup {
     ) -> Result<(), Refusal> {
         match updated.regex() {
             Some(regex) if before.regex() != Some(regex) && !self.index.regexes.contains_key(regex) => {
-                match compile(regex) {
-                    Ok(_) => Ok(()),
-                    Err(error) => Err(Refusal::new(
-                        ErrorCode::InvalidRegularExpression,
-                        format!(
-                            "SubscribedTopicRegex `{regex}` is not a valid regular expression: {}.",
-                            reason(&error)
-                        ),
-                    )),
-                }
+                let reason = match compile(regex) {
+                    Ok(_) if repeats_too_often(regex) => "invalid repeat count".to_owned(),
+                    Ok(_) => return Ok(()),
+                    Err(error) => reason(&error),
+                };
+                Err(Refusal::new(
+                    ErrorCode::InvalidRegularExpression,
+                    format!("SubscribedTopicRegex `{regex}` is not a valid regular expression: {reason}."),
+                ))
             }
             _ => Ok(()),
         }
@@ -163,6 +164,30 @@ fn without_quotes(regex: &str) -> String {
         }
     }
     out
+}
+
+/// Whether a repetition asks for more than RE2 allows. A class of characters may hold what looks like one; nobody misses it.
+fn repeats_too_often(regex: &str) -> bool {
+    let regex = without_quotes(regex);
+    let mut parts = regex.split('{');
+    let mut escaped = is_escaped(parts.next().unwrap_or_default());
+    for part in parts {
+        let counts = part.split_once('}').map_or("", |(counts, _)| counts);
+        let too_many = |count: &str| {
+            let digits = !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit());
+            digits && count.parse().map_or(true, |count: u32| count > MAX_REPEATS)
+        };
+        if !escaped && counts.split(',').any(too_many) {
+            return true;
+        }
+        escaped = is_escaped(part);
+    }
+    false
+}
+
+/// Whether what follows the text is escaped by its end.
+fn is_escaped(text: &str) -> bool {
+    text.bytes().rev().take_while(|&byte| byte == b'\\').count() % 2 == 1
 }
 
 /// The last line of an error, which is its reason: those before draw the expression.

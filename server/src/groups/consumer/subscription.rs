@@ -63,7 +63,7 @@ impl ConsumerGroup {
             let record = self.member_record(updated);
             self.write(records, record);
         }
-        let mut raise_epoch = self.group_epoch() == 0 || names_changed;
+        let mut raise_epoch = names_changed;
         if regex_changed {
             if let Some(old) = before.regex() {
                 self.forget_regex_unless_wanted(records, old);

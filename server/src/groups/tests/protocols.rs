@@ -67,6 +67,24 @@ fn a_group_comes_to_be_with_its_first_member_only() {
 }
 
 #[test]
+fn a_group_that_only_has_offsets_is_no_consumer_group_to_a_member_with_an_epoch() {
+    let mut bench = Bench::new();
+    bench.create_topic("t", 1, 1);
+    commit(&mut bench, 9, committing(&[("t", &[(0, 5)])]));
+    for epoch in [3, -1] {
+        let refused = heartbeat(&mut bench, "m", epoch);
+        assert_eq!(
+            (refused.error_code, refused.error_message.as_deref()),
+            (
+                ErrorCode::GroupIdNotFound.code(),
+                Some("Group g is not a consumer group.")
+            )
+        );
+    }
+    assert_eq!(types(&bench), ["classic"]);
+}
+
+#[test]
 fn members_of_the_new_protocol_are_removed_when_they_are_silent_and_their_group_with_its_offsets() {
     let mut bench = Bench::new();
     bench.create_topic("t", 1, 1);

@@ -17,10 +17,10 @@ fn commits_are_for_members_with_their_epoch() {
     assert_eq!(commit(&world, "", -1, 9), Ok(()));
     world.beat(&join("a", &["t"]));
     for (member, epoch, version, expected) in [
-        ("a", 1, 9, Ok(())),
-        ("a", 2, 9, Err(StaleMemberEpoch)),
-        ("a", 1, 8, Err(UnsupportedVersion)),
-        ("b", 1, 9, Err(UnknownMemberId)),
+        ("a", 2, 9, Ok(())),
+        ("a", 3, 9, Err(StaleMemberEpoch)),
+        ("a", 2, 8, Err(UnsupportedVersion)),
+        ("b", 2, 9, Err(UnknownMemberId)),
         ("", -1, 9, Err(UnknownMemberId)),
     ] {
         assert_eq!(
@@ -31,10 +31,10 @@ fn commits_are_for_members_with_their_epoch() {
     }
     for (member, epoch, expected) in [
         (None, -1, Ok(())),
-        (Some("a"), 1, Ok(())),
+        (Some("a"), 2, Ok(())),
         (Some("a"), 0, Err(StaleMemberEpoch)),
-        (Some("b"), 1, Err(UnknownMemberId)),
-        (None, 1, Err(UnknownMemberId)),
+        (Some("b"), 2, Err(UnknownMemberId)),
+        (None, 2, Err(UnknownMemberId)),
     ] {
         assert_eq!(
             world.group.check_fetch(member, epoch),
@@ -50,8 +50,8 @@ fn an_older_epoch_may_commit_what_the_member_has_had_since() {
     world.beat(&join("a", &["t"]));
     world.pass(1_000);
     world.beat(&join("b", &["t"]));
-    world.beat(&having("a", 1, &[("t", &[0])]));
-    world.beat(&at("b", 2));
+    world.beat(&having("a", 2, &[("t", &[0])]));
+    world.beat(&at("b", 3));
     let check = |member: &str, epoch, partition| {
         let check = world
             .group
@@ -59,14 +59,14 @@ fn an_older_epoch_may_commit_what_the_member_has_had_since() {
             .expect("a member");
         check.partition(id_of("t"), partition)
     };
-    // `a` is at 2 and has had partition 0 since 1; it gave partition 1 to `b`.
+    // `a` is at 3 and has had partition 0 since 2; it gave partition 1 to `b`.
     assert_eq!(
-        (check("a", 1, 0), check("a", 0, 0)),
+        (check("a", 2, 0), check("a", 0, 0)),
         (Ok(()), Err(StaleMemberEpoch))
     );
     assert_eq!(
-        (check("a", 1, 1), check("b", 1, 1)),
+        (check("a", 2, 1), check("b", 2, 1)),
         (Err(StaleMemberEpoch), Err(StaleMemberEpoch))
     );
-    assert_eq!(check("b", 2, 1), Ok(()));
+    assert_eq!(check("b", 3, 1), Ok(()));
 }

@@ -23,7 +23,7 @@ fn the_first_member_gets_everything_and_kafkas_records_are_written() {
     );
     assert_eq!(
         (response.member_id.as_deref(), response.member_epoch),
-        (Some("m"), 1)
+        (Some("m"), 2)
     );
     assert_eq!(
         (response.heartbeat_interval_ms, response.assignment),
@@ -44,16 +44,16 @@ fn the_first_member_gets_everything_and_kafkas_records_are_written() {
     };
     assert_eq!(
         (target.assignment_epoch, target.assignment_timestamp),
-        (1, world.now_ms)
+        (2, world.now_ms)
     );
     let GroupRecord::ConsumerGroupCurrentMemberAssignment(_, Some(current)) = &records[4] else {
         panic!("{records:?}");
     };
     assert_eq!(
         (current.member_epoch, current.previous_member_epoch, current.state),
-        (1, 0, 1)
+        (2, 0, 1)
     );
-    assert_eq!(current.assigned_partitions[0].assignment_epochs, Some(vec![1, 1]));
+    assert_eq!(current.assigned_partitions[0].assignment_epochs, Some(vec![2, 2]));
     assert_eq!(world.group.state_name(), "Stable");
 }
 
@@ -70,14 +70,14 @@ fn a_member_without_an_id_is_given_one_by_version_0() {
 fn a_heartbeat_that_says_nothing_new_writes_nothing_and_is_told_nothing() {
     let mut world = World::new(&[("t", 2)]);
     world.beat(&join("m", &["t"]));
-    let (records, response) = world.send(&having("m", 1, &[("t", &[0, 1])]));
+    let (records, response) = world.send(&having("m", 2, &[("t", &[0, 1])]));
     assert_eq!(
         (records, response.member_epoch, response.assignment),
-        (vec![], 1, None)
+        (vec![], 2, None)
     );
     // All over again, as after a lost answer: it is told all over again.
     let full = ConsumerGroupHeartbeatRequest {
-        member_epoch: 1,
+        member_epoch: 2,
         topic_partitions: Some(partitions(&[("t", &[0, 1])])),
         ..join("m", &["t"])
     };
@@ -91,16 +91,16 @@ fn partitions_are_given_back_before_somebody_else_gets_them() {
     world.beat(&join("a", &["t"]));
     world.pass(1_000);
     let b = world.beat(&join("b", &["t"]));
-    assert_eq!((b.member_epoch, b.assignment), (2, has(&[])));
+    assert_eq!((b.member_epoch, b.assignment), (3, has(&[])));
     assert_eq!(world.group.state_name(), "Reconciling");
     // `a` must give partition 1 back, and stays in its epoch until it has.
-    let a = world.beat(&at("a", 1));
-    assert_eq!((a.member_epoch, a.assignment), (1, has(&[("t", &[0])])));
-    assert_eq!(world.beat(&at("b", 2)).assignment, None);
-    assert_eq!(world.beat(&having("a", 1, &[("t", &[0, 1])])).member_epoch, 1);
-    assert_eq!(world.beat(&having("a", 1, &[("t", &[0])])).member_epoch, 2);
-    let b = world.beat(&at("b", 2));
-    assert_eq!((b.member_epoch, b.assignment), (2, has(&[("t", &[1])])));
+    let a = world.beat(&at("a", 2));
+    assert_eq!((a.member_epoch, a.assignment), (2, has(&[("t", &[0])])));
+    assert_eq!(world.beat(&at("b", 3)).assignment, None);
+    assert_eq!(world.beat(&having("a", 2, &[("t", &[0, 1])])).member_epoch, 2);
+    assert_eq!(world.beat(&having("a", 2, &[("t", &[0])])).member_epoch, 3);
+    let b = world.beat(&at("b", 3));
+    assert_eq!((b.member_epoch, b.assignment), (3, has(&[("t", &[1])])));
     assert_eq!(world.group.state_name(), "Stable");
 }
 
@@ -110,11 +110,11 @@ fn a_target_is_computed_once_in_an_assignment_interval() {
     world.beat(&join("a", &["t"]));
     let (records, b) = world.send(&join("b", &["t"]));
     assert_eq!(kinds(&records), ["member", "epoch", "current"]);
-    assert_eq!((b.member_epoch, world.group.state_name()), (1, "Assigning"));
+    assert_eq!((b.member_epoch, world.group.state_name()), (2, "Assigning"));
     world.pass(999);
-    assert_eq!(world.send(&at("a", 1)).0, []);
+    assert_eq!(world.send(&at("a", 2)).0, []);
     world.pass(1);
-    let (records, _) = world.send(&at("a", 1));
+    let (records, _) = world.send(&at("a", 2));
     assert_eq!(kinds(&records), ["target", "target", "target epoch", "current"]);
     // A clock that was set back stops nobody.
     world.now_ms -= 3_600_000;
@@ -134,18 +134,18 @@ fn a_member_that_keeps_what_it_must_give_back_is_fenced() {
     world.beat(&join("a", &["t"]));
     world.pass(1_000);
     world.beat(&join("b", &["t"]));
-    world.beat(&at("a", 1));
+    world.beat(&at("a", 2));
     assert!(world.is_set(Timer::Rebalance, "a"));
     for _ in 0..2 {
         world.pass(29_000);
-        world.beat(&at("a", 1));
-        world.beat(&at("b", 2));
+        world.beat(&at("a", 2));
+        world.beat(&at("b", 3));
     }
     let records = world.pass(2_000);
     assert_eq!(kinds(&records), ["-current", "-target", "-member", "epoch"]);
-    assert_eq!(world.fail(&at("a", 1)).0, UnknownMemberId);
-    let b = world.beat(&at("b", 2));
-    assert_eq!((b.member_epoch, b.assignment), (3, has(&[("t", &[0, 1])])));
+    assert_eq!(world.fail(&at("a", 2)).0, UnknownMemberId);
+    let b = world.beat(&at("b", 3));
+    assert_eq!((b.member_epoch, b.assignment), (4, has(&[("t", &[0, 1])])));
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn a_member_that_is_not_heard_of_is_fenced() {
     let mut world = World::new(&[("t", 2)]);
     world.beat(&join("a", &["t"]));
     world.pass(44_999);
-    world.beat(&at("a", 1));
+    world.beat(&at("a", 2));
     assert_eq!(world.pass(44_999), []);
     assert_eq!(kinds(&world.pass(1)), ["-current", "-target", "-member", "epoch"]);
     assert_eq!(
@@ -186,7 +186,7 @@ fn a_member_that_leaves_is_gone_at_once() {
     assert_eq!(world.fail(&at("a", -1)).0, UnknownMemberId);
     // The epoch of an empty group goes on.
     world.pass(1_000);
-    assert_eq!(world.beat(&join("b", &["t"])).member_epoch, 3);
+    assert_eq!(world.beat(&join("b", &["t"])).member_epoch, 4);
 }
 
 #[test]
@@ -195,13 +195,13 @@ fn new_partitions_are_given_out_with_the_next_heartbeat() {
     world.beat(&join("a", &["t", "later"]));
     world.pass(1_000);
     world.add_partitions("t", 1..2);
-    assert_eq!(world.send(&at("a", 1)).0, []);
+    assert_eq!(world.send(&at("a", 2)).0, []);
     world.tell_of_topics();
-    let (records, response) = world.send(&at("a", 1));
+    let (records, response) = world.send(&at("a", 2));
     assert_eq!(kinds(&records), ["epoch", "target", "target epoch", "current"]);
     assert_eq!(
         (response.member_epoch, response.assignment),
-        (2, has(&[("t", &[0, 1])]))
+        (3, has(&[("t", &[0, 1])]))
     );
     // A topic that did not exist when it was asked for.
     world.pass(1_000);
@@ -211,14 +211,14 @@ fn new_partitions_are_given_out_with_the_next_heartbeat() {
     let mut expected = partitions(&[("t", &[0, 1]), ("later", &[0])]);
     expected.sort_by_key(|topic| topic.topic_id);
     let told = world
-        .beat(&at("a", 2))
+        .beat(&at("a", 3))
         .assignment
         .map(|assignment| assignment.topic_partitions);
     assert_eq!(told, Some(expected));
     // A topic nobody wants changes nothing.
     world.add_partitions("other", 1..2);
     world.tell_of_topics();
-    assert_eq!(world.send(&at("a", 3)).0, []);
+    assert_eq!(world.send(&at("a", 4)).0, []);
 }
 
 #[test]
@@ -228,17 +228,17 @@ fn topics_no_longer_wanted_are_given_back_at_once() {
     // Within the assignment interval, so the target still has both.
     let request = ConsumerGroupHeartbeatRequest {
         subscribed_topic_names: Some(vec!["u".to_owned()]),
-        ..at("a", 1)
+        ..at("a", 2)
     };
     let (records, response) = world.send(&request);
     assert_eq!(kinds(&records), ["member", "epoch", "current"]);
     assert_eq!(
         (response.member_epoch, response.assignment),
-        (1, has(&[("u", &[0])]))
+        (2, has(&[("u", &[0])]))
     );
     assert!(!world.group.is_subscribed("t") && world.group.is_subscribed("u"));
     world.pass(1_000);
-    assert_eq!(world.beat(&having("a", 1, &[("u", &[0])])).member_epoch, 2);
+    assert_eq!(world.beat(&having("a", 2, &[("u", &[0])])).member_epoch, 3);
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn the_assignor_most_members_ask_for_assigns() {
     world.beat(&with("b", Some(Assignor::Range)));
     assert_eq!(world.describe().assignor_name, "range");
     world.pass(1_000);
-    world.beat(&at("a", 1));
+    world.beat(&at("a", 2));
     let described = world.describe();
     for (member, partition) in described.members.iter().zip([0, 1]) {
         let target: Vec<&[i32]> = member
@@ -278,8 +278,8 @@ fn the_record_of_topics_of_an_older_kafka_is_taken_back() {
     );
     world.group.replay(&record);
     world.tell_of_topics();
-    assert_eq!(kinds(&world.send(&at("a", 1)).0), ["-topics"]);
-    assert_eq!(world.send(&at("a", 1)).0, []);
+    assert_eq!(kinds(&world.send(&at("a", 2)).0), ["-topics"]);
+    assert_eq!(world.send(&at("a", 2)).0, []);
 }
 
 #[test]
@@ -291,7 +291,7 @@ fn a_group_that_is_deleted_leaves_nothing() {
     assert_eq!(kinds(&tombstones), ["-target epoch", "-topics", "-epoch"]);
     tombstones.iter().for_each(|record| world.group.replay(record));
     assert_eq!((world.group.exists(), world.group.state_name()), (false, "Dead"));
-    let code = ErrorCode::from_code(world.send(&at("a", 1)).1.error_code);
+    let code = ErrorCode::from_code(world.send(&at("a", 2)).1.error_code);
     assert_eq!(code, GroupIdNotFound);
 }
 

@@ -313,6 +313,8 @@ fn a_policy_can_forbid_either_way() {
     world.settings.consumer_migration = Migration::Disabled;
     let (_, joined) = world.join_classic("a", None, &[]);
     assert_eq!(ErrorCode::from_code(joined.error_code), InconsistentGroupProtocol);
+    // A consumer group does not say whom it refuses, as a classic one does.
+    assert_eq!(joined.member_id, "");
 }
 
 #[test]

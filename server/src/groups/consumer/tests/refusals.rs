@@ -89,39 +89,39 @@ fn requests_that_contradict_themselves_are_refused_in_kafkas_order() {
 fn epochs_are_checked_and_a_member_that_missed_an_answer_goes_on() {
     let mut world = World::new(&[("t", 2)]);
     assert_eq!(
-        world.fail(&at("a", 1)),
+        world.fail(&at("a", 2)),
         (GroupIdNotFound, "Consumer group g not found.".to_owned())
     );
     world.beat(&join("a", &["t"]));
     world.pass(1_000);
     world.beat(&join("b", &["t"]));
     assert_eq!(
-        world.fail(&at("a", 2)),
+        world.fail(&at("a", 3)),
         (
             FencedMemberEpoch,
-            "The consumer group member has a greater member epoch (2) than the one known by the group coordinator (1). \
+            "The consumer group member has a greater member epoch (3) than the one known by the group coordinator (2). \
              The member must abandon all its partitions and rejoin."
                 .to_owned()
         )
     );
-    world.beat(&having("a", 1, &[("t", &[0])]));
-    // The answer with epoch 2 was lost.
-    assert_eq!(world.beat(&having("a", 1, &[("t", &[0])])).member_epoch, 2);
+    world.beat(&having("a", 2, &[("t", &[0])]));
+    // The answer with epoch 3 was lost.
+    assert_eq!(world.beat(&having("a", 2, &[("t", &[0])])).member_epoch, 3);
     for request in [
-        at("a", 1),
-        having("a", 1, &[("t", &[0, 1])]),
-        having("a", 1, &[("u", &[])]),
+        at("a", 2),
+        having("a", 2, &[("t", &[0, 1])]),
+        having("a", 2, &[("u", &[])]),
     ] {
         let (code, message) = world.fail(&request);
         assert_eq!(code, FencedMemberEpoch);
-        assert!(message.contains("has a smaller member epoch (1)"), "{message}");
+        assert!(message.contains("has a smaller member epoch (2)"), "{message}");
     }
     assert_eq!(
-        world.fail(&at("c", 2)),
+        world.fail(&at("c", 3)),
         (UnknownMemberId, "Member c is not a member of group g.".to_owned())
     );
     // Whoever is fenced joins again under its id, and has nothing until it is told.
-    assert_eq!(world.beat(&join("a", &["t"])).member_epoch, 2);
+    assert_eq!(world.beat(&join("a", &["t"])).member_epoch, 3);
 }
 
 #[test]

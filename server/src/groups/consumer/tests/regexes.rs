@@ -91,6 +91,8 @@ fn an_expression_that_is_none_is_refused() {
         "\\1",
         "[z-a]",
         "a{1001}{1001}{1001}",
+        "a{1001}",
+        "a{2,1001}b",
         &"(".repeat(5_000),
     ] {
         let (code, message) = world.fail(&matching("m", regex));
@@ -105,9 +107,17 @@ fn an_expression_that_is_none_is_refused() {
     world.beat(&matching("m", "a"));
     let other = ConsumerGroupHeartbeatRequest {
         subscribed_topic_regex: Some("(".to_owned()),
-        ..at("m", 1)
+        ..at("m", 2)
     };
     assert_eq!(world.fail(&other).0, InvalidRegularExpression);
+}
+
+#[test]
+fn what_only_looks_like_a_long_repetition_is_none() {
+    let mut world = World::new(&[("a", 1)]);
+    for regex in ["a{1000}", "a\\{1001}", "\\Q{1001}\\E", "[{]1001}"] {
+        world.beat(&matching("m", regex));
+    }
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn a_static_member_comes_back_under_another_id_to_what_it_had() {
     world.beat(&named(join("a", &["t"])));
     world.pass(1_000);
     world.beat(&join("b", &["t"]));
-    world.beat(&named(having("a", 1, &[("t", &[0])])));
+    world.beat(&named(having("a", 2, &[("t", &[0])])));
     let (records, response) = world.send(&named(at("a", -2)));
     assert_eq!(kinds(&records), ["current"]);
     assert_eq!(
@@ -29,11 +29,11 @@ fn a_static_member_comes_back_under_another_id_to_what_it_had() {
     let GroupRecord::ConsumerGroupCurrentMemberAssignment(_, Some(left)) = &records[0] else {
         panic!("{records:?}");
     };
-    assert_eq!((left.member_epoch, left.previous_member_epoch), (-2, 1));
+    assert_eq!((left.member_epoch, left.previous_member_epoch), (-2, 2));
     assert_eq!(left.assigned_partitions[0].assignment_epochs, Some(vec![0]));
     // Nobody gets its partition meanwhile.
     assert_eq!(
-        world.beat(&at("b", 2)).assignment.map(|has| has.topic_partitions),
+        world.beat(&at("b", 3)).assignment.map(|has| has.topic_partitions),
         Some(partitions(&[("t", &[1])]))
     );
     assert_eq!(world.group.state_name(), "Reconciling");
@@ -47,7 +47,7 @@ fn a_static_member_comes_back_under_another_id_to_what_it_had() {
     let has = Assignment {
         topic_partitions: partitions(&[("t", &[0])]),
     };
-    assert_eq!((response.member_epoch, response.assignment), (2, Some(has)));
+    assert_eq!((response.member_epoch, response.assignment), (3, Some(has)));
     assert!(!world.is_set(Timer::Session, "a") && world.is_set(Timer::Session, "a2"));
     assert_eq!(
         (world.group.state_name(), world.describe().members.len()),
@@ -64,7 +64,7 @@ fn a_static_member_that_does_not_come_back_in_time_is_fenced() {
     world.beat(&named(at("a", -2)));
     assert_eq!(world.pass(24_999), []);
     assert_eq!(kinds(&world.pass(1)), ["-current", "-target", "-member", "epoch"]);
-    assert_eq!(world.beat(&named(join("b", &["t"]))).member_epoch, 3);
+    assert_eq!(world.beat(&named(join("b", &["t"]))).member_epoch, 4);
 }
 
 #[test]
