@@ -111,7 +111,11 @@ fn every_request_of_a_producer_is_counted_in_every_stage() {
     );
     let records = RECORDS as i64;
     // A consumer's client looks for its coordinator, and the topic for groups is made: one more append, to the metadata.
-    assert!((records..=records + 1).contains(&grown("appends")), "{}", grown("appends"));
+    assert!(
+        (records..=records + 1).contains(&grown("appends")),
+        "{}",
+        grown("appends")
+    );
     assert!(grown("requests") > records);
     for stage in ["frame", "validate", "write", "commit", "respond", "total"] {
         assert_eq!(all[stage].0, records, "{stage}");
