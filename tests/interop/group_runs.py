@@ -3,10 +3,11 @@ import json
 import os
 import time
 
-from install import python
+from install import HERE, TOOL, python
 from results import cell, in_parallel, run_client, supervised
 
 LIMIT_S = 480
+DUMP = [*TOOL, str(HERE / "java" / "DumpLogs.java")]
 # the scenario's jobs, as columns
 JOBS = ["share", "late-member", "kill-9", "broker-restart", "leave", "every-record", "order", "commits", "delete-group"]
 
@@ -20,7 +21,7 @@ def drive_groups(results, members, apps, broker):
 def scenario(results, members, broker):
     """Lines are `CLIENT ok|FAIL JOB DETAIL`."""
     begun = time.monotonic()
-    code, out, err = supervised([*python("groups", "scenario.py"), *broker, json.dumps(members)], dict(os.environ), LIMIT_S)
+    code, out, err = supervised([*python("groups", "scenario.py"), *broker, "--dump", json.dumps(DUMP), json.dumps(members)], dict(os.environ), LIMIT_S)
     seen = set()
     for line in out.splitlines():
         client, verdict, name, detail = (line.split(" ", 3) + ["", "", ""])[:4]
@@ -39,7 +40,7 @@ def applications(results, apps, broker):
 
 
 def group_table(results, members, apps):
-    """The scenario: clients by jobs. Below it a line for each application."""
+    """The scenario: clients by jobs. Below it a line for each application, and for the scenario's files."""
     lines = []
     if members:
         width = max(map(len, members))
@@ -48,7 +49,7 @@ def group_table(results, members, apps):
             cells = (cell([cells[client]] if client in cells else None) for cells in (results.jobs.get(job, {}) for job in JOBS))
             lines.append(client.ljust(width) + "".join(f"  {one:>{len(job)}}" for job, one in zip(JOBS, cells)))
         lines += [f"in {results.seconds['scenario']:.0f} s", ""]
-    for app in apps:
+    for app in [*apps, "DumpLogs"]:
         done = {job: cells[app] for job, cells in results.jobs.items() if app in cells}
-        lines.append(f"{app}: {', '.join(f'{job} {cell([ok])}' for job, ok in done.items())}; in {results.seconds[app]:.0f} s")
+        lines += [f"{app}: {', '.join(f'{job} {cell([ok])}' for job, ok in done.items())}; in {results.seconds[app]:.0f} s"] if done else []
     return "\n".join(lines)

@@ -25,8 +25,9 @@ class Elsewhere:
 
 
 @contextlib.contextmanager
-def broker_of(name, options):
-    """The broker that the options name, in a folder of this name; stopped afterwards, which must go well."""
+def broker_of(name, options, afterwards=lambda data: None):
+    """The broker that the options name, in a folder of this name. It is stopped afterwards, which must go well, and Ringlog's files are shown
+    to `afterwards` before they are removed."""
     folder = WORK / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -42,6 +43,8 @@ def broker_of(name, options):
     try:
         yield broker
         broker.stop()
+        if options.broker == "ringlog":
+            afterwards(broker.data)
     finally:
         if broker.running():
             broker.kill()

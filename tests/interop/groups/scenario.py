@@ -3,7 +3,7 @@ two members share the partitions, a third joins, one is killed with kill -9, the
 another joins, all leave. Checked: every record is seen, each stretch of a partition in order and without a gap, the group is as an admin
 client describes it, and committed offsets, asked for all the time, never go back and are at the end in the end.
 
-    scenario.py --broker ringlog|kafka|HOST:PORT [--binary PATH] CLIENTS
+    scenario.py --broker ringlog|kafka|HOST:PORT [--binary PATH] [--dump COMMAND] CLIENTS
 
 CLIENTS is JSON, `{"NAME": ["COMMAND", ..., "TOPIC", "GROUP", ...], ...}`; a member is that command with BOOTSTRAP in its environment and
 the two words replaced. It commits what it has printed, leaves the group on SIGTERM with exit code 0, and prints lines:
@@ -12,9 +12,11 @@ the two words replaced. It commits what it has printed, leaves the group on SIGT
     revoked 0,1         it owns these no more
     seen 0 17 VALUE     a record: partition, offset, value
 
-One line per client and job on standard output, `CLIENT ok|FAIL JOB DETAIL`; exit code 0 when all are ok."""
+One line per client and job on standard output, `CLIENT ok|FAIL JOB DETAIL`; exit code 0 when all are ok. COMMAND (JSON too) looks at the
+stopped broker's files: it gets their directory, and prints such lines without the client."""
 import argparse
 import json
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -177,14 +179,22 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--broker", required=True, help="ringlog, kafka, or the address of one that already runs")
     parser.add_argument("--binary", help="the ringlog binary")
+    parser.add_argument("--dump", type=json.loads, default=[], help="a command that looks at the stopped broker's files")
     parser.add_argument("clients", type=json.loads)
     options = parser.parse_args()
     end_on_sigterm()
+    dumped = []
+
+    def dump(data):
+        done = subprocess.run([*options.dump, str(data), "offsets"], stdout=subprocess.PIPE, text=True)
+        sys.stdout.writelines(f"DumpLogs {line}\n" for line in done.stdout.splitlines())
+        dumped.append(done.returncode == 0)
+
     names = list(options.clients)
     batches = -(-len(names) // AT_ONCE)
-    with broker_of("scenario", options) as broker:
+    with broker_of("scenario", options, dump if options.dump else lambda data: None) as broker:
         good = [batch(broker, {name: options.clients[name] for name in names[number::batches]}, number) for number in range(batches)]
-    return 0 if all(good) else 1
+    return 0 if all(good + dumped) else 1
 
 
 if __name__ == "__main__":

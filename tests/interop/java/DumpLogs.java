@@ -1,6 +1,7 @@
 // Runs Kafka's own DumpLogSegments over every partition directory of a stopped broker, in one JVM, and believes only what it knows: any
 // line of the tool's output that is not a plain report of a good batch, record or index entry is a complaint.
 //   DumpLogs DATADIR             one line per job, `ok|FAIL job detail`; exit code 1 on any FAIL
+//   DumpLogs DATADIR offsets     the same, and fails when no committed offset is among what was decoded; plants nothing
 // Before it trusts the tool it damages copies of a partition in five ways and expects a complaint about each.
 
 import java.io.ByteArrayOutputStream;
@@ -14,6 +15,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.apache.kafka.tools.DumpLogSegments;
@@ -29,7 +31,9 @@ public final class DumpLogs {
     /** A deleted partition waiting to be removed, as Kafka renames it: nobody keeps its indexes exact any more. */
     private static final Pattern DELETED = Pattern.compile(".*\\.[0-9a-f]{32}-delete");
     private static final int INDEX_ENTRY_BYTES = 8, TIME_ENTRY_BYTES = 12;
-    private static int failures;
+    /** What --offsets-decoder makes of a record of __consumer_offsets; with type 0 or 1 it is a committed offset. */
+    private static final Pattern GROUP_RECORD = Pattern.compile("\\| offset: .* key: \\{\"type\":\"(\\d+)\",.* payload: .*");
+    private static int failures, offsets;
 
     public static void main(String[] args) throws Exception {
         List<Path> partitions;
@@ -46,8 +50,10 @@ public final class DumpLogs {
             checked++;
         }
         if (checked == 0) say(false, "dump", "no partitions in " + args[0]);
-        if (failures == 0) say(true, "dump", checked + " partitions, " + bytes + " bytes");
-        plant(partitions);
+        boolean wantsOffsets = args.length > 1;
+        if (wantsOffsets && offsets == 0) say(false, "dump", "no committed offset");
+        if (failures == 0) say(true, "dump", checked + " partitions, " + bytes + " bytes, " + offsets + " committed offsets");
+        if (!wantsOffsets) plant(partitions);
         System.exit(failures == 0 ? 0 : 1);
     }
 
@@ -62,6 +68,7 @@ public final class DumpLogs {
         for (Path log : files(partition, ".log")) {
             all.addAll(dump(log, "--deep-iteration"));
             if (metadata) all.addAll(dump(log, "--cluster-metadata-decoder"));
+            if (partition.getFileName().toString().startsWith("__consumer_offsets-")) all.addAll(dump(log, "--offsets-decoder"));
         }
         for (String suffix : new String[] {".index", ".timeindex"})
             for (Path index : files(partition, suffix)) {
@@ -89,9 +96,19 @@ public final class DumpLogs {
             System.setErr(err);
         }
         caught.toString(StandardCharsets.UTF_8).lines()
-            .filter(line -> !line.isEmpty() && !SOUND.matcher(line).matches() || UNDECODED.matcher(line).matches())
+            .filter(line -> !line.isEmpty() && !SOUND.matcher(line).matches() || UNDECODED.matcher(line).matches()
+                || flag.equals("--offsets-decoder") && !ofGroup(line))
             .forEach(line -> complaints.add(file.getFileName() + ": " + line));
         return complaints;
+    }
+
+    /** Every record must be one that the decoder knows. */
+    private static boolean ofGroup(String line) {
+        if (!line.startsWith("| offset:")) return true;
+        Matcher record = GROUP_RECORD.matcher(line);
+        if (!record.matches()) return false;
+        if (Integer.parseInt(record.group(1)) < 2) offsets++;
+        return true;
     }
 
     // ---- planted damage
