@@ -116,13 +116,18 @@ fn groups_are_answered_as_by_kafka() {
         std::fs::write(GOLDEN, text).expect("the golden file is written");
         return;
     }
-    let mut broker = Broker::own();
-    for (key, value) in SETTINGS {
-        broker = broker.set(key, value);
-    }
-    let Some(broker) = broker.start() else { return };
-    let found = answers(broker.bootstrap());
     let golden = std::fs::read_to_string(GOLDEN).expect("the golden file");
+    for cores in [1, 2] {
+        let mut broker = Broker::own().cores(cores);
+        for (key, value) in SETTINGS {
+            broker = broker.set(key, value);
+        }
+        let Some(broker) = broker.start() else { return };
+        compare(&golden, &answers(broker.bootstrap()));
+    }
+}
+
+fn compare(golden: &str, found: &[String]) {
     let mut told = String::new();
     let mut used = HashSet::new();
     let wanted: Vec<&str> = golden.lines().collect();
