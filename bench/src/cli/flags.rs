@@ -466,7 +466,9 @@ impl Flags {
 
 fn default_rate(scenario: Scenario) -> Rate {
     match scenario {
-        Scenario::Produce | Scenario::Consume | Scenario::Lookup | Scenario::Restart => Rate::Max,
+        Scenario::Produce | Scenario::Consume | Scenario::Lookup | Scenario::Groups | Scenario::Restart => {
+            Rate::Max
+        }
         Scenario::Steady => Rate::PerSecond(100_000.0),
         Scenario::Tail | Scenario::Mixed | Scenario::Small => Rate::PerSecond(20_000.0),
         Scenario::Partitions | Scenario::Connections => Rate::PerSecond(10_000.0),

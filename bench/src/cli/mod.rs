@@ -49,6 +49,8 @@ enum Command {
     Connections(Box<Flags>),
     /// 100-byte keyed records from many producers
     Small(Box<Flags>),
+    /// Members of groups, one each, that commit offsets and then heartbeat as fast as they are answered
+    Groups(Box<Flags>),
     /// kill -9, and the time to the first answer by size of the log
     Restart(Box<Flags>),
     /// Two brokers in turn under the same load, A B A B, and their ratio with its spread
@@ -91,6 +93,7 @@ fn run(command: Command) -> Result<bool, Error> {
         Command::Partitions(flags) => (Scenario::Partitions, flags),
         Command::Connections(flags) => (Scenario::Connections, flags),
         Command::Small(flags) => (Scenario::Small, flags),
+        Command::Groups(flags) => (Scenario::Groups, flags),
         Command::Restart(flags) => (Scenario::Restart, flags),
         Command::Versus(flags) => return versus::run(&flags),
         Command::Report(flags) => return compare::show(&flags),

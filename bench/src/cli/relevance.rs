@@ -16,6 +16,19 @@ const CLOCKED: &[Scenario] = &[
     Small,
 ];
 
+/// Those, and what has no rate but ends with the clock.
+const TIMED: &[Scenario] = &[
+    Produce,
+    Tail,
+    Mixed,
+    Steady,
+    Sweep,
+    Partitions,
+    Connections,
+    Small,
+    Groups,
+];
+
 /// By the flag's name; a flag that is not here is of use to all.
 const USERS: &[(&str, &[Scenario])] = &[
     ("fill-mib", &[Consume, Mixed, Steady]),
@@ -41,11 +54,12 @@ const USERS: &[(&str, &[Scenario])] = &[
             Partitions,
             Connections,
             Small,
+            Groups,
         ],
     ),
     ("topic", &[Produce, Tail, Small]),
-    ("seconds", CLOCKED),
-    ("warmup-seconds", CLOCKED),
+    ("seconds", TIMED),
+    ("warmup-seconds", TIMED),
     ("rate", CLOCKED),
 ];
 

@@ -1,6 +1,7 @@
 //! The scenarios, each one word, and what they share: a broker to talk to and a load to measure on it.
 
 mod consume;
+mod groups;
 mod lookup;
 mod measure;
 mod mixed;
@@ -50,6 +51,8 @@ pub enum Scenario {
     Connections,
     /// Small keyed records from many producers.
     Small,
+    /// Members of groups that commit offsets, then heartbeat.
+    Groups,
     /// kill -9, and the time until the broker answers again, by the size of its log.
     Restart,
 }
@@ -68,6 +71,7 @@ impl Scenario {
             Scenario::Partitions => "partitions",
             Scenario::Connections => "connections",
             Scenario::Small => "small",
+            Scenario::Groups => "groups",
             Scenario::Restart => "restart",
         }
     }
@@ -106,6 +110,7 @@ pub fn run(context: &mut Context<'_>, steps: &mut Vec<Step>) -> Result<(), Error
         Scenario::Consume => consume::run(context, steps),
         Scenario::Mixed => mixed::run(context, steps),
         Scenario::Steady => steady::run(context, steps),
+        Scenario::Groups => groups::run(context, steps),
         Scenario::Lookup => lookup::run(context, steps),
         Scenario::Sweep => sweep::run(context, steps),
         Scenario::Partitions => steps::partitions(context, steps),
