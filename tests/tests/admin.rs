@@ -575,13 +575,13 @@ fn all_topics_or_none() {
 }
 
 #[test]
-fn groups_are_not_there_yet() {
+fn transactions_are_not_there_yet() {
     let Some(broker) = Broker::own().start() else {
         return;
     };
     let mut connection = Connection::open(broker.bootstrap());
-    let request = FindCoordinatorRequest::default().with_coordinator_keys(vec![text("group")]);
-    let answer = connection.call(4, &request);
+    let request = FindCoordinatorRequest::default().with_coordinator_keys(vec![text("transaction")]);
+    let answer = connection.call(4, &request.with_key_type(1));
     assert_eq!(answer.coordinators[0].error_code, code::COORDINATOR_NOT_AVAILABLE);
 }
 
