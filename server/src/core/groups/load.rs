@@ -278,3 +278,132 @@ impl Core {
         self.post(self.id, Mail::GoOnLoading);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ringlog_engine::batch::{BatchBuilder, control_key};
+
+    use super::*;
+    use crate::core::calls::Calls;
+    use crate::groups::{Caller, Ctx, GroupRequest, GroupResponse, GroupSettings};
+    use crate::metadata::image::MetadataImage;
+    use crate::wire::Uuid;
+    use crate::wire::group_records::{OffsetCommitKey, OffsetCommitValue};
+    use crate::wire::offset_fetch::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
+
+    const ABORT: i16 = 0;
+    const COMMIT: i16 = 1;
+
+    /// A batch that commits an offset of the group, by a producer if it has an id.
+    fn commit(base_offset: i64, producer_id: i64, offset: i64) -> Vec<u8> {
+        let key = OffsetCommitKey {
+            group: "g".into(),
+            topic: "t".into(),
+            partition: 0,
+        };
+        let value = OffsetCommitValue {
+            offset,
+            ..Default::default()
+        };
+        let (key, value) = GroupRecord::OffsetCommit(key, Some(value)).encode();
+        let batch = BatchBuilder::new()
+            .base_offset(base_offset)
+            .record(0, Some(&key), value.as_deref());
+        match producer_id {
+            -1 => batch.finish(),
+            id => batch.producer(id, 0, 0).transactional().finish(),
+        }
+    }
+
+    fn marker(base_offset: i64, producer_id: i64, kind: i16) -> Vec<u8> {
+        let batch = BatchBuilder::new()
+            .base_offset(base_offset)
+            .producer(producer_id, 0, -1);
+        let value = [0; 6];
+        batch
+            .transactional()
+            .control()
+            .record(0, Some(&control_key(kind)), Some(&value))
+            .finish()
+    }
+
+    /// The offset that the group has after these batches.
+    fn offset_after(batches: &[Vec<u8>]) -> i64 {
+        let mut loading = Loading::default();
+        assert_eq!(loading.take(batches.concat().into(), 0), Ok(batches.len() as i64));
+        let topic = OffsetFetchRequestTopics {
+            name: "t".into(),
+            partition_indexes: vec![0],
+            ..Default::default()
+        };
+        let group = OffsetFetchRequestGroup {
+            group_id: "g".into(),
+            topics: Some(vec![topic]),
+            ..Default::default()
+        };
+        let mut ctx = Ctx {
+            now_ms: 0,
+            wall_ms: 0,
+            settings: &GroupSettings::default(),
+            image: &MetadataImage::default(),
+            new_id: &mut || Uuid::ZERO,
+        };
+        let caller = Caller {
+            to: Asker {
+                origin: 0,
+                call: Calls::default().reserve_for_test(),
+                place: 0,
+            },
+            version: 8,
+            client_id: String::new(),
+            client_host: String::new(),
+        };
+        let request = GroupRequest::Fetch {
+            group,
+            require_stable: false,
+        };
+        let step = loading.coordinator.handle(&mut ctx, caller, request);
+        match step.replies.into_iter().next() {
+            Some((_, GroupResponse::Fetch(answer))) => answer.topics[0].partitions[0].committed_offset,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn offsets_of_a_transaction_count_when_it_was_committed() {
+        assert_eq!(
+            offset_after(&[commit(0, -1, 5), commit(1, 7, 9), marker(2, 7, COMMIT)]),
+            9
+        );
+        assert_eq!(
+            offset_after(&[commit(0, -1, 5), commit(1, 7, 9), marker(2, 7, ABORT)]),
+            5
+        );
+        assert_eq!(
+            offset_after(&[commit(0, -1, 5), commit(1, 7, 9)]),
+            5,
+            "it has not ended"
+        );
+        assert_eq!(
+            offset_after(&[commit(0, 7, 9), marker(1, 8, COMMIT), marker(2, 7, ABORT)]),
+            -1
+        );
+    }
+
+    #[test]
+    fn a_damaged_record_says_where_it_is() {
+        let mut batch = commit(0, -1, 5);
+        let end = batch.len();
+        batch.truncate(end - 1);
+        assert_eq!(Loading::default().take(batch.clone().into(), 0), Ok(0), "cut off");
+        let bad_key = BatchBuilder::new()
+            .base_offset(3)
+            .record(0, Some(&[0, 1, 0]), Some(&[0, 1]))
+            .finish();
+        let told = Loading::default().take(bad_key.into(), 3);
+        assert!(
+            told.as_ref().is_err_and(|why| why.contains("offset 3")),
+            "{told:?}"
+        );
+    }
+}
