@@ -306,12 +306,11 @@ fn listeners(read: &Reader<'_>) -> Result<Vec<Listener>, ConfigError> {
     };
     let advertised = parse("advertised.listeners")?;
     let controllers = kind::split_list(read.text("controller.listener.names").unwrap_or_default());
+    // Kafka's own server.properties has listeners for controllers, and advertises them: nobody connects to them here.
+    let is_controller = |name: &str| controllers.iter().any(|one| one.eq_ignore_ascii_case(name));
     let mut found = Vec::new();
     for bind in parse("listeners")? {
-        if !controllers
-            .iter()
-            .any(|name| name.eq_ignore_ascii_case(&bind.name))
-        {
+        if !is_controller(&bind.name) {
             plaintext_only(read, &bind.name)?;
             found.push(listener(bind, &advertised)?);
         }
@@ -321,6 +320,7 @@ fn listeners(read: &Reader<'_>) -> Result<Vec<Listener>, ConfigError> {
     }
     match advertised
         .iter()
+        .filter(|one| !is_controller(&one.name))
         .find(|one| found.iter().all(|listener| listener.name != one.name))
     {
         Some(stray) => Err(ConfigError(format!(
@@ -550,6 +550,24 @@ mod tests {
             ("example.org", 3)
         );
         assert!(!is_everywhere(&listeners[0].advertised_host));
+    }
+
+    #[test]
+    fn the_file_that_comes_with_kafka_is_taken() {
+        let all = [
+            ("process.roles", "broker,controller"),
+            ("listeners", "PLAINTEXT://:9092,CONTROLLER://:9093"),
+            (
+                "advertised.listeners",
+                "PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093",
+            ),
+            ("controller.listener.names", "CONTROLLER"),
+        ];
+        let listeners = config(&all).listeners;
+        assert_eq!(
+            (listeners.len(), listeners[0].advertised_host.as_str()),
+            (1, "localhost")
+        );
     }
 
     #[test]
