@@ -160,6 +160,8 @@ def batch(broker, clients, number):
                 if body is broker_restart:
                     if not broker.restartable:
                         continue
+                    if not broker.running():
+                        raise BrokerError("the broker ended by itself")
                     broker.kill()
                     broker.start()
                 if body is every_record:

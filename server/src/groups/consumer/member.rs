@@ -25,20 +25,21 @@ pub(super) enum MemberState {
 }
 
 impl MemberState {
+    /// Kafka's number, as it stands in records.
     pub(super) fn number(self) -> i8 {
         match self {
-            MemberState::Stable => 1,
-            MemberState::UnrevokedPartitions => 2,
-            MemberState::UnreleasedPartitions => 3,
+            MemberState::Stable => 0,
+            MemberState::UnrevokedPartitions => 1,
+            MemberState::UnreleasedPartitions => 2,
             MemberState::Unknown(number) => number,
         }
     }
 
     pub(super) fn from_number(number: i8) -> MemberState {
         match number {
-            1 => MemberState::Stable,
-            2 => MemberState::UnrevokedPartitions,
-            3 => MemberState::UnreleasedPartitions,
+            0 => MemberState::Stable,
+            1 => MemberState::UnrevokedPartitions,
+            2 => MemberState::UnreleasedPartitions,
             number => MemberState::Unknown(number),
         }
     }

@@ -1,5 +1,6 @@
 //! Heartbeats: what is refused, what is written, and who gets what when.
 
+use super::super::member::MemberState;
 use super::world::*;
 use crate::groups::settings::Assignor;
 use crate::groups::timers::Timer;
@@ -51,7 +52,7 @@ fn the_first_member_gets_everything_and_kafkas_records_are_written() {
     };
     assert_eq!(
         (current.member_epoch, current.previous_member_epoch, current.state),
-        (2, 0, 1)
+        (2, 0, 0)
     );
     assert_eq!(current.assigned_partitions[0].assignment_epochs, Some(vec![2, 2]));
     assert_eq!(world.group.state_name(), "Stable");
@@ -64,6 +65,22 @@ fn a_member_without_an_id_is_given_one_by_version_0() {
     let (_, response) = world.step(|group, ctx, timers| group.heartbeat(ctx, timers, "c", "/h", 0, &request));
     assert_eq!(response.member_id, Some(crate::wire::Uuid([1; 16]).to_string()));
     assert_eq!(world.fail(&request).0, InvalidRequest);
+}
+
+#[test]
+fn the_states_of_members_have_kafkas_numbers() {
+    let states = [
+        MemberState::Stable,
+        MemberState::UnrevokedPartitions,
+        MemberState::UnreleasedPartitions,
+    ];
+    for (number, state) in (0..).zip(states) {
+        assert_eq!(
+            (state.number(), MemberState::from_number(number)),
+            (number, state)
+        );
+    }
+    assert_eq!(MemberState::from_number(3), MemberState::Unknown(3));
 }
 
 #[test]
