@@ -48,9 +48,11 @@ fn records_elsewhere_than_acknowledged_are_reordered() {
     let faults = [Fault::Swap { every: 29 }, Fault::WrongOffset { every: 29 }];
     each(&faults, |fault| {
         fails(*fault, "produce", |ledger| {
+            // The last batch may wait for a neighbour that never comes, until after the reading back.
             ledger.reordered > 0
-                && ledger.verified == ledger.acknowledged
-                && ledger.lost + ledger.duplicated + ledger.corrupt == 0
+                && ledger.lost <= 1
+                && ledger.verified + ledger.lost == ledger.acknowledged
+                && ledger.duplicated + ledger.corrupt == 0
         });
     });
 }
