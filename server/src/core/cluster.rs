@@ -266,6 +266,6 @@ fn granted<R: Message>(to: ReplyTo, outcome: Outcome<R>) -> Decision {
 }
 
 /// Random; a system without random bytes would have failed at start already.
-fn new_id() -> Uuid {
+pub(super) fn new_id() -> Uuid {
     fresh_id().unwrap_or(Uuid::ZERO)
 }

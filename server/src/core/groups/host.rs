@@ -253,13 +253,7 @@ impl Host {
 
     /// Forgets what it knows beyond the log, and loads that again. Returns the answers of those who are sent away.
     pub fn reload(&mut self) -> Vec<(Asker, GroupResponse)> {
-        let mut replies = Vec::new();
-        for decided in std::mem::take(&mut self.batches) {
-            replies.extend(refused(decided.replies, ErrorCode::NotCoordinator));
-        }
-        if let State::Active(coordinator) = &mut self.state {
-            replies.extend(coordinator.resign().replies);
-        }
+        let replies = self.resign(true);
         self.state = State::Loading(Box::default());
         replies
     }

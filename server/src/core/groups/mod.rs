@@ -22,17 +22,17 @@ use ringlog_engine::shard::Ticket;
 
 use super::Core;
 use super::calls::{Call, CallId, CallKind, ReplyTo, finish};
+use super::cluster::new_id;
 use super::control::ControlRequest;
 use super::dispatch::Incoming;
 use super::mail::{Mail, PartitionKey};
 use crate::conn::Answer;
 use crate::groups::{Caller, Ctx, GroupRequest, GroupResponse, GroupSettings};
-use crate::handlers::context::fresh_id;
 use crate::handlers::find_coordinator;
 use crate::handlers::groups::{self, Form, OFFSETS_TOPIC, Told};
 use crate::metadata::image::MetadataImage;
 use crate::wire::find_coordinator::FindCoordinatorRequest;
-use crate::wire::{ErrorCode, Uuid, WireError};
+use crate::wire::{ErrorCode, WireError};
 use host::{Appended, Host};
 
 /// Timers that one look at the clock takes up at most, for each coordinator: other work gets its turn in between.
@@ -121,11 +121,6 @@ impl Groups {
     fn now_ms(&self, now: Instant) -> i64 {
         now.saturating_duration_since(self.epoch).as_millis() as i64
     }
-}
-
-/// Random; a system without random bytes would have failed at start already.
-fn new_id() -> Uuid {
-    fresh_id().unwrap_or(Uuid::ZERO)
 }
 
 /// Calls `step` with what a coordinator sees of the world.
