@@ -15,4 +15,5 @@ pub mod parked;
 pub mod placement;
 pub mod serve;
 pub mod sessions;
+pub mod transactions;
 pub mod wire;
