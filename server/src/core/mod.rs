@@ -14,6 +14,7 @@ pub mod ask;
 pub mod calls;
 pub mod cluster;
 pub mod control;
+mod coordinators;
 pub mod describe;
 mod dispatch;
 pub mod fetch;
@@ -48,6 +49,7 @@ use crate::parked::Watches;
 use crate::placement::Placement;
 use crate::sessions::Sessions;
 use calls::{CallId, Calls};
+use groups::Groups;
 use mail::Mail;
 
 /// How soon a core with mail that did not fit a queue tries again.
@@ -111,7 +113,8 @@ pub struct Core {
     appends: produce::Appends,
     reads: read::Reads,
     questions: ask::Questions,
-    groups: groups::Groups,
+    groups: coordinators::Hosts<Groups>,
+    group_settings: GroupSettings,
     watches: Watches,
     /// Parked fetches by the time they must be answered.
     timers: BTreeSet<(Instant, CallId)>,
@@ -146,8 +149,8 @@ impl Core {
         let stages = stages::Stages::new(io.now());
         let telling = load::Telling::new(io.now());
         let slots = shared.config.fetch_session_slots;
-        let settings = GroupSettings::of(&image.layers(&shared.config, shared.node.id));
-        let groups = groups::Groups::new(io.now(), settings);
+        let group_settings = GroupSettings::of(&image.layers(&shared.config, shared.node.id));
+        let groups = coordinators::Hosts::new(io.now());
         let frame_limit_bytes = shared.config.memory_bytes as usize / cores / FRAME_SHARE;
         Core {
             id,
@@ -174,6 +177,7 @@ impl Core {
             reads: read::Reads::default(),
             questions: ask::Questions::default(),
             groups,
+            group_settings,
             watches: Watches::default(),
             timers: BTreeSet::new(),
             produce_sweep: None,
@@ -191,7 +195,7 @@ impl Core {
     pub fn run(mut self) -> stop::Ended {
         let (mut events, mut from_shard) = (Vec::new(), Vec::new());
         self.begin_control();
-        self.host_groups();
+        self.host_machines::<Groups>();
         loop {
             self.work(&mut from_shard);
             let retry = self.flush_mail().then_some(OUTBOX_RETRY);
@@ -276,13 +280,13 @@ impl Core {
                 self.committed = self.committed.max(ticket);
                 self.on_committed(ticket);
                 self.on_deletions_committed(ticket);
-                self.on_groups_committed(ticket);
+                self.on_decided_committed::<Groups>(ticket);
                 self.on_control_committed(ticket);
                 self.retry_questions();
             }
             ShardEvent::Advanced(slot) => self.on_advanced(slot),
             ShardEvent::ReadDone { token, result } => {
-                if let Some(result) = self.on_group_read(token, result) {
+                if let Some(result) = self.on_machine_read::<Groups>(token, result) {
                     self.on_disk_read(token, result);
                 }
             }
@@ -301,7 +305,7 @@ impl Core {
                 crate::error!("nothing can be acknowledged any more: {reason}");
                 self.fail_waiting(&reason);
                 self.fail_deletions();
-                self.fail_groups();
+                self.fail_machines::<Groups>();
                 self.fail_control(&reason);
                 self.next_control();
                 // What waits for room is refused now: nothing will make any.
@@ -315,7 +319,7 @@ impl Core {
         self.retry_parked();
         self.retry_stalled_reads();
         self.retry_questions();
-        self.retry_groups();
+        self.retry_decided::<Groups>();
         self.retry_control();
     }
 
@@ -323,7 +327,7 @@ impl Core {
         while let Some(mail) = self.inbox.pop_front() {
             self.on_mail(mail);
         }
-        self.flush_groups();
+        self.flush_decided::<Groups>();
         self.note_appended();
     }
 
@@ -347,9 +351,9 @@ impl Core {
             Mail::Adopt(moving) => self.adopt(*moving),
             Mail::Ask(order) => self.take_ask(order),
             Mail::Told { call, answers } => self.on_told(call, answers),
-            Mail::Group(order) => self.take_group(*order),
+            Mail::Group(order) => self.take_order::<Groups>(order.partition, *order),
             Mail::Grouped { call, answers } => self.on_grouped(call, answers),
-            Mail::GoOnLoading => self.go_on_loading(),
+            Mail::GoOnLoading => self.go_on_loading::<Groups>(),
             Mail::Describe {
                 origin,
                 call,
@@ -398,7 +402,7 @@ impl Core {
             self.timers.remove(&(at, call));
             self.on_fetch_timer(call);
         }
-        self.expire_groups(now);
+        self.expire_machines::<Groups>(now);
         self.sweep_produces(now);
         self.sweep_connections();
     }

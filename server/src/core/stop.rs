@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use ringlog_engine::recover::boot::Stopped;
 
 use super::Core;
+use super::groups::Groups;
 use super::mail::Mail;
 
 /// How long requests in progress may take once the broker stops.
@@ -72,7 +73,7 @@ impl Core {
         self.io.stop_listening();
         self.stop_reading();
         self.finish_parked_fetches();
-        self.resign_groups();
+        self.resign_machines::<Groups>();
     }
 
     /// Tells core 0 once everything in progress is answered, or time is up.

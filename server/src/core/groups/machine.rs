@@ -1,0 +1,116 @@
+//! Coordinators of groups as machines of the partitions of `__consumer_offsets`.
+
+use super::{Asker, GroupOrder, told};
+use crate::core::Core;
+use crate::core::cluster::new_id;
+use crate::core::coordinators::{Decision, Host, Hosts, Machine, Replayed};
+use crate::core::mail::Mail;
+use crate::groups::{Coordinator, Ctx, GroupResponse, Step};
+use crate::handlers::groups::{OFFSETS_TOPIC, Told};
+use crate::wire::group_records::GroupRecord;
+use crate::wire::{ErrorCode, WireError};
+
+/// The coordinator of one partition.
+pub type Groups = Coordinator<Asker>;
+
+fn decision(step: Step<Asker>) -> Decision<(Asker, Told)> {
+    let replies = step.replies.into_iter();
+    Decision {
+        records: step.records.iter().map(GroupRecord::encode).collect(),
+        producer: None,
+        outcomes: replies
+            .map(|(asker, answer)| (asker, Told::Answer(answer)))
+            .collect(),
+    }
+}
+
+impl Machine for Groups {
+    const TOPIC: &'static str = OFFSETS_TOPIC;
+    const SUBJECT: &'static str = "groups";
+    type Order = GroupOrder;
+    type Outcome = (Asker, Told);
+    type World<'a> = Ctx<'a>;
+
+    fn take(&mut self, ctx: &mut Ctx<'_>, order: GroupOrder) -> Decision<(Asker, Told)> {
+        decision(self.handle(ctx, order.caller, order.request))
+    }
+
+    fn deadline_ms(&self) -> Option<i64> {
+        self.deadline()
+    }
+
+    fn expire(&mut self, ctx: &mut Ctx<'_>, most: usize) -> Decision<(Asker, Told)> {
+        decision(Coordinator::expire(self, ctx, most))
+    }
+
+    fn replay(&mut self, record: Replayed<'_>) -> Result<bool, WireError> {
+        let record = GroupRecord::decode(record.key, record.value)?;
+        let is_known = !matches!(record, GroupRecord::Other(_));
+        Coordinator::replay(self, record);
+        Ok(is_known)
+    }
+
+    fn replay_end(&mut self, _producer_id: i64, _is_commit: bool) {}
+
+    fn loaded(&mut self, ctx: &mut Ctx<'_>) -> Decision<(Asker, Told)> {
+        decision(Coordinator::loaded(self, ctx))
+    }
+
+    fn topics_changed(&mut self, ctx: &mut Ctx<'_>) -> Decision<(Asker, Told)> {
+        decision(self.on_topics_changed(ctx))
+    }
+
+    fn resign(&mut self) -> Vec<(Asker, Told)> {
+        decision(Coordinator::resign(self)).outcomes
+    }
+
+    fn refuse(order: &GroupOrder, code: ErrorCode) -> Option<(Asker, Told)> {
+        Some((order.caller.to, told(&order.request, code)))
+    }
+
+    fn refused((asker, told): (Asker, Told), code: ErrorCode) -> Option<(Asker, Told)> {
+        Some(match told {
+            Told::Answer(answer) => (asker, Told::Answer(answer.refused(code))),
+            told => (asker, told),
+        })
+    }
+
+    fn too_large((asker, told): (Asker, Told)) -> Option<(Asker, Told)> {
+        let code = match told {
+            Told::Answer(GroupResponse::Commit(_)) => ErrorCode::InvalidCommitOffsetSize,
+            _ => ErrorCode::UnknownServerError,
+        };
+        Self::refused((asker, told), code)
+    }
+
+    fn hosts(core: &mut Core) -> &mut Hosts<Self> {
+        &mut core.groups
+    }
+
+    fn with_world<R>(
+        core: &mut Core,
+        partition: i32,
+        step: impl FnOnce(&mut Host<Self>, &mut Ctx<'_>) -> R,
+    ) -> Option<R> {
+        let now_ms = core.groups.now_ms(core.io.now());
+        let wall_ms = core.io.wall_ms();
+        let image = core.image.clone();
+        let host = core.groups.by_partition.get_mut(&partition)?;
+        let mut ctx = Ctx {
+            now_ms,
+            wall_ms,
+            settings: &core.group_settings,
+            image: &image,
+            new_id: &mut new_id,
+        };
+        Some(step(host, &mut ctx))
+    }
+
+    fn act(core: &mut Core, _partition: i32, outcomes: Vec<(Asker, Told)>) {
+        for (asker, told) in outcomes {
+            let Asker { origin, call, place } = asker;
+            let answers = vec![(place, told)];
+            core.post(origin, Mail::Grouped { call, answers });
+        }
+    }
+}
