@@ -18,6 +18,7 @@ mod coordinators;
 pub mod describe;
 mod dispatch;
 pub mod fetch;
+mod gather;
 pub mod groups;
 mod load;
 pub mod mail;

@@ -29,4 +29,5 @@ pub mod offsets;
 pub mod produce;
 pub mod reassignments;
 pub mod times;
+pub mod transactions;
 pub mod update_features;

@@ -15,6 +15,7 @@ use super::Core;
 use super::calls::{Call, CallId, CallKind, ReplyTo, finish};
 use super::control::ControlRequest;
 use super::dispatch::Incoming;
+use super::gather::Gathering;
 use super::mail::{Mail, PartitionKey};
 use crate::conn::Answer;
 use crate::groups::{Caller, GroupRequest};
@@ -46,12 +47,7 @@ pub struct GroupOrder {
 }
 
 /// A request about groups whose coordinators have not all answered.
-#[derive(Debug)]
-pub struct GroupCall {
-    form: Form,
-    told: Vec<Option<Told>>,
-    remaining: usize,
-}
+pub type GroupCall = Gathering<Form, Told>;
 
 impl Core {
     /// Connection's core: takes a request about groups apart and asks the coordinators.
@@ -62,14 +58,8 @@ impl Core {
         let partitions = topic.map_or(0, |topic| topic.partitions.len());
         let apart = groups::apart(reply.api_key, reply.version, &mut incoming.body, partitions)?;
         let is_list = matches!(apart.questions.first(), Some(GroupRequest::List { .. }));
-        let remaining = apart.questions.len();
-        let mut call = GroupCall {
-            form: apart.form,
-            told: Vec::new(),
-            remaining,
-        };
-        call.told.resize_with(remaining, || None);
-        if remaining == 0 {
+        let call = GroupCall::new(apart.form, apart.questions.len());
+        if apart.questions.is_empty() {
             self.answer_groups(reply, call);
             return Ok(());
         }
@@ -137,13 +127,7 @@ impl Core {
         else {
             return;
         };
-        for (place, told) in answers {
-            if let Some(slot @ None) = call.told.get_mut(place as usize) {
-                *slot = Some(told);
-                call.remaining -= 1;
-            }
-        }
-        if call.remaining > 0 {
+        if !call.settle(answers) {
             return;
         }
         if let Some(Call {
@@ -157,8 +141,8 @@ impl Core {
 
     fn answer_groups(&mut self, reply: ReplyTo, call: GroupCall) {
         let mut out = reply.begin();
-        let told = call.told.into_iter().flatten().collect();
-        groups::together(reply.api_key, reply.version, &call.form, told, &mut out);
+        let (form, told) = call.into_parts();
+        groups::together(reply.api_key, reply.version, &form, told, &mut out);
         self.deliver(reply, Answer::Bytes(finish(out)));
     }
 
