@@ -4,12 +4,13 @@
 //! of them with lz4, timestamps that go back now and then. The other files are what Kafka kept beside that log
 //! after a clean stop, with `index.interval.bytes` at 4096.
 
-use ringlog_engine::batch::{BatchHeader, Compression, HEADER_BYTES, check_stored, peek_size};
+use ringlog_engine::batch::{BatchHeader, Compression, EndTxn, HEADER_BYTES, check_stored, peek_size};
 use ringlog_engine::checkpoint::{encode_clean_shutdown, encode_offsets, encode_partition_metadata};
 use ringlog_engine::checkpoint::{parse_clean_shutdown, parse_offsets, parse_partition_metadata};
 use ringlog_engine::epochs::LeaderEpochs;
 use ringlog_engine::index::{SparseIndex, validate_offset_file, validate_time_file};
 use ringlog_engine::producers::{ProducerStates, Verdict};
+use ringlog_engine::shard::Producing;
 
 const HEADERS: &[u8] = include_bytes!("golden/produced.headers");
 const BATCH: &[u8] = include_bytes!("golden/produced.batch");
@@ -70,8 +71,8 @@ fn indexes() {
 fn producer_snapshot() {
     let mut states = ProducerStates::new();
     for header in headers() {
-        assert_eq!(states.check(&header), Ok(Verdict::Accept));
-        states.record(&header, header.base_offset, 0);
+        assert_eq!(states.check(&header, Producing::default()), Ok(Verdict::Accept));
+        states.record(&header, header.base_offset, 0, None);
     }
     assert_eq!(states.end_offset(), END_OFFSET);
     assert_eq!(states.encode_snapshot(), SNAPSHOT);
@@ -79,7 +80,7 @@ fn producer_snapshot() {
     assert_eq!(loaded.encode_snapshot(), SNAPSHOT);
     let last = headers().last().unwrap();
     assert!(
-        matches!(loaded.check(&last), Ok(Verdict::Duplicate { last_offset, .. }) if last_offset == END_OFFSET - 1)
+        matches!(loaded.check(&last, Producing::default()), Ok(Verdict::Duplicate { last_offset, .. }) if last_offset == END_OFFSET - 1)
     );
 }
 
@@ -93,14 +94,9 @@ fn producer_snapshots_across_transactions() {
     while let Some(size) = peek_size(log) {
         let (batch, rest) = log.split_at(size.unwrap());
         let header = check_stored(batch).unwrap();
-        states.record(&header, header.base_offset, 0);
-        if header.is_control() {
-            let coordinator_epoch = &batch[batch.len() - 5..batch.len() - 1];
-            states.record_marker(
-                header.producer_id,
-                i32::from_be_bytes(coordinator_epoch.try_into().unwrap()),
-            );
-        }
+        let marker = EndTxn::read(&header, batch);
+        assert_eq!(header.is_control(), marker.is_some());
+        states.record(&header, header.base_offset, 0, marker);
         log = rest;
     }
     assert_eq!(states.end_offset(), 243);

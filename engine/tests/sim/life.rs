@@ -357,6 +357,7 @@ impl Life {
             offset,
             max_bytes,
             at_least_one: true,
+            isolation: Isolation::Uncommitted,
             token: self.next_read,
         };
         let Side { machine, shard, .. } = &mut self.sides[core];

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
-use ringlog_engine::shard::{Offsets, ReadData, ReadError, ReadOutcome, ReadRequest, Slot};
+use ringlog_engine::shard::{Isolation, Offsets, ReadData, ReadError, ReadOutcome, ReadRequest, Slot};
 
 use super::Core;
 use super::mail::{Mail, PartRead, PartitionKey, ReadFailure, ReadItem, ReadOrder};
@@ -133,6 +133,7 @@ impl Core {
             offset: item.fetch_offset,
             max_bytes,
             at_least_one,
+            isolation: Isolation::Uncommitted,
             token,
         };
         match self.shard.read(&mut *self.io, slot, request) {

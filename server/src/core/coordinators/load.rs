@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ringlog_engine::shard::{ReadData, ReadError, ReadOutcome, ReadRequest};
+use ringlog_engine::shard::{Isolation, ReadData, ReadError, ReadOutcome, ReadRequest};
 
 use super::host::{Host, State};
 use super::{Machine, Replayed};
@@ -154,6 +154,7 @@ impl Core {
             offset,
             max_bytes: PIECE_BYTES,
             at_least_one: true,
+            isolation: Isolation::Uncommitted,
             token,
         };
         self.note_loading::<M>(partition, Some(offset), true);
