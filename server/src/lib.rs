@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod conn;
 pub mod core;
+pub mod expression;
 pub mod groups;
 pub mod handlers;
 pub mod logging;

@@ -10,8 +10,15 @@
 //! a restart must not lose is in the records, which are Kafka's own.
 
 pub mod coordinator;
+mod end;
+mod expiry;
+mod init;
+mod listing;
+mod partitions;
 pub mod settings;
+pub mod state;
 pub mod step;
+mod transaction;
 
 pub use coordinator::Coordinator;
 pub use settings::TransactionSettings;
