@@ -13,9 +13,13 @@ use super::control::{ControlRequest, Update};
 use super::groups::GroupOrder;
 use super::moving::Moving;
 use super::relocate::{InTransit, Relocation};
+use super::transactions::TxnOrder;
+use super::transactions::markers::{MarkOrder, MarkResult, MarkedBy};
+use super::transactions::verify::Transaction;
 use crate::conn::Answer;
 use crate::handlers::groups::Told as GroupTold;
 use crate::handlers::produce::AppendResult;
+use crate::transactions::TxnResponse;
 use crate::wire::Uuid;
 use crate::wire::describe_cores::CoreDescription;
 
@@ -110,6 +114,31 @@ pub enum Mail {
         /// Which of its questions, and what came of it.
         answers: Vec<(u32, GroupTold)>,
     },
+    /// To an owner: a question to the coordinator of one of its partitions of the transactions' topic.
+    Transaction(Box<TxnOrder>),
+    /// To the connection's core: answers of coordinators of transactions.
+    Transacted {
+        /// The request.
+        call: CallId,
+        /// Which of its questions, and what came of it.
+        answers: Vec<(u32, TxnResponse)>,
+    },
+    /// To the owner that asked: whether a partition takes part in a transaction.
+    Checked {
+        /// What waits for the answer.
+        check: u64,
+        /// The answer.
+        answer: TxnResponse,
+    },
+    /// To an owner: write these ends of transactions.
+    Mark(MarkOrder),
+    /// To whoever asked for them: what became of them.
+    Marked {
+        /// Who asked.
+        by: MarkedBy,
+        /// One for each.
+        results: Vec<(u32, MarkResult)>,
+    },
     /// To the core itself: its coordinators have more to read.
     GoOnLoading,
     /// To every core: tell what you have done since you started.
@@ -197,8 +226,25 @@ pub struct AppendOrder {
     pub deadline: Instant,
     /// When it was posted; once its owner has it, when that took it up.
     pub since: Instant,
+    /// The transaction the request names.
+    pub transaction: Option<Arc<Transaction>>,
     /// What to append, in order.
     pub items: Vec<AppendItem>,
+}
+
+impl AppendOrder {
+    /// The same order for one of its batches.
+    pub fn with_item(&self, item: AppendItem) -> AppendOrder {
+        AppendOrder {
+            origin: self.origin,
+            call: self.call,
+            wait: self.wait,
+            deadline: self.deadline,
+            since: self.since,
+            transaction: self.transaction.clone(),
+            items: vec![item],
+        }
+    }
 }
 
 /// One batch.

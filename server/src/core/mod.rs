@@ -31,6 +31,7 @@ pub mod read;
 pub mod relocate;
 pub mod stages;
 pub mod stop;
+pub mod transactions;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -49,9 +50,11 @@ use crate::metadata::image::MetadataImage;
 use crate::parked::Watches;
 use crate::placement::Placement;
 use crate::sessions::Sessions;
+use crate::transactions::TransactionSettings;
 use calls::{CallId, Calls};
 use groups::Groups;
 use mail::Mail;
+use transactions::Transactions;
 
 /// How soon a core with mail that did not fit a queue tries again.
 const OUTBOX_RETRY: Duration = Duration::from_millis(1);
@@ -116,6 +119,10 @@ pub struct Core {
     questions: ask::Questions,
     groups: coordinators::Hosts<Groups>,
     group_settings: GroupSettings,
+    transactions: coordinators::Hosts<Transactions>,
+    transaction_settings: TransactionSettings,
+    markers: transactions::markers::Markers,
+    checks: transactions::verify::Checks,
     watches: Watches,
     /// Parked fetches by the time they must be answered.
     timers: BTreeSet<(Instant, CallId)>,
@@ -150,8 +157,11 @@ impl Core {
         let stages = stages::Stages::new(io.now());
         let telling = load::Telling::new(io.now());
         let slots = shared.config.fetch_session_slots;
-        let group_settings = GroupSettings::of(&image.layers(&shared.config, shared.node.id));
+        let layers = image.layers(&shared.config, shared.node.id);
+        let group_settings = GroupSettings::of(&layers);
+        let transaction_settings = TransactionSettings::default();
         let groups = coordinators::Hosts::new(io.now());
+        let transactions = coordinators::Hosts::new(io.now());
         let frame_limit_bytes = shared.config.memory_bytes as usize / cores / FRAME_SHARE;
         Core {
             id,
@@ -179,6 +189,10 @@ impl Core {
             questions: ask::Questions::default(),
             groups,
             group_settings,
+            transactions,
+            transaction_settings,
+            markers: transactions::markers::Markers::default(),
+            checks: transactions::verify::Checks::default(),
             watches: Watches::default(),
             timers: BTreeSet::new(),
             produce_sweep: None,
@@ -196,7 +210,7 @@ impl Core {
     pub fn run(mut self) -> stop::Ended {
         let (mut events, mut from_shard) = (Vec::new(), Vec::new());
         self.begin_control();
-        self.host_machines::<Groups>();
+        self.host_coordinators();
         loop {
             self.work(&mut from_shard);
             let retry = self.flush_mail().then_some(OUTBOX_RETRY);
@@ -223,6 +237,9 @@ impl Core {
             self.shard.next_deadline(),
             self.partitions.deadline(),
             self.groups.deadline(),
+            self.transactions.deadline(),
+            self.markers.deadline(),
+            self.checks.deadline(),
             self.stop.deadline(),
             retry.map(|pause| now + pause),
         ];
@@ -282,12 +299,16 @@ impl Core {
                 self.on_committed(ticket);
                 self.on_deletions_committed(ticket);
                 self.on_decided_committed::<Groups>(ticket);
+                self.on_decided_committed::<Transactions>(ticket);
+                self.on_marks_committed(ticket);
                 self.on_control_committed(ticket);
                 self.retry_questions();
             }
             ShardEvent::Advanced(slot) => self.on_advanced(slot),
             ShardEvent::ReadDone { token, result } => {
-                if let Some(result) = self.on_machine_read::<Groups>(token, result) {
+                let result = self.on_machine_read::<Groups>(token, result);
+                let result = result.and_then(|result| self.on_machine_read::<Transactions>(token, result));
+                if let Some(result) = result {
                     self.on_disk_read(token, result);
                 }
             }
@@ -307,6 +328,8 @@ impl Core {
                 self.fail_waiting(&reason);
                 self.fail_deletions();
                 self.fail_machines::<Groups>();
+                self.fail_machines::<Transactions>();
+                self.fail_marks();
                 self.fail_control(&reason);
                 self.next_control();
                 // What waits for room is refused now: nothing will make any.
@@ -321,6 +344,8 @@ impl Core {
         self.retry_stalled_reads();
         self.retry_questions();
         self.retry_decided::<Groups>();
+        self.retry_decided::<Transactions>();
+        self.retry_marks();
         self.retry_control();
     }
 
@@ -329,6 +354,7 @@ impl Core {
             self.on_mail(mail);
         }
         self.flush_decided::<Groups>();
+        self.flush_decided::<Transactions>();
         self.note_appended();
     }
 
@@ -352,9 +378,17 @@ impl Core {
             Mail::Adopt(moving) => self.adopt(*moving),
             Mail::Ask(order) => self.take_ask(order),
             Mail::Told { call, answers } => self.on_told(call, answers),
-            Mail::Group(order) => self.take_order::<Groups>(order.partition, *order),
+            Mail::Group(order) => self.take_offsets(order),
             Mail::Grouped { call, answers } => self.on_grouped(call, answers),
-            Mail::GoOnLoading => self.go_on_loading::<Groups>(),
+            Mail::Transaction(order) => self.take_transaction(*order),
+            Mail::Transacted { call, answers } => self.on_transacted(call, answers),
+            Mail::Checked { check, answer } => self.on_checked(check, answer),
+            Mail::Mark(order) => self.take_marks(order),
+            Mail::Marked { by, results } => self.on_marked(by, results),
+            Mail::GoOnLoading => {
+                self.go_on_loading::<Groups>();
+                self.go_on_loading::<Transactions>();
+            }
             Mail::Describe {
                 origin,
                 call,
@@ -404,6 +438,9 @@ impl Core {
             self.on_fetch_timer(call);
         }
         self.expire_machines::<Groups>(now);
+        self.expire_machines::<Transactions>(now);
+        self.retry_endings(now);
+        self.retry_checks(now);
         self.sweep_produces(now);
         self.sweep_connections();
     }

@@ -186,7 +186,7 @@ impl Core {
                 Ok(_) if self.is_current(&change.key) => {
                     self.open_partition(&change);
                     // One that is opened late, after its folder could not be made at first, has a coordinator too.
-                    self.host_machines::<Groups>();
+                    self.host_coordinators();
                 }
                 Ok(_) => self.retire_folder(&change),
                 Err(_) if !self.is_current(&change.key) => {}
@@ -274,7 +274,7 @@ impl Core {
             self.group_settings = GroupSettings::of(&layers);
         }
         self.let_go();
-        self.host_machines::<Groups>();
+        self.host_coordinators();
         self.tell_machines_of_topics::<Groups>();
         self.post(0, Mail::Ready);
     }

@@ -31,3 +31,4 @@ pub mod reassignments;
 pub mod times;
 pub mod transactions;
 pub mod update_features;
+pub mod write_txn_markers;

@@ -65,17 +65,6 @@ impl<O> Decided<O> {
     }
 }
 
-/// The next thing to append.
-#[derive(Debug)]
-pub(super) enum NextBatch {
-    /// There are outcomes only.
-    Nothing,
-    /// A batch of the machine's own.
-    Plain(Vec<u8>),
-    /// A batch of a producer's transaction.
-    Transactional(Vec<u8>),
-}
-
 /// What became of the next batch.
 #[derive(Debug)]
 pub(super) enum Appended<O> {
@@ -245,16 +234,11 @@ impl<M: Machine> Host<M> {
         }
     }
 
-    /// What is to be appended next. Nothing: all is.
-    pub(super) fn next_batch(&self, now_ms: i64) -> Option<NextBatch> {
+    /// What is to be appended next, which is no batch when there are outcomes only. Nothing: all is.
+    pub(super) fn next_batch(&self, now_ms: i64) -> Option<Option<Vec<u8>>> {
         let next = self.batches.front()?;
-        if next.records.is_empty() {
-            return Some(NextBatch::Nothing);
-        }
-        Some(match next.producer {
-            None => NextBatch::Plain(batch_of(&next.records, now_ms, None)),
-            producer => NextBatch::Transactional(batch_of(&next.records, now_ms, producer)),
-        })
+        let has_records = !next.records.is_empty();
+        Some(has_records.then(|| batch_of(&next.records, now_ms, next.producer)))
     }
 
     /// What became of it. Nothing when there was none.

@@ -18,15 +18,24 @@ use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ringlog_engine::shard::{ReadData, ReadError, Ticket};
+use ringlog_engine::shard::{Origin, Producing, ReadData, ReadError, Ticket};
 
 use super::Core;
+use super::groups::Groups;
+use super::transactions::Transactions;
 use crate::wire::{ErrorCode, WireError};
 pub use host::Host;
-use host::{Appended, NextBatch};
+use host::Appended;
 
 /// Timers that one look at the clock takes up at most, for each machine: other work gets its turn in between.
 const TIMERS_AT_ONCE: usize = 64;
+
+/// How a machine's records are appended. Those of a transaction were checked before it was asked.
+const OWN_RECORDS: Producing = Producing {
+    origin: Origin::Coordinator,
+    is_verified: true,
+    bumps_epochs: false,
+};
 
 /// Key and value of a record. Without a value it is a tombstone.
 pub type EncodedRecord = (Vec<u8>, Option<Vec<u8>>);
@@ -164,6 +173,12 @@ impl<M: Machine> Hosts<M> {
 }
 
 impl Core {
+    /// Owner: has a coordinator for each of its partitions that want one.
+    pub(super) fn host_coordinators(&mut self) {
+        self.host_machines::<Groups>();
+        self.host_machines::<Transactions>();
+    }
+
     /// Owner: an order for one of its machines.
     pub(super) fn take_order<M: Machine>(&mut self, partition: i32, order: M::Order) {
         let Some(host) = M::hosts(self).by_partition.get_mut(&partition) else {
@@ -183,7 +198,7 @@ impl Core {
         self.note_decided::<M>(partition);
     }
 
-    fn refuse_order<M: Machine>(&mut self, partition: i32, order: &M::Order, code: ErrorCode) {
+    pub(super) fn refuse_order<M: Machine>(&mut self, partition: i32, order: &M::Order, code: ErrorCode) {
         if let Some(outcome) = M::refuse(order, code) {
             M::act(self, partition, vec![outcome]);
         }
@@ -238,10 +253,10 @@ impl Core {
                 return;
             };
             let result = match &batch {
-                NextBatch::Nothing => Ok(None),
-                NextBatch::Plain(bytes) | NextBatch::Transactional(bytes) => self
+                None => Ok(None),
+                Some(bytes) => self
                     .shard
-                    .append(&mut *self.io, slot, bytes)
+                    .append_as(&mut *self.io, slot, bytes, OWN_RECORDS)
                     .map(|appended| Some(appended.ticket)),
             };
             let Some(host) = M::hosts(self).by_partition.get_mut(&partition) else {

@@ -114,3 +114,13 @@ impl Machine for Groups {
         }
     }
 }
+
+/// A transaction that may have committed offsets has ended.
+pub fn transaction_ended(
+    _coordinator: &mut Groups,
+    _ctx: &mut Ctx<'_>,
+    _producer_id: i64,
+    _is_commit: bool,
+) -> Decision<(Asker, Told)> {
+    decision(Step::default())
+}

@@ -9,7 +9,7 @@
 
 mod machine;
 
-pub use machine::Groups;
+pub use machine::{Groups, transaction_ended};
 
 use super::Core;
 use super::calls::{Call, CallId, CallKind, ReplyTo, finish};

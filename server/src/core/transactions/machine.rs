@@ -5,7 +5,7 @@ use crate::core::Core;
 use crate::core::coordinators::{Decision, Host, Hosts, Machine, Replayed};
 use crate::core::mail::Mail;
 use crate::handlers::transactions::TRANSACTIONS_TOPIC;
-use crate::transactions::{Coordinator, Ctx, Outcome, Step};
+use crate::transactions::{Coordinator, Ctx, Ending, Outcome, Step};
 use crate::wire::transaction_records::TransactionRecord;
 use crate::wire::{ErrorCode, WireError};
 
@@ -18,6 +18,15 @@ fn decision(step: Step<Asker>) -> Decision<Outcome<Asker>> {
         producer: None,
         outcomes: step.outcomes,
     }
+}
+
+/// The markers of a transaction are durable everywhere.
+pub(super) fn completed(
+    coordinator: &mut Transactions,
+    ctx: &mut Ctx<'_>,
+    ending: &Ending,
+) -> Decision<Outcome<Asker>> {
+    decision(coordinator.completed(ctx, ending))
 }
 
 impl Machine for Transactions {

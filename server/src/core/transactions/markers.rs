@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use ringlog_engine::producers::ProducerError;
 use ringlog_engine::shard::{AppendError, Marker, MarkerKind, Ticket};
 
-use super::Transactions;
+use super::{Transactions, machine};
+use crate::conn::Answer;
 use crate::core::Core;
 use crate::core::calls::{Call, CallId, CallKind, ReplyTo};
 use crate::core::groups::Groups;
 use crate::core::mail::{Mail, PartitionKey};
-use crate::conn::Answer;
 use crate::handlers::groups::OFFSETS_TOPIC;
 use crate::handlers::write_txn_markers::{self, Asked};
 use crate::transactions::Ending;
@@ -164,7 +164,7 @@ impl Core {
         }
         if is_whole && let Some(UnderWay { ending, .. }) = self.markers.under_way.remove(&id) {
             self.step_machine::<Transactions>(partition, |coordinator, ctx| {
-                coordinator.has_completed(ctx, &ending)
+                machine::completed(coordinator, ctx, &ending)
             });
         }
     }
@@ -350,7 +350,7 @@ impl Core {
             host.note_ticket(ticket);
         }
         self.step_machine::<Groups>(partition, |coordinator, ctx| {
-            coordinator.transaction_ended(ctx, producer_id, is_commit)
+            crate::core::groups::transaction_ended(coordinator, ctx, producer_id, is_commit)
         });
     }
 
