@@ -29,4 +29,5 @@ pub mod offsets;
 pub mod produce;
 pub mod reassignments;
 pub mod times;
+pub mod txn_offset_commit;
 pub mod update_features;

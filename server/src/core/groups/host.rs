@@ -297,6 +297,7 @@ mod tests {
         Step {
             records: (0..records).map(record).collect(),
             replies: vec![(asker, GroupResponse::Heartbeat(HeartbeatResponse::default()))],
+            ..Step::default()
         }
     }
 

@@ -69,7 +69,7 @@ impl Loading {
                     known if batch.header.is_transactional() => {
                         self.pending.entry(producer_id).or_default().push(known);
                     }
-                    known => self.coordinator.replay(known),
+                    known => self.coordinator.replay(known, None),
                 }
             }
         }
@@ -84,7 +84,7 @@ impl Loading {
         if kind == Some(ControlKind::Commit) {
             records
                 .into_iter()
-                .for_each(|record| self.coordinator.replay(record));
+                .for_each(|record| self.coordinator.replay(record, None));
         }
     }
 }
