@@ -55,7 +55,9 @@ impl AbortedTxn {
 
     fn decode(bytes: &[u8; ABORTED_ENTRY_BYTES]) -> Option<AbortedTxn> {
         let [v0, v1, numbers @ ..] = *bytes;
-        let mut numbers = numbers.chunks_exact(8).map(|n| n.try_into().map_or(-1, i64::from_be_bytes));
+        let mut numbers = numbers
+            .chunks_exact(8)
+            .map(|n| n.try_into().map_or(-1, i64::from_be_bytes));
         let mut next = || numbers.next().unwrap_or(-1);
         let entry = AbortedTxn {
             producer_id: next(),

@@ -567,8 +567,7 @@ fn run_with(job: &FileJob, sync: Sync) -> Result<JobOutput, Error> {
             count,
             is_first,
         } => {
-            let entries =
-                crate::scan::aborted::load(folder, *base_offset, *size_bytes, *count, *is_first)?;
+            let entries = crate::scan::aborted::load(folder, *base_offset, *size_bytes, *count, *is_first)?;
             return Ok(JobOutput::Aborted(entries));
         }
         FileJob::LargestTime { folder, segments } => {

@@ -249,8 +249,14 @@ fn truncation_takes_batches_back() {
     log.append(batch(2, 0, 0, 2));
     log.states.truncate_to(3);
     assert_eq!(log.states.end_offset(), 3);
-    assert_eq!(log.states.check(&batch(1, 0, 2, 2), VERIFIED), Ok(Verdict::Accept));
-    assert_eq!(log.states.check(&batch(2, 0, 50, 2), VERIFIED), Ok(Verdict::Accept));
+    assert_eq!(
+        log.states.check(&batch(1, 0, 2, 2), VERIFIED),
+        Ok(Verdict::Accept)
+    );
+    assert_eq!(
+        log.states.check(&batch(2, 0, 50, 2), VERIFIED),
+        Ok(Verdict::Accept)
+    );
     log.states.remove_before(10);
     assert_eq!((log.states.end_offset(), log.states.len()), (10, 1));
     log.states.reset(4);

@@ -117,7 +117,10 @@ impl Shard {
             if let Some(count) = segment.aborted.missing_for(from) {
                 return Ok(Search::Missing(count));
             }
-            if segment.aborted.collect(from, answer.end, &mut answer.data.aborted) {
+            if segment
+                .aborted
+                .collect(from, answer.end, &mut answer.data.aborted)
+            {
                 break;
             }
         }
@@ -137,7 +140,11 @@ impl Shard {
             base_offset,
             size_bytes: written_end(log, base_offset),
             count,
-            is_first: log.state.segments.front().is_some_and(|s| s.base_offset == base_offset),
+            is_first: log
+                .state
+                .segments
+                .front()
+                .is_some_and(|s| s.base_offset == base_offset),
         };
         let answers = &mut self.reads.aborted;
         answers.next_id += 1;
@@ -149,12 +156,7 @@ impl Shard {
     }
 
     /// A segment's entries are read: the answer goes on.
-    pub(crate) fn aborted_loaded(
-        &mut self,
-        io: &mut dyn Io,
-        id: ReadId,
-        result: Result<JobOutput, Error>,
-    ) {
+    pub(crate) fn aborted_loaded(&mut self, io: &mut dyn Io, id: ReadId, result: Result<JobOutput, Error>) {
         let Some(answer) = self.reads.aborted.waiting.remove(&id) else {
             return;
         };

@@ -46,7 +46,10 @@ mod tests {
     fn each_part_is_answered_once_in_whatever_order() {
         let mut gathering = Gathering::new("form", 3);
         assert!(!gathering.settle([(2, 'c'), (0, 'a')]));
-        assert!(!gathering.settle([(0, 'x'), (7, 'y')]), "known already, and nobody's");
+        assert!(
+            !gathering.settle([(0, 'x'), (7, 'y')]),
+            "known already, and nobody's"
+        );
         assert!(gathering.settle([(1, 'b')]));
         assert_eq!(gathering.into_parts(), ("form", vec!['a', 'b', 'c']));
     }

@@ -102,7 +102,12 @@ impl Appends {
 
 impl Core {
     /// Starts a produce of one of this core's connections.
-    pub(super) fn start_produce(&mut self, reply: ReplyTo, client_id: Option<&str>, mut request: ProduceRequest) {
+    pub(super) fn start_produce(
+        &mut self,
+        reply: ReplyTo,
+        client_id: Option<&str>,
+        mut request: ProduceRequest,
+    ) {
         let (acks, timeout_ms) = (request.acks, request.timeout_ms);
         let transaction = Self::transaction_of(request.transactional_id.take(), reply.version);
         let admitted = produce::admit(request, reply.version, client_id, &self.image);
@@ -272,7 +277,9 @@ impl Core {
             .partitions
             .slot(&item.key)
             .ok_or(AppendError::NoSuchPartition)?;
-        let appended = self.shard.append_as(&mut *self.io, slot, &item.records, producing)?;
+        let appended = self
+            .shard
+            .append_as(&mut *self.io, slot, &item.records, producing)?;
         *last = (*last).max(Some(appended.ticket));
         Ok(AppendedAt {
             base_offset: appended.base_offset,

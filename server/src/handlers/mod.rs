@@ -30,5 +30,6 @@ pub mod produce;
 pub mod reassignments;
 pub mod times;
 pub mod transactions;
+pub mod txn_offset_commit;
 pub mod update_features;
 pub mod write_txn_markers;

@@ -149,7 +149,9 @@ fn partitions(request: AddPartitionsToTxnRequest, version: i16, image: &Metadata
         };
     }
     let ids = request.transactions.iter();
-    let ids = ids.map(|transaction| transaction.transactional_id.clone()).collect();
+    let ids = ids
+        .map(|transaction| transaction.transactional_id.clone())
+        .collect();
     let transactions = request.transactions.into_iter();
     Apart {
         questions: transactions
@@ -226,7 +228,10 @@ pub fn together(key: ApiKey, version: i16, form: &Form, told: Vec<TxnResponse>, 
         },
         Form::Partitions => {
             let mut results = partition_results(told.into_iter().next());
-            for partition in results.iter_mut().flat_map(|topic| &mut topic.results_by_partition) {
+            for partition in results
+                .iter_mut()
+                .flat_map(|topic| &mut topic.results_by_partition)
+            {
                 partition.partition_error_code =
                     fenced(partition.partition_error_code, version >= FENCED_FROM);
             }
@@ -238,7 +243,10 @@ pub fn together(key: ApiKey, version: i16, form: &Form, told: Vec<TxnResponse>, 
         }
         Form::Offsets => {
             let results = partition_results(told.into_iter().next());
-            let first = results.iter().flat_map(|topic| &topic.results_by_partition).next();
+            let first = results
+                .iter()
+                .flat_map(|topic| &topic.results_by_partition)
+                .next();
             let code = first.map_or(0, |partition| partition.partition_error_code);
             let response = AddOffsetsToTxnResponse {
                 error_code: fenced(code, version >= FENCED_FROM),
@@ -287,7 +295,9 @@ fn list(states: &[String], told: Vec<TxnResponse>) -> ListTransactionsResponse {
         ..Default::default()
     };
     for told in told {
-        let TxnResponse::List(mut rows) = told else { continue };
+        let TxnResponse::List(mut rows) = told else {
+            continue;
+        };
         if rows.error_code != 0 {
             return ListTransactionsResponse {
                 error_code: rows.error_code,
@@ -340,7 +350,7 @@ impl Enlisting {
 
     /// What the coordinator's answer about the partition comes to: nothing when it is in the transaction.
     pub fn verdict(self, code: i16) -> Option<ErrorCode> {
-        match ErrorCode::try_from(code).unwrap_or(ErrorCode::UnknownServerError) {
+        match ErrorCode::from_code(code) {
             ErrorCode::None => None,
             // What producers expect here.
             ErrorCode::ProducerFenced => Some(ErrorCode::InvalidProducerEpoch),

@@ -73,9 +73,8 @@ impl<T> Coordinator<T> {
         };
         let all = self.transactions.iter();
         let listed = all.filter(|(id, transaction)| wanted(id, transaction));
-        let unknown = request.state_filters.iter();
         ListTransactionsResponse {
-            unknown_state_filters: unknown.filter(|name| !TxnState::is_name(name)).cloned().collect(),
+            unknown_state_filters: unknown_states(&request.state_filters),
             transaction_states: listed
                 .map(|(id, transaction)| Listed {
                     transactional_id: id.to_string(),
@@ -86,4 +85,9 @@ impl<T> Coordinator<T> {
             ..Default::default()
         }
     }
+}
+/// The names among these that no state of a transaction has.
+pub fn unknown_states(names: &[String]) -> Vec<String> {
+    let unknown = names.iter().filter(|name| !TxnState::is_name(name));
+    unknown.cloned().collect()
 }

@@ -21,5 +21,6 @@ pub mod step;
 mod transaction;
 
 pub use coordinator::Coordinator;
+pub use listing::unknown_states;
 pub use settings::TransactionSettings;
 pub use step::{Caller, Ctx, Ending, Outcome, Step, TxnRequest, TxnResponse};

@@ -163,9 +163,13 @@ impl<M: Machine> Host<M> {
         }
     }
 
-    /// Something else than its own records was appended to its log: what it says from now on waits for that, too.
-    pub fn note_ticket(&mut self, ticket: Ticket) {
+    /// Something else than its own records was appended to its log. The machine is told if it runs, and what it says from now on waits for
+    /// that, too.
+    pub fn other_append(&mut self, ticket: Ticket, note: impl FnOnce(&mut M)) {
         self.ticket = self.ticket.max(ticket);
+        if let State::Active(machine) = &mut self.state {
+            note(machine);
+        }
     }
 
     /// Sends away whoever waits, and returns what they are told. From now on every order is refused: a machine that has forgotten must

@@ -65,7 +65,6 @@ impl<M: Machine> Loading<M> {
                 let replayed = Replayed {
                     key,
                     value: record.value.as_ref(),
-                    offset: record.offset,
                     producer_id: in_transaction,
                 };
                 self.records += 1;

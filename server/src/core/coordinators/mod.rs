@@ -24,8 +24,8 @@ use super::Core;
 use super::groups::Groups;
 use super::transactions::Transactions;
 use crate::wire::{ErrorCode, WireError};
-pub use host::Host;
 use host::Appended;
+pub use host::Host;
 
 /// Timers that one look at the clock takes up at most, for each machine: other work gets its turn in between.
 const TIMERS_AT_ONCE: usize = 64;
@@ -58,8 +58,6 @@ pub struct Replayed<'a> {
     pub key: &'a Bytes,
     /// Its value; none makes it a tombstone.
     pub value: Option<&'a Bytes>,
-    /// Its place in the log.
-    pub offset: i64,
     /// Whose transaction it belongs to.
     pub producer_id: Option<i64>,
 }

@@ -17,7 +17,7 @@ fn decision(step: Step<Asker>) -> Decision<(Asker, Told)> {
     let replies = step.replies.into_iter();
     Decision {
         records: step.records.iter().map(GroupRecord::encode).collect(),
-        producer: None,
+        producer: step.producer,
         outcomes: replies
             .map(|(asker, answer)| (asker, Told::Answer(answer)))
             .collect(),
@@ -44,13 +44,15 @@ impl Machine for Groups {
     }
 
     fn replay(&mut self, record: Replayed<'_>) -> Result<bool, WireError> {
-        let record = GroupRecord::decode(record.key, record.value)?;
-        let is_known = !matches!(record, GroupRecord::Other(_));
-        Coordinator::replay(self, record);
+        let decoded = GroupRecord::decode(record.key, record.value)?;
+        let is_known = !matches!(decoded, GroupRecord::Other(_));
+        Coordinator::replay(self, decoded, record.producer_id);
         Ok(is_known)
     }
 
-    fn replay_end(&mut self, _producer_id: i64, _is_commit: bool) {}
+    fn replay_end(&mut self, producer_id: i64, is_commit: bool) {
+        self.end_transaction(producer_id, is_commit);
+    }
 
     fn loaded(&mut self, ctx: &mut Ctx<'_>) -> Decision<(Asker, Told)> {
         decision(Coordinator::loaded(self, ctx))
@@ -113,14 +115,4 @@ impl Machine for Groups {
             core.post(origin, Mail::Grouped { call, answers });
         }
     }
-}
-
-/// A transaction that may have committed offsets has ended.
-pub fn transaction_ended(
-    _coordinator: &mut Groups,
-    _ctx: &mut Ctx<'_>,
-    _producer_id: i64,
-    _is_commit: bool,
-) -> Decision<(Asker, Told)> {
-    decision(Step::default())
 }

@@ -9,7 +9,7 @@
 
 mod machine;
 
-pub use machine::{Groups, transaction_ended};
+pub use machine::Groups;
 
 use super::Core;
 use super::calls::{Call, CallId, CallKind, ReplyTo, finish};
@@ -20,7 +20,7 @@ use super::mail::{Mail, PartitionKey};
 use crate::conn::Answer;
 use crate::groups::{Caller, GroupRequest};
 use crate::handlers::find_coordinator;
-use crate::handlers::groups::{self, Form, OFFSETS_TOPIC, Told};
+use crate::handlers::groups::{self, Form, Told};
 use crate::wire::find_coordinator::FindCoordinatorRequest;
 use crate::wire::{ErrorCode, WireError};
 
@@ -146,22 +146,22 @@ impl Core {
         self.deliver(reply, Answer::Bytes(finish(out)));
     }
 
-    /// Connection's core: says who coordinates a group. The topic for groups is made when the first one is looked for.
+    /// Connection's core: says who coordinates a group or a transaction. The topic for them is made when the first one is looked for.
     pub(super) fn start_find_coordinator(
         &mut self,
         reply: ReplyTo,
         request: FindCoordinatorRequest,
         may_create: bool,
     ) {
-        let is_missing = groups::offsets_topic(&self.image).is_none();
-        if may_create && is_missing && find_coordinator::needs_offsets_topic(&request, reply.version) {
+        let topic = find_coordinator::topic_needed(&request, reply.version);
+        if let Some(topic) = topic.filter(|topic| may_create && self.image.topic(topic).is_none()) {
             let call = self.calls.insert(Call {
                 reply,
                 kind: CallKind::Coordinator(Box::new(request)),
             });
             return self.ask_controller(ControlRequest::AutoCreate {
                 call,
-                names: vec![OFFSETS_TOPIC.to_owned()],
+                names: vec![topic.to_owned()],
             });
         }
         let (shared, image) = (self.shared.clone(), self.image.clone());

@@ -13,7 +13,7 @@ use super::{Transactions, machine};
 use crate::conn::Answer;
 use crate::core::Core;
 use crate::core::calls::{Call, CallId, CallKind, ReplyTo};
-use crate::core::groups::Groups;
+use crate::core::coordinators::Machine;
 use crate::core::mail::{Mail, PartitionKey};
 use crate::handlers::groups::OFFSETS_TOPIC;
 use crate::handlers::write_txn_markers::{self, Asked};
@@ -109,7 +109,9 @@ impl Core {
     pub(super) fn begin_ending(&mut self, partition: i32, ending: Ending) {
         let id = self.markers.next_id;
         self.markers.next_id += 1;
-        let left = (0..ending.partitions.len() as u32).map(|at| (at, false)).collect();
+        let left = (0..ending.partitions.len() as u32)
+            .map(|at| (at, false))
+            .collect();
         let under_way = UnderWay {
             partition,
             ending,
@@ -137,7 +139,9 @@ impl Core {
             let Some((name, index)) = ending.partitions.get(*at as usize) else {
                 return false;
             };
-            let topic = image.topic(name).filter(|topic| topic.partitions.contains_key(index));
+            let topic = image
+                .topic(name)
+                .filter(|topic| topic.partitions.contains_key(index));
             // A topic that is deleted has nothing left to commit.
             let Some(topic) = topic else { return *is_sent };
             let key = PartitionKey {
@@ -227,7 +231,11 @@ impl Core {
     }
 
     /// Connection's core: an administrator ends transactions (KIP-664).
-    pub(in crate::core) fn start_write_txn_markers(&mut self, reply: ReplyTo, request: &WriteTxnMarkersRequest) {
+    pub(in crate::core) fn start_write_txn_markers(
+        &mut self,
+        reply: ReplyTo,
+        request: &WriteTxnMarkersRequest,
+    ) {
         let Asked { response, items } = write_txn_markers::handle(request, &self.image);
         let call = MarkCall {
             response,
@@ -319,7 +327,11 @@ impl Core {
             }
         }
         if !results.is_empty() {
-            let newest = self.markers.waiting.back().map_or(last, |(ticket, ..)| last.max(*ticket));
+            let newest = self
+                .markers
+                .waiting
+                .back()
+                .map_or(last, |(ticket, ..)| last.max(*ticket));
             match self.is_committed(newest) {
                 true => self.post(origin, Mail::Marked { by, results }),
                 false => self.markers.waiting.push_back((newest, origin, by, results)),
@@ -331,7 +343,10 @@ impl Core {
 
     fn mark_one(&mut self, key: &PartitionKey, marker: &Marker) -> Result<Ticket, AppendError> {
         let slot = self.partitions.slot(key).ok_or(AppendError::NoSuchPartition)?;
-        let is_offsets = self.image.topic(OFFSETS_TOPIC).is_some_and(|topic| topic.id == key.topic_id);
+        let is_offsets = self
+            .image
+            .topic(OFFSETS_TOPIC)
+            .is_some_and(|topic| topic.id == key.topic_id);
         // What its coordinator has decided comes first.
         if is_offsets && self.groups.is_stalled(key.index) {
             return Err(AppendError::Busy);
@@ -347,16 +362,20 @@ impl Core {
     /// Owner: what a group was to read from counts now, or never.
     fn end_offsets(&mut self, partition: i32, producer_id: i64, is_commit: bool, ticket: Ticket) {
         if let Some(host) = self.groups.by_partition.get_mut(&partition) {
-            host.note_ticket(ticket);
+            host.other_append(ticket, |coordinator| {
+                coordinator.replay_end(producer_id, is_commit)
+            });
         }
-        self.step_machine::<Groups>(partition, |coordinator, ctx| {
-            crate::core::groups::transaction_ended(coordinator, ctx, producer_id, is_commit)
-        });
     }
 
     /// Owner: everything up to the ticket is durable.
     pub(in crate::core) fn on_marks_committed(&mut self, ticket: Ticket) {
-        while self.markers.waiting.front().is_some_and(|first| first.0 <= ticket) {
+        while self
+            .markers
+            .waiting
+            .front()
+            .is_some_and(|first| first.0 <= ticket)
+        {
             if let Some((_, origin, by, results)) = self.markers.waiting.pop_front() {
                 self.post(origin, Mail::Marked { by, results });
             }

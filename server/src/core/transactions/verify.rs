@@ -94,7 +94,10 @@ impl Checks {
     }
 
     /// Takes out the batches that nobody waits for any more.
-    pub fn take_expired(&mut self, mut is_expired: impl FnMut(&AppendOrder) -> bool) -> VecDeque<AppendOrder> {
+    pub fn take_expired(
+        &mut self,
+        mut is_expired: impl FnMut(&AppendOrder) -> bool,
+    ) -> VecDeque<AppendOrder> {
         let mut expired = VecDeque::new();
         for check in self.open.values_mut() {
             for held in std::mem::take(&mut check.held) {
@@ -126,7 +129,8 @@ impl Core {
         let (header, key) = (BatchHeader::read(&item.records), item.key);
         let image = self.image.clone();
         let topic = image.topic_by_id(key.topic_id);
-        let (Some(transaction), Some(header), Some(topic)) = (order.transaction.clone(), header, topic) else {
+        let (Some(transaction), Some(header), Some(topic)) = (order.transaction.clone(), header, topic)
+        else {
             return self.refuse_append(order, &refused(ErrorCode::InvalidTxnState));
         };
         let producer = (header.producer_id, header.producer_epoch);
@@ -217,7 +221,9 @@ impl Core {
         let code = match answer {
             TxnResponse::AddPartitions(topics) => {
                 let mut partitions = topics.iter().flat_map(|topic| &topic.results_by_partition);
-                partitions.next().map_or(0, |partition| partition.partition_error_code)
+                partitions
+                    .next()
+                    .map_or(0, |partition| partition.partition_error_code)
             }
             _ => ErrorCode::UnknownServerError.code(),
         };

@@ -356,7 +356,7 @@ fn describe(
         let all = (
             coordinator.describe(6, id.clone()),
             coordinator.consumer_describe(&ctx, id.clone()),
-            coordinator.fetch(&ctx, 9, asked),
+            coordinator.fetch(&ctx, 9, asked, false),
         );
         (id, (group.group_state.clone(), format!("{group:?} {all:?}")))
     });
@@ -370,7 +370,7 @@ fn replayed(log: &[GroupRecord]) -> Coordinator<u32> {
         let (key, value) = record.encode();
         let value = value.map(Bytes::from);
         let read = GroupRecord::decode(&Bytes::from(key), value.as_ref()).expect("a record");
-        coordinator.replay(read);
+        coordinator.replay(read, None);
     }
     coordinator
 }

@@ -1,8 +1,9 @@
 //! What a broker appends to the metadata log when it starts.
 
 use super::View;
+use crate::metadata::features::{FEATURES, Feature};
 use crate::metadata::image::{METADATA_VERSION, Partition};
-use crate::metadata::records::{Record, level};
+use crate::metadata::records::Record;
 use crate::wire::Uuid;
 use crate::wire::metadata_records::*;
 
@@ -36,11 +37,11 @@ pub fn records(
     }
     if view.image.feature(METADATA_VERSION).is_none() {
         if !bootstrap.iter().any(is_format) {
-            let record = FeatureLevelRecord {
-                name: METADATA_VERSION.to_owned(),
-                feature_level: level::V4_3,
+            let newest = |feature: &Feature| FeatureLevelRecord {
+                name: feature.name.to_owned(),
+                feature_level: feature.newest,
             };
-            records.push(record.into());
+            records.extend(FEATURES.iter().map(|feature| newest(feature).into()));
         }
         records.extend(bootstrap);
     }
@@ -61,17 +62,17 @@ fn register(view: View<'_>, me: &Registration<'_>, broker_epoch: i64) -> Registe
         port: *port,
         security_protocol: 0,
     };
-    let feature = BrokerFeature {
-        name: METADATA_VERSION.to_owned(),
-        min_supported_version: level::OLDEST,
-        max_supported_version: level::V4_3,
+    let feature = |feature: &Feature| BrokerFeature {
+        name: feature.name.to_owned(),
+        min_supported_version: feature.oldest,
+        max_supported_version: feature.newest,
     };
     RegisterBrokerRecord {
         broker_id: view.node_id,
         incarnation_id: me.incarnation_id,
         broker_epoch,
         end_points: me.endpoints.iter().map(endpoint).collect(),
-        features: vec![feature],
+        features: FEATURES.iter().map(feature).collect(),
         rack: me.rack.clone(),
         fenced: false,
         log_dirs: vec![view.directory_id],
