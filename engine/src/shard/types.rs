@@ -220,6 +220,16 @@ pub struct Offsets {
     pub leader_epoch: i32,
 }
 
+impl Offsets {
+    /// End of what readers of this isolation see.
+    pub fn visible_end(&self, isolation: Isolation) -> i64 {
+        match isolation {
+            Isolation::Uncommitted => self.high_watermark,
+            Isolation::Committed => self.last_stable,
+        }
+    }
+}
+
 /// A batch found for a timestamp: whole, as stored.
 #[derive(Clone, Debug)]
 pub struct TimeHit {

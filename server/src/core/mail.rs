@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use ringlog_engine::io::{ConnId, Slice};
+use ringlog_engine::shard::{AbortedTxn, Isolation};
 
 use super::ask::{Question, Told};
 use super::calls::{CallId, ReplyTo};
@@ -273,6 +274,8 @@ pub struct ReadOrder {
     pub watch_bytes: usize,
     /// Number of owners that read for the fetch.
     pub owners: usize,
+    /// Whether only what is committed is wanted.
+    pub isolation: Isolation,
     /// What to read, in order.
     pub items: Vec<ReadItem>,
 }
@@ -301,12 +304,16 @@ pub struct PartRead {
     pub error: Option<ReadFailure>,
     /// One past the last offset consumers see.
     pub high_watermark: i64,
+    /// One past the last offset before which every transaction has ended.
+    pub last_stable: i64,
     /// The first offset.
     pub log_start: i64,
     /// The batches.
     pub slices: Vec<Slice>,
     /// Their bytes.
     pub bytes: usize,
+    /// Aborted transactions among them, when only what is committed was wanted.
+    pub aborted: Vec<AbortedTxn>,
     /// Where the client's log and this one part, as epoch and its end offset.
     pub diverging: Option<(i32, i64)>,
 }
@@ -318,9 +325,11 @@ impl PartRead {
             at,
             error: Some(error),
             high_watermark: -1,
+            last_stable: -1,
             log_start: -1,
             slices: Vec::new(),
             bytes: 0,
+            aborted: Vec::new(),
             diverging: None,
         }
     }
