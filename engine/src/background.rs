@@ -567,8 +567,7 @@ fn run_with(job: &FileJob, sync: Sync) -> Result<JobOutput, Error> {
             count,
             is_first,
         } => {
-            let entries =
-                crate::scan::aborted::load(folder, *base_offset, *size_bytes, *count, *is_first)?;
+            let entries = crate::scan::aborted::load(folder, *base_offset, *size_bytes, *count, *is_first)?;
             return Ok(JobOutput::Aborted(entries));
         }
         FileJob::LargestTime { folder, segments } => {
@@ -648,7 +647,12 @@ pub(crate) fn extend_aborted(
     let path = segment_file(folder, base_offset, ".txnindex");
     if tail.end_count() > 0 {
         if whole || !tail.bytes.is_empty() {
+            let is_new = !path.exists();
             files::write_tail(&path, tail.at, &tail.bytes, sync)?;
+            // The other indexes' names are synced when they are made, empty; this one is made when it is needed.
+            if is_new && sync == Sync::Now {
+                files::sync_dir(folder)?;
+            }
         }
     } else if whole && path.exists() {
         files::remove_file(&path)?;

@@ -121,9 +121,7 @@ impl LogState {
             self.epochs
                 .assign(header.partition_leader_epoch, header.base_offset);
         }
-        let step = self
-            .producers
-            .record(header, header.base_offset, now_ms, marker);
+        let step = self.producers.record(header, header.base_offset, now_ms, marker);
         let active = self.active_mut();
         active.note_batch(header);
         if let TxnStep::Ended {

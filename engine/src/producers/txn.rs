@@ -86,9 +86,7 @@ impl ProducerStates {
             Ordering::Less => false,
             // The epoch grows before the marker is written, so this one is of the transaction before, unless that has ended: then it was sent
             // twice. At the end of all epochs it cannot grow (KIP-1228, KAFKA-19999).
-            Ordering::Equal => {
-                marker.transaction_version < 2 || !known.has_open_txn() || epoch == i16::MAX
-            }
+            Ordering::Equal => marker.transaction_version < 2 || !known.has_open_txn() || epoch == i16::MAX,
         };
         if !is_newer {
             return Err(ProducerError::InvalidEpoch {

@@ -7,7 +7,6 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::ReadId;
-use super::chunks::written_end;
 use super::walk::out_of_range;
 use crate::background::{FileJob, JobOutput};
 use crate::error::Error;
@@ -117,7 +116,10 @@ impl Shard {
             if let Some(count) = segment.aborted.missing_for(from) {
                 return Ok(Search::Missing(count));
             }
-            if segment.aborted.collect(from, answer.end, &mut answer.data.aborted) {
+            if segment
+                .aborted
+                .collect(from, answer.end, &mut answer.data.aborted)
+            {
                 break;
             }
         }
@@ -132,12 +134,17 @@ impl Shard {
         }
         let log = self.log(answer.slot).ok_or(ReadError::NoSuchPartition)?;
         let base_offset = answer.segment_base;
+        let segment = log.state.segment(base_offset).ok_or(out_of_range(log))?;
         let job = FileJob::LoadAborted {
             folder: log.folder.clone(),
             base_offset,
-            size_bytes: written_end(log, base_offset),
+            size_bytes: segment.size_bytes,
             count,
-            is_first: log.state.segments.front().is_some_and(|s| s.base_offset == base_offset),
+            is_first: log
+                .state
+                .segments
+                .front()
+                .is_some_and(|s| s.base_offset == base_offset),
         };
         let answers = &mut self.reads.aborted;
         answers.next_id += 1;
@@ -149,12 +156,7 @@ impl Shard {
     }
 
     /// A segment's entries are read: the answer goes on.
-    pub(crate) fn aborted_loaded(
-        &mut self,
-        io: &mut dyn Io,
-        id: ReadId,
-        result: Result<JobOutput, Error>,
-    ) {
+    pub(crate) fn aborted_loaded(&mut self, io: &mut dyn Io, id: ReadId, result: Result<JobOutput, Error>) {
         let Some(answer) = self.reads.aborted.waiting.remove(&id) else {
             return;
         };

@@ -214,11 +214,16 @@ fn rebuild_snapshots(
         };
         report.scanned_segments += 1;
         let after = producers.insert(before);
-        scan::walk(&segment_file(folder, base, ".log"), 0, size, |_, header, bytes| {
-            let marker = EndTxn::read(header, bytes);
-            after.record(header, header.base_offset, header.max_timestamp_ms, marker);
-            ControlFlow::Continue(())
-        })?;
+        scan::walk(
+            &segment_file(folder, base, ".log"),
+            0,
+            size,
+            |_, header, bytes| {
+                let marker = EndTxn::read(header, bytes);
+                after.record(header, header.base_offset, header.max_timestamp_ms, marker);
+                ControlFlow::Continue(())
+            },
+        )?;
         let path = segment_file(folder, end, ".snapshot");
         files::replace_with(&path, &after.encode_snapshot(), Sync::Later)?;
     }

@@ -38,7 +38,10 @@ pub fn load(
     let before = before.ok_or_else(|| corrupt("no snapshot says which transactions were open".into()))?;
     let mut entries = find(folder, base_offset, size_bytes, before)?;
     if entries.len() < count as usize {
-        return Err(corrupt(format!("the log has {} of {count} entries", entries.len())));
+        return Err(corrupt(format!(
+            "the log has {} of {count} entries",
+            entries.len()
+        )));
     }
     entries.truncate(count as usize);
     Ok(entries)

@@ -22,7 +22,10 @@ pub(super) fn count_sealed(
     report: &mut Report,
 ) -> Result<u32, Error> {
     let bytes = listing.aborted_bytes(base);
-    let (count, rest) = (bytes / ABORTED_ENTRY_BYTES as u64, bytes % ABORTED_ENTRY_BYTES as u64);
+    let (count, rest) = (
+        bytes / ABORTED_ENTRY_BYTES as u64,
+        bytes % ABORTED_ENTRY_BYTES as u64,
+    );
     if rest == 0 && count <= most_entries(size) {
         return Ok(count as u32);
     }
@@ -57,13 +60,18 @@ fn producers_before(folder: &Path, listing: &Listing, base: i64) -> Result<Produ
         if from >= base || next <= known_to {
             continue;
         }
-        scan::walk(&segment_file(folder, from, ".log"), 0, size, |_, header, bytes| {
-            if header.base_offset >= known_to {
-                let marker = EndTxn::read(header, bytes);
-                producers.record(header, header.base_offset, header.max_timestamp_ms, marker);
-            }
-            ControlFlow::Continue(())
-        })?;
+        scan::walk(
+            &segment_file(folder, from, ".log"),
+            0,
+            size,
+            |_, header, bytes| {
+                if header.base_offset >= known_to {
+                    let marker = EndTxn::read(header, bytes);
+                    producers.record(header, header.base_offset, header.max_timestamp_ms, marker);
+                }
+                ControlFlow::Continue(())
+            },
+        )?;
     }
     Ok(producers)
 }
