@@ -247,3 +247,128 @@ impl AbortedTxns {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Of producers 1, 2, 3, …: aborted by markers at these offsets, begun at those.
+    fn txn(first_offset: i64, last_offset: i64, last_stable_offset: i64) -> AbortedTxn {
+        AbortedTxn {
+            producer_id: first_offset,
+            first_offset,
+            last_offset,
+            last_stable_offset,
+        }
+    }
+
+    fn list() -> AbortedTxns {
+        let mut list = AbortedTxns::default();
+        // One transaction is open from 5 to 60.
+        for entry in [txn(10, 20, 5), txn(22, 30, 5), txn(5, 60, 61), txn(70, 71, 72)] {
+            list.push(entry);
+        }
+        list
+    }
+
+    fn found(list: &AbortedTxns, from: i64, to: i64) -> (Vec<i64>, bool) {
+        let mut found = Vec::new();
+        let is_all = list.collect(from, to, &mut found);
+        (found.iter().map(|t| t.first_offset).collect(), is_all)
+    }
+
+    /// The bytes follow from the layout in Kafka's `AbortedTxn`.
+    #[test]
+    fn an_entry_has_thirty_four_bytes() {
+        let entry = AbortedTxn {
+            producer_id: 1,
+            first_offset: 0x0203,
+            last_offset: 4,
+            last_stable_offset: -2,
+        };
+        let mut bytes = vec![0; 2];
+        for number in [
+            [0, 0, 0, 0, 0, 0, 0, 1],
+            [0, 0, 0, 0, 0, 0, 2, 3],
+            [0, 0, 0, 0, 0, 0, 0, 4],
+        ] {
+            bytes.extend(number);
+        }
+        bytes.extend([0xff; 7]);
+        bytes.push(0xfe);
+        assert_eq!(entry.encode()[..], bytes[..]);
+        assert_eq!(AbortedTxn::decode(&entry.encode()), Some(entry));
+        bytes[1] = 1;
+        assert_eq!(bytes.try_into().ok().and_then(|b| AbortedTxn::decode(&b)), None);
+    }
+
+    #[test]
+    fn those_are_found_that_may_have_records_in_a_range() {
+        let list = list();
+        assert_eq!(found(&list, 0, 100), (vec![10, 22, 5, 70], false));
+        assert_eq!(found(&list, 21, 40), (vec![22, 5], true));
+        assert_eq!(found(&list, 20, 22), (vec![10, 5], true));
+        assert_eq!(found(&list, 0, 5), (vec![], true));
+        assert_eq!(found(&list, 61, 72), (vec![70], true));
+        assert_eq!(found(&list, 72, 80), (vec![], false));
+    }
+
+    #[test]
+    fn entries_are_handed_out_once_and_forgotten_when_they_are_in_the_file() {
+        let mut list = list();
+        let first = list.take_unwritten();
+        assert_eq!((first.at, first.end_count()), (0, 4));
+        assert_eq!(list.forget(0), 0, "not known to be in the file");
+        list.push(txn(80, 90, 91));
+        let second = list.take_unwritten();
+        assert_eq!((second.at, second.end_count()), (4 * 34, 5));
+        list.note_written(4);
+        assert_eq!((list.forget(1), list.in_memory(), list.count()), (3, 2, 5));
+        assert_eq!(
+            list.missing_for(61),
+            Some(3),
+            "the one that is known first may not be the first"
+        );
+        assert_eq!(list.missing_for(72), None);
+        let file: Vec<u8> = [first.bytes, second.bytes].concat();
+        assert_eq!(
+            list.put_back(read_entries(&file, 2, 0, 10_000).unwrap()),
+            0,
+            "too few"
+        );
+        assert_eq!(list.put_back(read_entries(&file, 3, 0, 10_000).unwrap()), 3);
+        assert_eq!(list.missing_for(0), None);
+        assert_eq!(found(&list, 0, 100).0, [10, 22, 5, 70, 80]);
+        assert_eq!(list.take_unwritten().bytes, [0; 0]);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_is_refused() {
+        let good: Vec<u8> = list().take_unwritten().bytes;
+        assert_eq!(read_entries(&good, 4, 0, 10_000).unwrap().len(), 4);
+        assert_eq!(read_entries(&good, 2, 0, 10_000).unwrap().len(), 2);
+        assert!(read_entries(&good, 5, 0, 10_000).is_err(), "it is too short");
+        assert!(read_entries(&good, 4, 0, 3 * 61).is_err(), "more than markers");
+        assert!(
+            read_entries(&good, 4, 21, 10_000).is_err(),
+            "a marker before the segment"
+        );
+        for at in [1, 9, 17, 25, 33] {
+            let mut bad = good.clone();
+            bad[34 + at - 7..=34 + at].fill(0x80);
+            assert!(read_entries(&bad, 4, 0, 10_000).is_err(), "byte {at}");
+        }
+        let hole = [good.clone(), vec![0; 34]].concat();
+        assert!(read_entries(&hole, 5, 0, 10_000).is_err(), "zeroes");
+        let twice = [good.clone(), good].concat();
+        assert!(read_entries(&twice, 8, 0, 10_000).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics_on_arbitrary_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200), count in 0..8u32) {
+            let _ = read_entries(&bytes, count, 0, 10_000);
+        }
+    }
+}

@@ -647,7 +647,12 @@ pub(crate) fn extend_aborted(
     let path = segment_file(folder, base_offset, ".txnindex");
     if tail.end_count() > 0 {
         if whole || !tail.bytes.is_empty() {
+            let is_new = !path.exists();
             files::write_tail(&path, tail.at, &tail.bytes, sync)?;
+            // The other indexes' names are synced when they are made, empty; this one is made when it is needed.
+            if is_new && sync == Sync::Now {
+                files::sync_dir(folder)?;
+            }
         }
     } else if whole && path.exists() {
         files::remove_file(&path)?;

@@ -304,6 +304,34 @@ mod tests {
     }
 
     #[test]
+    fn what_version_1_wrote_is_read() {
+        let mut state = state();
+        let aborted = crate::aborted::AbortedTxn {
+            producer_id: 4,
+            first_offset: 1,
+            last_offset: 2,
+            last_stable_offset: 3,
+        };
+        state.active_mut().aborted.push(aborted);
+        let file = encode_file(1, 2, 4096, &[&encode(&state)]);
+        let read = decode_file(&file, 100).unwrap();
+        assert!(read.counts_aborted);
+        assert_eq!(read.partitions[0].active().aborted.count(), 1);
+        // The number stands in front of two lists.
+        let mut old = encode(&state);
+        let behind = 4 + state.epochs.encode().len() + 4 + state.producers.encode_window().len();
+        let at = old.len() - behind - 4;
+        old.drain(at..at + 4);
+        let mut file = encode_file(1, 2, 4096, &[&old]);
+        file[8] = 1;
+        let read = decode_file(&file, 100).unwrap();
+        assert!(!read.counts_aborted);
+        let back = &read.partitions[0];
+        assert_eq!((back.end_offset, back.active().aborted.count()), (50, 0));
+        assert_eq!(back.producers, state.producers);
+    }
+
+    #[test]
     fn damage_and_newer_versions_are_told_apart() {
         let mut file = encode_file(1, 2, 4096, &[&encode(&state())]);
         let end = file.len() - 1;

@@ -4,6 +4,8 @@ use super::*;
 use crate::batch::{BatchBuilder, MarkerKind};
 use proptest::prelude::*;
 
+mod txns;
+
 const DAY_MS: i64 = 86_400_000;
 
 /// A batch of `count` records.
@@ -91,6 +93,7 @@ fn sequences_go_on_where_they_ended() {
     assert_eq!(log.states.end_offset(), 5);
 }
 
+/// Behaviour 20.
 #[test]
 fn the_last_five_batches_are_recognised() {
     let mut log = Log::new();
@@ -113,6 +116,7 @@ fn the_last_five_batches_are_recognised() {
     );
 }
 
+/// Behaviour 21.
 #[test]
 fn sequences_wrap_to_zero() {
     let mut log = Log::new();
@@ -128,6 +132,7 @@ fn sequences_wrap_to_zero() {
     assert_eq!(log.send(batch(1, 0, 2, 1)), Ok(Verdict::Accept));
 }
 
+/// Behaviour 23.
 #[test]
 fn a_higher_epoch_begins_at_zero_and_a_lower_is_refused() {
     let mut log = Log::new();
@@ -151,6 +156,7 @@ fn a_higher_epoch_begins_at_zero_and_a_lower_is_refused() {
     assert_eq!(log.send(batch(1, 4, 1, 1)), Ok(Verdict::Accept));
 }
 
+/// Behaviour 22.
 #[test]
 fn an_unknown_producer_may_begin_anywhere() {
     let mut log = Log::new();
@@ -197,6 +203,7 @@ fn transactions_are_carried() {
     assert_eq!(log.send(batch(1, 1, 0, 1)), Ok(Verdict::Accept));
 }
 
+/// Behaviour 24.
 #[test]
 fn idle_producers_expire_by_the_time_of_their_last_append() {
     let mut states = ProducerStates::new();

@@ -7,7 +7,6 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::ReadId;
-use super::chunks::written_end;
 use super::walk::out_of_range;
 use crate::background::{FileJob, JobOutput};
 use crate::error::Error;
@@ -135,10 +134,11 @@ impl Shard {
         }
         let log = self.log(answer.slot).ok_or(ReadError::NoSuchPartition)?;
         let base_offset = answer.segment_base;
+        let segment = log.state.segment(base_offset).ok_or(out_of_range(log))?;
         let job = FileJob::LoadAborted {
             folder: log.folder.clone(),
             base_offset,
-            size_bytes: written_end(log, base_offset),
+            size_bytes: segment.size_bytes,
             count,
             is_first: log
                 .state

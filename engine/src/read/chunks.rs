@@ -548,7 +548,7 @@ fn take(cache: &mut Cache, keys: &[Key], position: u64, start: usize, end: usize
 }
 
 /// How far the segment's file has what the log has.
-pub(super) fn written_end(log: &PartitionLog, segment_base: i64) -> u64 {
+fn written_end(log: &PartitionLog, segment_base: i64) -> u64 {
     let size = log.state.segment(segment_base).map_or(0, |s| s.size_bytes);
     match log.flush.written.segment_base.cmp(&segment_base) {
         std::cmp::Ordering::Less => 0,
