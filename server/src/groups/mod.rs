@@ -3,6 +3,7 @@
 //! ```text
 //! request ─▶ Coordinator (one for each partition of __consumer_offsets) ─▶ records, replies
 //! records ─▶ replay, when the partition is opened or comes from another core
+//! markers ─▶ end_transaction, when one is appended, and among the records that are replayed
 //! ```
 //! A [`Coordinator`] is a pure state machine: it knows no socket, disk or clock. Whoever runs it appends the records of a [`Step`] in
 //! order, sends its replies once those are durable, and calls [`Coordinator::expire`] when [`Coordinator::deadline`] has come.

@@ -167,6 +167,20 @@ impl Offsets {
             .collect()
     }
 
+    /// Whether nothing is pending, and no topic is watched that nobody has offsets of.
+    #[cfg(test)]
+    pub fn has_no_leftovers(&self) -> bool {
+        let has = |group: &Arc<str>, topic| {
+            self.of_group(group)
+                .is_some_and(|topics| topics.contains_key(topic))
+        };
+        let mut topics = self.topics.iter();
+        self.pending.is_empty()
+            && topics.all(|(topic, used)| {
+                !used.groups.is_empty() && used.groups.iter().all(|group| has(group, topic))
+            })
+    }
+
     /// What removes the offsets of topics that are no more, or are other ones under the same name. Only topics whose id is not the one last seen are
     /// looked at.
     pub fn orphans(&mut self, image: &MetadataImage) -> Vec<GroupRecord> {

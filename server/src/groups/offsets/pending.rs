@@ -61,6 +61,12 @@ impl Pending {
         self.groups.keys()
     }
 
+    /// Whether nothing is kept.
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty() && self.producers.is_empty()
+    }
+
     /// A record of a transaction.
     pub fn put(&mut self, place: Place, producer_id: i64, value: OffsetCommitValue) {
         self.newest += 1;

@@ -45,6 +45,35 @@ fn commits_are_for_members_with_their_epoch() {
 }
 
 #[test]
+fn transactions_commit_for_members_with_their_epoch_or_for_nobody() {
+    let mut world = World::new(&[("t", 1)]);
+    let check = |world: &World, member: &str, instance, epoch| {
+        let check = world.group.check_txn_commit(member, instance, epoch);
+        check.and_then(|check| check.partition(id_of("t"), 0))
+    };
+    assert_eq!(check(&world, "b", None, -1), Ok(()), "nobody is in it");
+    assert_eq!(check(&world, "b", None, 0), Err(UnknownMemberId));
+    world.beat(&join("a", &["t"]));
+    for (member, instance, epoch, expected) in [
+        ("a", None, 2, Ok(())),
+        ("a", None, 3, Err(StaleMemberEpoch)),
+        ("a", None, 1, Err(StaleMemberEpoch)),
+        ("a", None, -1, Err(StaleMemberEpoch)),
+        ("b", None, 2, Err(UnknownMemberId)),
+        ("b", None, -1, Err(UnknownMemberId)),
+        ("", None, -1, Ok(())),
+        ("", None, -2, Err(UnknownMemberId)),
+        ("", Some("i"), -1, Err(UnknownMemberId)),
+    ] {
+        assert_eq!(
+            check(&world, member, instance, epoch),
+            expected,
+            "{member} {instance:?} {epoch}"
+        );
+    }
+}
+
+#[test]
 fn an_older_epoch_may_commit_what_the_member_has_had_since() {
     let mut world = World::new(&[("t", 2)]);
     world.beat(&join("a", &["t"]));
