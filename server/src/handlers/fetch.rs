@@ -328,8 +328,15 @@ mod tests {
     fn part(bytes: usize) -> Part {
         Part {
             high_watermark: 9,
+            last_stable: 7,
             log_start: 2,
             bytes,
+            aborted: vec![AbortedTxn {
+                producer_id: 4,
+                first_offset: 5,
+                last_offset: 6,
+                last_stable_offset: 7,
+            }],
             ..Part::failed(ErrorCode::None)
         }
     }
@@ -346,13 +353,20 @@ mod tests {
     }
 
     fn data(partition_index: i32, code: ErrorCode, offsets: (i64, i64), version: i16) -> PartitionData {
+        let aborted = match offsets.0 {
+            -1 => Vec::new(),
+            _ => vec![AbortedTransaction {
+                producer_id: 4,
+                first_offset: 5,
+            }],
+        };
         PartitionData {
             partition_index,
             error_code: code.code(),
             high_watermark: offsets.0,
-            last_stable_offset: offsets.0,
+            last_stable_offset: if offsets.0 < 0 { -1 } else { 7 },
             log_start_offset: if version >= 5 { offsets.1 } else { -1 },
-            aborted_transactions: Some(Vec::new()),
+            aborted_transactions: Some(aborted),
             records: Some(Bytes::new()),
             ..Default::default()
         }

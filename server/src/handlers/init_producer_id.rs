@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_idempotent_producers_get_an_id() {
+    fn with_a_transactional_id_it_is_the_coordinators_question() {
         let request = |id: Option<&str>, producer_id, producer_epoch| InitProducerIdRequest {
             transactional_id: id.map(str::to_owned),
             producer_id,
@@ -66,10 +66,12 @@ mod tests {
             (request(None, 5, 1), None),
             (request(None, 5, -1), Some(42)),
             (request(Some(""), -1, -1), Some(42)),
-            (request(Some("t"), -1, -1), Some(35)),
+            (request(Some("t"), -1, -1), Some(-1)),
+            (request(Some("t"), 5, -1), Some(42)),
         ] {
             let found = match handle(&request) {
                 Answer::Allocate => None,
+                Answer::Coordinate => Some(-1),
                 Answer::Now(response) => Some(response.error_code),
             };
             assert_eq!(found, want, "{request:?}");

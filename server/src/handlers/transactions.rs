@@ -367,3 +367,226 @@ impl Enlisting {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::controller::testing::{image, topic};
+    use crate::wire::end_txn::EndTxnResponse;
+    use crate::wire::list_transactions::TransactionState;
+
+    fn world() -> MetadataImage {
+        image(&[topic("t", 2), topic(OFFSETS_TOPIC, 50)].concat())
+    }
+
+    fn questions<M: Message>(key: ApiKey, version: i16, request: &M, coordinators: usize) -> Apart {
+        let mut bytes = Vec::new();
+        request.encode_as(&mut bytes, version);
+        let bytes = bytes.into();
+        let mut body = Decoder::new(&bytes);
+        apart(key, version, &mut body, &world(), coordinators).expect("a good request")
+    }
+
+    fn named(name: &str, partitions: &[i32]) -> AddPartitionsToTxnTopic {
+        AddPartitionsToTxnTopic {
+            name: name.into(),
+            partitions: partitions.to_vec(),
+        }
+    }
+
+    /// The codes of all partitions, when the coordinator is not asked.
+    fn settled(question: &Question) -> Option<Vec<i16>> {
+        match question {
+            Question::Settled(TxnResponse::AddPartitions(topics)) => {
+                let partitions = topics.iter().flat_map(|topic| &topic.results_by_partition);
+                Some(
+                    partitions
+                        .map(|partition| partition.partition_error_code)
+                        .collect(),
+                )
+            }
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn one_unknown_partition_keeps_the_others_out() {
+        let ask = |topics: &[AddPartitionsToTxnTopic]| {
+            let request = AddPartitionsToTxnRequest {
+                v3_and_below_transactional_id: "id".into(),
+                v3_and_below_topics: topics.to_vec(),
+                ..Default::default()
+            };
+            settled(&questions(ApiKey::AddPartitionsToTxn, 3, &request, 50).questions[0])
+        };
+        assert_eq!(ask(&[named("t", &[0, 1])]), None);
+        assert_eq!(
+            ask(&[named("t", &[0, 2]), named("u", &[0])]),
+            Some(vec![55, 3, 3])
+        );
+        assert_eq!(
+            ask(&[named("t", &[0]), named(OFFSETS_TOPIC, &[0])]),
+            Some(vec![55, 29])
+        );
+    }
+
+    #[test]
+    fn brokers_ask_for_many_and_may_name_internal_topics() {
+        let transaction = |id: &str, topics: &[AddPartitionsToTxnTopic]| AddPartitionsToTxnTransaction {
+            transactional_id: id.into(),
+            topics: topics.to_vec(),
+            ..Default::default()
+        };
+        let request = AddPartitionsToTxnRequest {
+            transactions: vec![
+                transaction("a", &[named(OFFSETS_TOPIC, &[3])]),
+                transaction("b", &[named("no", &[0])]),
+            ],
+            ..Default::default()
+        };
+        let apart = questions(ApiKey::AddPartitionsToTxn, 5, &request, 50);
+        let found: Vec<_> = apart.questions.iter().map(settled).collect();
+        assert_eq!(found, [None, Some(vec![3])]);
+        let told = vec![
+            TxnResponse::AddPartitions(all_partitions(
+                &request.transactions[0],
+                ErrorCode::ProducerFenced,
+            )),
+            TxnResponse::AddPartitions(all_partitions(&request.transactions[1], ErrorCode::None)),
+        ];
+        let mut out = Vec::new();
+        together(ApiKey::AddPartitionsToTxn, 5, &apart.form, told, &mut out);
+        let response =
+            AddPartitionsToTxnResponse::decode(&mut Decoder::new(&out.into()), 5).expect("an answer");
+        let rows: Vec<_> = response
+            .results_by_transaction
+            .iter()
+            .map(|row| {
+                let first = &row.topic_results[0].results_by_partition[0];
+                (row.transactional_id.as_str(), first.partition_error_code)
+            })
+            .collect();
+        assert_eq!(rows, [("a", 90), ("b", 0)]);
+    }
+
+    #[test]
+    fn offsets_are_a_partition_of_the_transaction() {
+        let request = AddOffsetsToTxnRequest {
+            transactional_id: "id".into(),
+            group_id: "group".into(),
+            ..Default::default()
+        };
+        let apart = questions(ApiKey::AddOffsetsToTxn, 3, &request, 50);
+        let Question::Ask(TxnRequest::AddPartitions(asked)) = &apart.questions[0] else {
+            panic!("{apart:?}");
+        };
+        assert_eq!(asked.topics, [named(OFFSETS_TOPIC, &[47])]);
+        let told = vec![TxnResponse::AddPartitions(all_partitions(
+            asked,
+            ErrorCode::ProducerFenced,
+        ))];
+        let code = |version| {
+            let mut out = Vec::new();
+            together(
+                ApiKey::AddOffsetsToTxn,
+                version,
+                &apart.form,
+                told.clone(),
+                &mut out,
+            );
+            let response = AddOffsetsToTxnResponse::decode(&mut Decoder::new(&out.into()), version);
+            response.expect("an answer").error_code
+        };
+        assert_eq!(
+            [code(1), code(2)],
+            [47, 90],
+            "older clients do not know what fenced is"
+        );
+    }
+
+    #[test]
+    fn a_list_is_that_of_all_coordinators_or_of_none() {
+        let request = ListTransactionsRequest {
+            state_filters: vec!["Ongoing".into(), "Strange".into()],
+            ..Default::default()
+        };
+        let rows = |code: ErrorCode| {
+            let apart = questions(ApiKey::ListTransactions, 2, &request, 2);
+            assert_eq!(apart.questions.len(), 2);
+            let one = |id: &str, code: ErrorCode| {
+                TxnResponse::List(ListTransactionsResponse {
+                    error_code: code.code(),
+                    transaction_states: vec![TransactionState {
+                        transactional_id: id.into(),
+                        ..Default::default()
+                    }],
+                    ..Default::default()
+                })
+            };
+            let told = vec![one("a", ErrorCode::None), one("b", code)];
+            let mut out = Vec::new();
+            together(ApiKey::ListTransactions, 2, &apart.form, told, &mut out);
+            ListTransactionsResponse::decode(&mut Decoder::new(&out.into()), 2).expect("an answer")
+        };
+        let whole = rows(ErrorCode::None);
+        assert_eq!((whole.error_code, whole.transaction_states.len()), (0, 2));
+        assert_eq!(whole.unknown_state_filters, ["Strange"]);
+        let broken = rows(ErrorCode::CoordinatorLoadInProgress);
+        assert_eq!((broken.error_code, broken.transaction_states.len()), (14, 0));
+    }
+
+    #[test]
+    fn a_fenced_producer_of_old_is_told_that_its_epoch_is_wrong() {
+        let told = || {
+            vec![TxnResponse::End(EndTxnResponse {
+                error_code: 90,
+                ..Default::default()
+            })]
+        };
+        for (version, want) in [(1, 47), (2, 90), (5, 90)] {
+            let mut out = Vec::new();
+            together(ApiKey::EndTxn, version, &Form::One, told(), &mut out);
+            let response = EndTxnResponse::decode(&mut Decoder::new(&out.into()), version);
+            assert_eq!(response.expect("an answer").error_code, want, "{version}");
+        }
+    }
+
+    #[test]
+    fn what_the_coordinator_says_about_a_partition_is_worded_for_its_producer() {
+        use Enlisting::*;
+        let verdict = |enlisting: Enlisting, code: ErrorCode| enlisting.verdict(code.code());
+        for version in [3, 10, 11, 12, 13] {
+            assert_eq!(verdict(Enlisting::of_produce(version), ErrorCode::None), None);
+        }
+        assert_eq!([10, 11, 12].map(Enlisting::of_produce), [Old, Verified, Added]);
+        assert_eq!([3, 4, 5].map(Enlisting::of_offsets), [Old, Verified, Added]);
+        let cases = [
+            (Old, ErrorCode::TransactionAbortable, ErrorCode::InvalidTxnState),
+            (
+                Verified,
+                ErrorCode::TransactionAbortable,
+                ErrorCode::TransactionAbortable,
+            ),
+            (Old, ErrorCode::ProducerFenced, ErrorCode::InvalidProducerEpoch),
+            (
+                Added,
+                ErrorCode::ConcurrentTransactions,
+                ErrorCode::ConcurrentTransactions,
+            ),
+            (
+                Verified,
+                ErrorCode::ConcurrentTransactions,
+                ErrorCode::NotEnoughReplicas,
+            ),
+            (Added, ErrorCode::NotCoordinator, ErrorCode::NotEnoughReplicas),
+            (
+                Added,
+                ErrorCode::InvalidProducerIdMapping,
+                ErrorCode::InvalidProducerIdMapping,
+            ),
+        ];
+        for (enlisting, told, want) in cases {
+            assert_eq!(verdict(enlisting, told), Some(want), "{enlisting:?} {told}");
+        }
+    }
+}

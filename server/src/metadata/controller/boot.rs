@@ -143,11 +143,12 @@ mod tests {
         let empty = image(&[]);
         let made = records(view(&empty, &config), &me(), Vec::new(), false, 0);
         let then = image(&made);
-        assert_eq!((then.metadata_version(), then.features().count()), (30, 1));
+        assert_eq!((then.metadata_version(), then.features().count()), (30, 3));
+        assert_eq!(then.transaction_version(), 2);
         let broker = then.broker(1).expect("registered");
         assert_eq!(
             (broker.epoch, broker.fenced, broker.endpoints[0].port),
-            (1, false, 9092)
+            (3, false, 9092)
         );
         assert_eq!(
             records(view(&then, &config), &me(), Vec::new(), false, 2).len(),
@@ -228,7 +229,7 @@ mod tests {
         assert!(!replay.in_transaction() && replay.image().topic_count() == 0);
         assert_eq!(
             replay.image().broker(1).map(|broker| broker.epoch),
-            Some(next + 2)
+            Some(next + 4)
         );
     }
 }
