@@ -15,6 +15,7 @@ mod statics;
 mod storm;
 mod syncing;
 mod txn_commits;
+mod txn_members;
 mod txn_model;
 mod txn_removal;
 

@@ -1,7 +1,7 @@
 //! Groups of the new protocol beside classic ones, and those that change from one to the other.
 
 use super::commits::{commit, committing};
-use super::txn_commits::txn_commit_error;
+use super::txn_members::txn_commit_error;
 use super::*;
 use crate::groups::settings::Migration;
 use crate::wire::consumer_group_heartbeat::*;
