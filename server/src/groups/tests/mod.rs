@@ -10,6 +10,7 @@ mod leaving;
 mod listing;
 mod offsets;
 mod protocols;
+mod racing;
 mod statics;
 mod storm;
 mod syncing;
