@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::thread::Scope;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
@@ -163,7 +163,14 @@ impl<'a> Race<'a> {
             for _ in 0..RESIDENTS {
                 scope.spawn(move || run(&|_| self.over.load(Ordering::Acquire)));
             }
-            let visits = move || (0..VISITS).for_each(|_| run(&|commits| commits >= COMMITS_OF_A_VISIT));
+            let visit = move || {
+                let begin = Instant::now();
+                run(&|commits| {
+                    assert!(begin.elapsed() < PATIENCE, "a visitor committed {commits} times");
+                    commits >= COMMITS_OF_A_VISIT
+                });
+            };
+            let visits = move || (0..VISITS).for_each(|_| visit());
             let visitors: Vec<_> = (0..VISITORS).map(|_| scope.spawn(visits)).collect();
             let ended: Vec<_> = visitors.into_iter().map(|visitor| visitor.join()).collect();
             self.over.store(true, Ordering::Release);
