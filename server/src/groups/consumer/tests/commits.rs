@@ -71,8 +71,10 @@ fn an_older_epoch_may_commit_what_the_member_has_had_since() {
     assert_eq!(check("b", 3, 1), Ok(()));
 }
 
-/// Of each partition of `t`, whether a member may commit it in an epoch.
-fn may_commit(world: &World, member: &str, epoch: i32) -> [Result<(), ErrorCode>; 2] {
+/// Of each partition of `t`, whether it may be committed.
+type Answers = [Result<(), ErrorCode>; 2];
+
+fn may_commit(world: &World, member: &str, epoch: i32) -> Answers {
     let check = world.group.check_commit(member, None, epoch, 9);
     let partition = |partition| {
         check
@@ -90,7 +92,7 @@ fn commits_racing_a_rebalance_are_taken_for_what_the_member_has_not_given_back()
     let mut world = World::new(&[("t", 2)]);
     world.beat(&join("a", &["t"]));
     world.pass(1_000);
-    let check = |world: &mut World, expected: &[(&str, i32, [Result<(), ErrorCode>; 2])]| {
+    let check = |world: &mut World, expected: &[(&str, i32, Answers)]| {
         // A broker that starts anew in the midst of it decides the same.
         for _ in 0..2 {
             for (member, epoch, expected) in expected {
