@@ -11,6 +11,7 @@ mod listing;
 mod offsets;
 mod protocols;
 mod replay;
+mod racing;
 mod statics;
 mod storm;
 mod syncing;
