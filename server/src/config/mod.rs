@@ -11,6 +11,7 @@ pub mod kind;
 pub mod layers;
 pub mod properties;
 pub mod topic;
+pub mod transaction;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -197,6 +198,7 @@ pub fn check(name: &str, value: &str) -> Result<String, ConfigError> {
         })?;
     topic::keepable(name, &checked).map_err(ConfigError)?;
     coordinator::keepable(name, &checked).map_err(ConfigError)?;
+    transaction::keepable(name, &checked).map_err(ConfigError)?;
     Ok(checked)
 }
 

@@ -21,6 +21,7 @@ pub mod find_coordinator;
 pub mod groups;
 pub mod incremental_alter_configs;
 pub mod init_producer_id;
+pub mod internal_topics;
 pub mod list_config_resources;
 pub mod log_dirs;
 pub mod metadata;

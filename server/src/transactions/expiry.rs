@@ -15,19 +15,26 @@ impl<T: Clone> Coordinator<T> {
             return most;
         }
         let next_ms = ctx.now_ms.saturating_add(ctx.settings.abort_interval_ms);
-        for left in (0..most).rev() {
-            let Some((_, id)) = self.due.first().filter(|(at_ms, _)| *at_ms <= ctx.now_ms) else {
-                self.next_abort_ms = next_ms;
-                return left + 1;
-            };
-            let id = id.clone();
+        let mut left = most;
+        while left > 0
+            && let Some(id) = self.overdue(ctx.now_ms)
+        {
+            left -= 1;
             match self.fence(ctx, &id, step) {
                 Ok(()) => self.mark(ctx, &id, step),
                 // No producer id is at hand; the next look may find one.
                 Err(_) => self.postpone(&id, next_ms),
             }
         }
-        0
+        if self.overdue(ctx.now_ms).is_none() {
+            self.next_abort_ms = next_ms;
+        }
+        left
+    }
+
+    fn overdue(&self, now_ms: i64) -> Option<Arc<str>> {
+        let first = self.due.first().filter(|(at_ms, _)| *at_ms <= now_ms);
+        first.map(|(_, id)| id.clone())
     }
 
     fn postpone(&mut self, id: &Arc<str>, to_ms: i64) {

@@ -18,6 +18,8 @@ mod partitions;
 pub mod settings;
 pub mod state;
 pub mod step;
+#[cfg(test)]
+mod tests;
 mod transaction;
 
 pub use coordinator::Coordinator;

@@ -8,11 +8,13 @@ use crate::wire::add_partitions_to_txn::{
 use super::init::known_to;
 use super::state::TxnState;
 use super::step::all_partitions;
-use super::transaction::{BUMPS_EPOCH, Transaction};
+use super::transaction::{BUMPS_EPOCH, Transaction, topic_bytes};
 use super::{Coordinator, Ctx, Outcome, Step, TxnResponse};
 
 /// From this version on clients know PRODUCER_FENCED.
 const FENCED_FROM: i16 = 2;
+/// The most bytes of partitions that a transaction takes. All of them stand in one record, which must fit into a batch of the topic.
+const MAX_PARTITIONS_BYTES: usize = 512 << 10;
 /// From this version on the partition's owner asks, for a client of transaction version 2.
 const BUMPS_EPOCH_FROM: i16 = 4;
 
@@ -32,7 +34,17 @@ impl<T: Clone> Coordinator<T> {
                 // Nothing is put down for partitions that take part already.
                 let is_known = transaction.state == TxnState::Ongoing
                     && partitions(asked).all(|(topic, partition)| transaction.has(topic, partition));
-                if !is_known {
+                let asked_bytes: usize = asked
+                    .topics
+                    .iter()
+                    .map(|topic| topic_bytes(&topic.name, topic.partitions.len()))
+                    .sum();
+                if is_known {
+                    ErrorCode::None
+                } else if transaction.partitions_bytes().saturating_add(asked_bytes) > MAX_PARTITIONS_BYTES {
+                    // What Kafka says when the record is too large for its log.
+                    ErrorCode::UnknownServerError
+                } else {
                     let client_version = match version >= BUMPS_EPOCH_FROM {
                         true => BUMPS_EPOCH,
                         false => 0,
@@ -41,8 +53,8 @@ impl<T: Clone> Coordinator<T> {
                     self.change(ctx, id, &mut step, |transaction, wall_ms| {
                         transaction.add(partitions(asked), client_version, wall_ms);
                     });
+                    ErrorCode::None
                 }
-                ErrorCode::None
             }
         };
         let answer = TxnResponse::AddPartitions(all_partitions(asked, error));

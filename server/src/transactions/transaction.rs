@@ -172,6 +172,14 @@ impl Transaction {
             .is_some_and(|partitions| partitions.contains(&partition))
     }
 
+    /// About how many bytes the partitions take in a record.
+    pub fn partitions_bytes(&self) -> usize {
+        let topics = self.partitions.iter();
+        topics
+            .map(|(topic, partitions)| topic_bytes(topic, partitions.len()))
+            .sum()
+    }
+
     /// The end is decided. With transaction version 2 the epoch moves on, and its producer gets another id when there is no epoch after that one;
     /// with earlier versions it moves on only to fence.
     pub fn prepare(
@@ -255,6 +263,11 @@ impl Transaction {
         self.state = state;
         self.last_update_ms = wall_ms;
     }
+}
+
+/// About how many bytes partitions of a topic take in a record: more rather than less.
+pub(super) fn topic_bytes(topic: &str, partitions: usize) -> usize {
+    topic.len() + 16 + 4 * partitions
 }
 
 /// The key of an id's records.
