@@ -159,7 +159,7 @@ impl Core {
         let slots = shared.config.fetch_session_slots;
         let layers = image.layers(&shared.config, shared.node.id);
         let group_settings = GroupSettings::of(&layers);
-        let transaction_settings = TransactionSettings::default();
+        let transaction_settings = TransactionSettings::of(&layers);
         let groups = coordinators::Hosts::new(io.now());
         let transactions = coordinators::Hosts::new(io.now());
         let frame_limit_bytes = shared.config.memory_bytes as usize / cores / FRAME_SHARE;

@@ -20,6 +20,7 @@ use super::groups::Groups;
 use super::mail::{Mail, PartitionKey};
 use crate::config::TopicSettings;
 use crate::groups::GroupSettings;
+use crate::transactions::TransactionSettings;
 
 /// The open partitions of one core, and what is under way for them.
 #[derive(Debug, Default)]
@@ -272,6 +273,7 @@ impl Core {
         if update.reconfigured.is_none() {
             let layers = self.image.layers(&self.shared.config, self.shared.node.id);
             self.group_settings = GroupSettings::of(&layers);
+            self.transaction_settings = TransactionSettings::of(&layers);
         }
         self.let_go();
         self.host_coordinators();

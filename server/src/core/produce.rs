@@ -234,10 +234,7 @@ impl Core {
             } else if self.waits_behind_check(&item) {
                 Err(NOT_VERIFIED)
             } else {
-                let producing = Producing {
-                    bumps_epochs: order.transaction.as_ref().is_some_and(|t| t.bumps_epochs()),
-                    ..Producing::default()
-                };
+                let producing = self.producing_in(order.transaction.as_deref());
                 self.append_one(&item, producing, &mut ticket)
             };
             match appended {

@@ -112,6 +112,18 @@ impl Checks {
 }
 
 impl Core {
+    /// Owner: what is known of a batch before any coordinator is asked. Where a client does not leave it to the broker to add partitions, and
+    /// `transaction.partition.verification.enable` is off, nobody is.
+    pub(in crate::core) fn producing_in(&self, transaction: Option<&Transaction>) -> Producing {
+        let verifies = self.transaction_settings.partition_verification;
+        let bumps_epochs = transaction.is_some_and(Transaction::bumps_epochs);
+        Producing {
+            is_verified: !verifies && !bumps_epochs,
+            bumps_epochs,
+            ..Producing::default()
+        }
+    }
+
     /// Owner: whether a batch has to wait behind one of the same producer.
     pub(in crate::core) fn waits_behind_check(&mut self, item: &AppendItem) -> bool {
         if self.checks.is_idle() {
