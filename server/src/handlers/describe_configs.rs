@@ -51,7 +51,7 @@ struct Row {
     effective: Effective,
     read_only: bool,
     config_type: ConfigType,
-    documentation: &'static str,
+    documentation: String,
 }
 
 impl Row {
@@ -75,9 +75,7 @@ impl Row {
             is_sensitive: false,
             synonyms,
             config_type: self.config_type as i8,
-            documentation: request
-                .include_documentation
-                .then(|| self.documentation.to_owned()),
+            documentation: request.include_documentation.then_some(self.documentation),
         }
     }
 }
@@ -117,7 +115,7 @@ fn topic(ctx: &Context<'_>, name: &str) -> Result<Vec<Row>, Refusal> {
         effective: layers.topic_value(key, own),
         read_only: false,
         config_type: key.kind.config_type(),
-        documentation: key.doc,
+        documentation: key.documentation(),
     });
     // A setting without a value is for internal use, and not shown until someone sets it.
     Ok(rows.filter(|row| row.effective.value.is_some()).collect())
@@ -138,7 +136,7 @@ fn group(ctx: &Context<'_>, name: &str) -> Result<Vec<Row>, Refusal> {
         effective: layers.group_value(key, own),
         read_only: false,
         config_type: key.kind.config_type(),
-        documentation: key.doc,
+        documentation: key.doc.to_owned(),
     });
     Ok(rows.collect())
 }
@@ -153,7 +151,7 @@ fn broker(ctx: &Context<'_>) -> Vec<Row> {
             effective,
             read_only: !is_dynamic(key.name),
             config_type: key.kind.config_type(),
-            documentation: key.doc,
+            documentation: key.documentation(),
         }
     });
     rows.collect()
@@ -188,7 +186,7 @@ fn cluster(ctx: &Context<'_>) -> Vec<Row> {
             },
             read_only: !is_dynamic(name),
             config_type: key.map_or(ConfigType::Unknown, |key| key.kind.config_type()),
-            documentation: key.map_or("", |key| key.doc),
+            documentation: key.map(|key| key.documentation()).unwrap_or_default(),
         }
     });
     rows.collect()
