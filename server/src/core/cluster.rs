@@ -248,7 +248,7 @@ fn decide_move(
         |response: &RinglogMovePartitionResponse| After::Answer(to, Answer::Bytes(to.encode(response)));
     let after = match move_partition::handle(request, ctx.image, placement) {
         Ok(Some(relocation)) => After::Relocate(to, relocation),
-        Ok(None) => answer(&move_partition::done(Ok(()))),
+        Ok(None) => answer(&move_partition::already_there(request)),
         Err(refusal) => answer(&refusal),
     };
     Decision {
