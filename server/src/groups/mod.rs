@@ -17,6 +17,7 @@ pub mod group;
 mod listing;
 mod members;
 pub mod offsets;
+pub mod rebalances;
 pub mod refusal;
 pub mod settings;
 pub mod step;
@@ -26,5 +27,6 @@ pub mod timers;
 pub mod work;
 
 pub use coordinator::Coordinator;
+pub use rebalances::Rebalance;
 pub use settings::GroupSettings;
 pub use step::{Caller, Ctx, GroupRequest, GroupResponse, Step};

@@ -19,6 +19,7 @@ use crate::wire::sync_group::{SyncGroupRequest, SyncGroupResponse};
 use crate::wire::uuid::Uuid;
 
 use super::GroupSettings;
+use super::rebalances::{MOST_TOLD, Rebalance};
 
 /// The world as a coordinator sees it during one step.
 pub struct Ctx<'a> {
@@ -123,6 +124,8 @@ pub struct Step<T> {
     pub records: Vec<GroupRecord>,
     /// To be sent once these records and all before them are durable.
     pub replies: Vec<(T, GroupResponse)>,
+    /// Rebalances that begin, for the log; at most [`MOST_TOLD`] of them.
+    pub rebalances: Vec<Rebalance>,
 }
 
 impl<T> Default for Step<T> {
@@ -130,6 +133,7 @@ impl<T> Default for Step<T> {
         Step {
             records: Vec::new(),
             replies: Vec::new(),
+            rebalances: Vec::new(),
         }
     }
 }
@@ -138,8 +142,15 @@ impl<T> Step<T> {
     /// One reply, and nothing to append.
     pub fn reply(to: T, response: GroupResponse) -> Self {
         Step {
-            records: Vec::new(),
             replies: vec![(to, response)],
+            ..Step::default()
+        }
+    }
+
+    /// Tells of a rebalance that begins.
+    pub fn tell(&mut self, rebalance: Rebalance) {
+        if self.rebalances.len() < MOST_TOLD {
+            self.rebalances.push(rebalance);
         }
     }
 
@@ -147,5 +158,9 @@ impl<T> Step<T> {
     pub fn and(&mut self, other: Step<T>) {
         self.records.extend(other.records);
         self.replies.extend(other.replies);
+        other
+            .rebalances
+            .into_iter()
+            .for_each(|rebalance| self.tell(rebalance));
     }
 }

@@ -9,7 +9,8 @@ use ringlog_engine::shard::{AppendError, Shard, Slot, Ticket};
 use super::load::Loading;
 use super::{Asker, GroupOrder};
 use crate::core::mail::PartitionKey;
-use crate::groups::{Coordinator, Ctx, GroupResponse, Step};
+use crate::groups::rebalances::MOST_TOLD;
+use crate::groups::{Coordinator, Ctx, GroupResponse, Rebalance, Step};
 use crate::wire::ErrorCode;
 
 /// Bytes of records of different steps that are put into one batch.
@@ -39,6 +40,8 @@ pub(super) struct Host {
     ticket: Ticket,
     /// The most bytes of a batch that the topic takes.
     max_batch_bytes: usize,
+    /// Rebalances that nobody has told the operator of.
+    rebalances: Vec<Rebalance>,
 }
 
 #[derive(Debug)]
@@ -81,6 +84,7 @@ impl Host {
             queue: VecDeque::new(),
             ticket: 0,
             max_batch_bytes: BATCH_BYTES,
+            rebalances: Vec::new(),
         }
     }
 
@@ -179,6 +183,11 @@ impl Host {
         replies
     }
 
+    /// Takes out the rebalances that began.
+    pub fn take_rebalances(&mut self) -> Vec<Rebalance> {
+        std::mem::take(&mut self.rebalances)
+    }
+
     /// Whether something is to be appended or answered.
     pub fn has_decided(&self) -> bool {
         !self.batches.is_empty()
@@ -186,6 +195,8 @@ impl Host {
 
     /// Takes up a step, to be answered with its last batch. A step that fits into a batch is never torn: its records count together or not at all.
     fn decided(&mut self, step: Step<Asker>) {
+        let room = MOST_TOLD.saturating_sub(self.rebalances.len());
+        self.rebalances.extend(step.rebalances.into_iter().take(room));
         if step.records.is_empty() && step.replies.is_empty() {
             return;
         }
@@ -297,6 +308,7 @@ mod tests {
         Step {
             records: (0..records).map(record).collect(),
             replies: vec![(asker, GroupResponse::Heartbeat(HeartbeatResponse::default()))],
+            rebalances: Vec::new(),
         }
     }
 

@@ -33,6 +33,7 @@ pub(super) struct Loading {
     records: u64,
     /// Records of types that are not served here, which are passed over.
     passed_over: u64,
+    /// When it began to read.
     since: Option<Instant>,
     /// Records of transactions, by producer, that have not come to their end: those of one that was aborted, or has no end, never counted.
     pending: HashMap<i64, Vec<GroupRecord>>,
@@ -246,25 +247,32 @@ impl Core {
         if let Some(host) = self.groups.hosts.get_mut(&partition) {
             host.state = State::Resigned;
         }
+        self.say_loaded();
         self.post(self.id, Mail::GoOnLoading);
     }
 
+    /// Says what was loaded, if nothing more is being.
+    fn say_loaded(&mut self) {
+        let is_loading = |host: &Host| matches!(host.state, State::Loading(_));
+        if !self.groups.hosts.values().any(is_loading)
+            && let Some(line) = self.groups.loaded.line(self.io.now())
+        {
+            crate::info!("{line}");
+        }
+    }
+
     fn activate_host(&mut self, partition: i32) {
-        let now = self.io.now();
         let times = self.group_times();
         let image = self.image.clone();
         if let Some(host) = self.groups.hosts.get_mut(&partition) {
-            if let State::Loading(loading) = &host.state
-                && loading.records > 0
-            {
-                let took = loading
-                    .since
-                    .map_or(0, |since| now.saturating_duration_since(since).as_millis());
-                crate::info!(
-                    "groups loaded partition={OFFSETS_TOPIC}-{partition} records={} passed_over={} ms={took}",
-                    loading.records,
-                    loading.passed_over
-                );
+            if let State::Loading(loading) = &host.state {
+                let Loading {
+                    records,
+                    passed_over,
+                    since,
+                    ..
+                } = **loading;
+                self.groups.loaded.add(records, passed_over, since);
             }
             with_ctx(&self.groups.settings, &image, times, |ctx| {
                 host.activate(ctx);
@@ -275,6 +283,8 @@ impl Core {
                 self.groups.touched.insert(partition);
             }
         }
+        self.say_loaded();
+        self.say_rebalances(partition);
         self.post(self.id, Mail::GoOnLoading);
     }
 }

@@ -13,6 +13,7 @@
 //! a restart.
 
 mod host;
+mod lines;
 mod load;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -34,6 +35,7 @@ use crate::metadata::image::MetadataImage;
 use crate::wire::find_coordinator::FindCoordinatorRequest;
 use crate::wire::{ErrorCode, WireError};
 use host::{Appended, Host};
+use lines::{Loaded, RebalanceLog};
 
 /// Timers that one look at the clock takes up at most, for each coordinator: other work gets its turn in between.
 const TIMERS_AT_ONCE: usize = 64;
@@ -81,6 +83,9 @@ pub struct Groups {
     loading: BTreeMap<u64, i32>,
     /// When a coordinator that had no memory to read reads again.
     retry_at: Option<Instant>,
+    /// What was loaded since the log said so.
+    loaded: Loaded,
+    rebalances: RebalanceLog,
     settings: GroupSettings,
     /// What deadlines are counted from: time passes for them as it does for the machine, whatever is done to its clock.
     epoch: Instant,
@@ -95,6 +100,8 @@ impl Groups {
             waiting: VecDeque::new(),
             loading: BTreeMap::new(),
             retry_at: None,
+            loaded: Loaded::default(),
+            rebalances: RebalanceLog::default(),
             settings,
             epoch: now,
         }
@@ -298,6 +305,18 @@ impl Core {
         if host.has_decided() {
             self.groups.touched.insert(partition);
         }
+        self.say_rebalances(partition);
+    }
+
+    /// Owner: logs what rebalances a coordinator has begun.
+    fn say_rebalances(&mut self, partition: i32) {
+        let now_ms = self.groups.now_ms(self.io.now());
+        let begun = self.groups.hosts.get_mut(&partition).map(Host::take_rebalances);
+        for rebalance in begun.into_iter().flatten() {
+            if let Some(line) = self.groups.rebalances.line(now_ms, &rebalance) {
+                crate::info!("{line}");
+            }
+        }
     }
 
     /// What the clock of groups' deadlines says, and the time of day.
@@ -465,11 +484,16 @@ impl Core {
         let due = hosts
             .iter_mut()
             .filter(|(_, host)| host.deadline_ms().is_some_and(|at| at <= times.0));
+        let mut expired = Vec::new();
         for (partition, host) in due {
             with_ctx(settings, &image, times, |ctx| host.expire(ctx, TIMERS_AT_ONCE));
             if host.has_decided() {
                 touched.insert(*partition);
             }
+            expired.push(*partition);
+        }
+        for partition in expired {
+            self.say_rebalances(partition);
         }
         self.flush_groups();
     }

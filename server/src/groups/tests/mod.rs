@@ -10,6 +10,7 @@ mod leaving;
 mod listing;
 mod offsets;
 mod protocols;
+mod reasons;
 mod statics;
 mod storm;
 mod syncing;
@@ -29,7 +30,7 @@ use crate::wire::offset_fetch::{OffsetFetchRequestGroup, OffsetFetchResponseTopi
 use crate::wire::sync_group::{SyncGroupRequest, SyncGroupRequestAssignment, SyncGroupResponse};
 use crate::wire::{ErrorCode, Uuid};
 
-use super::{Caller, Coordinator, Ctx, GroupRequest, GroupResponse, GroupSettings, Step};
+use super::{Caller, Coordinator, Ctx, GroupRequest, GroupResponse, GroupSettings, Rebalance, Step};
 
 /// When tests begin.
 const START_MS: i64 = 1_700_000_000_000;
@@ -49,6 +50,8 @@ pub struct Bench {
     pub log: Vec<GroupRecord>,
     pub settings: GroupSettings,
     pub now_ms: i64,
+    /// What was told of rebalances.
+    pub rebalances: Vec<Rebalance>,
     metadata: Replay,
     answers: BTreeMap<u32, GroupResponse>,
     asked: u32,
@@ -63,6 +66,7 @@ impl Bench {
             log: Vec::new(),
             settings: GroupSettings::default(),
             now_ms: START_MS,
+            rebalances: Vec::new(),
             metadata: Replay::default(),
             answers: BTreeMap::new(),
             asked: 0,
@@ -92,6 +96,7 @@ impl Bench {
 
     fn take(&mut self, step: Step<u32>) {
         self.log.extend(step.records);
+        self.rebalances.extend(step.rebalances);
         for (to, response) in step.replies {
             let earlier = self.answers.insert(to, response);
             assert_eq!(earlier, None, "request {to} was answered twice");
