@@ -28,5 +28,6 @@ pub mod move_partition;
 pub mod offsets;
 pub mod produce;
 pub mod reassignments;
+pub mod scram_credentials;
 pub mod times;
 pub mod update_features;
