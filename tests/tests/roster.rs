@@ -210,7 +210,6 @@ const REQUESTS_NOT_SERVED: Reasons = &[
     ("DescribeDelegationToken", "there is no authentication yet"),
     ("DescribeShareGroupOffsets", "there are no share groups"),
     ("DescribeTransactions", "there are no transactions yet"),
-    ("DescribeUserScramCredentials", "there is no authentication yet"),
     ("EndTxn", "there are no transactions yet"),
     ("ExpireDelegationToken", "there is no authentication yet"),
     ("GetTelemetrySubscriptions", "clients' telemetry is not taken"),

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use super::coordinator::{self, COORDINATOR_KEYS};
 use super::kind::{Items, Kind, split_list};
+use super::pending;
 use super::topic::TOPIC_KEYS;
 use super::transaction::{self, TRANSACTION_KEYS};
 
@@ -16,8 +17,15 @@ pub struct BrokerKey {
     pub kind: Kind,
     /// What holds when nothing is said. `None`: decided at start, or by another setting.
     pub default: Option<&'static str>,
-    /// What it does, for DescribeConfigs and help pages.
+    /// What it does, for help pages.
     pub doc: &'static str,
+}
+
+impl BrokerKey {
+    /// What it does, and whether it does that yet: for DescribeConfigs.
+    pub fn documentation(&self) -> String {
+        pending::of_broker(self.name).documentation(self.doc)
+    }
 }
 
 macro_rules! key {

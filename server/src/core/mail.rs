@@ -150,6 +150,8 @@ pub enum Mail {
         call: CallId,
         /// How many partitions to name at most.
         max_partitions: usize,
+        /// Of which topic; of all if none.
+        topic: Option<Arc<str>>,
     },
     /// To the connection's core: that.
     Described {

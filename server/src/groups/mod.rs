@@ -18,6 +18,7 @@ pub mod group;
 mod listing;
 mod members;
 pub mod offsets;
+pub mod rebalances;
 pub mod refusal;
 pub mod settings;
 pub mod step;
@@ -27,5 +28,6 @@ pub mod timers;
 pub mod work;
 
 pub use coordinator::Coordinator;
+pub use rebalances::Rebalance;
 pub use settings::GroupSettings;
 pub use step::{Caller, Ctx, GroupRequest, GroupResponse, Step};

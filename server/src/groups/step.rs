@@ -20,6 +20,7 @@ use crate::wire::txn_offset_commit::{TxnOffsetCommitRequest, TxnOffsetCommitResp
 use crate::wire::uuid::Uuid;
 
 use super::GroupSettings;
+use super::rebalances::{MOST_TOLD, Rebalance};
 
 /// The world as a coordinator sees it during one step.
 pub struct Ctx<'a> {
@@ -131,6 +132,8 @@ pub struct Step<T> {
     pub producer: Option<(i64, i16)>,
     /// To be sent once these records and all before them are durable.
     pub replies: Vec<(T, GroupResponse)>,
+    /// Rebalances that begin, for the log; at most [`MOST_TOLD`] of them.
+    pub rebalances: Vec<Rebalance>,
 }
 
 impl<T> Default for Step<T> {
@@ -139,6 +142,7 @@ impl<T> Default for Step<T> {
             records: Vec::new(),
             producer: None,
             replies: Vec::new(),
+            rebalances: Vec::new(),
         }
     }
 }
@@ -149,6 +153,13 @@ impl<T> Step<T> {
         Step {
             replies: vec![(to, response)],
             ..Step::default()
+        }
+    }
+
+    /// Tells of a rebalance that begins.
+    pub fn tell(&mut self, rebalance: Rebalance) {
+        if self.rebalances.len() < MOST_TOLD {
+            self.rebalances.push(rebalance);
         }
     }
 
@@ -163,5 +174,9 @@ impl<T> Step<T> {
         }
         self.records.extend(other.records);
         self.replies.extend(other.replies);
+        other
+            .rebalances
+            .into_iter()
+            .for_each(|rebalance| self.tell(rebalance));
     }
 }

@@ -29,6 +29,7 @@ pub mod move_partition;
 pub mod offsets;
 pub mod produce;
 pub mod reassignments;
+pub mod scram_credentials;
 pub mod times;
 pub mod transactions;
 pub mod txn_offset_commit;

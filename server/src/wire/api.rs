@@ -290,6 +290,8 @@ table! {
     OffsetDelete offset_delete OffsetDeleteRequest OffsetDeleteResponse,
     DescribeClientQuotas describe_client_quotas DescribeClientQuotasRequest DescribeClientQuotasResponse,
     AlterClientQuotas alter_client_quotas AlterClientQuotasRequest AlterClientQuotasResponse,
+    DescribeUserScramCredentials describe_user_scram_credentials
+        DescribeUserScramCredentialsRequest DescribeUserScramCredentialsResponse,
     DescribeQuorum describe_quorum DescribeQuorumRequest DescribeQuorumResponse,
     UpdateFeatures update_features UpdateFeaturesRequest UpdateFeaturesResponse,
     DescribeCluster describe_cluster DescribeClusterRequest DescribeClusterResponse,
@@ -350,6 +352,7 @@ mod tests {
         (47, 0, 0, i16::MAX),
         (48, 0, 1, 1),
         (49, 0, 1, 1),
+        (50, 0, 0, 0),
         (55, 0, 2, 0),
         (57, 0, 2, 0),
         (60, 0, 2, 0),

@@ -31,6 +31,7 @@ pub(super) struct Loading<M> {
     records: u64,
     /// Records of types that are not served here, which are passed over.
     passed_over: u64,
+    /// When it began to read.
     since: Option<Instant>,
 }
 
@@ -229,27 +230,32 @@ impl Core {
         if let Some(host) = M::hosts(self).by_partition.get_mut(&partition) {
             host.state = State::Resigned;
         }
+        self.say_loaded::<M>();
         self.post(self.id, Mail::GoOnLoading);
     }
 
-    fn activate_host<M: Machine>(&mut self, partition: i32) {
+    /// Says what was loaded, if nothing more is being.
+    fn say_loaded<M: Machine>(&mut self) {
         let now = self.io.now();
+        let hosts = M::hosts(self);
+        let is_loading = |host: &Host<M>| matches!(host.state, State::Loading(_));
+        if !hosts.by_partition.values().any(is_loading)
+            && let Some(line) = hosts.loaded.line(M::SUBJECT, now)
+        {
+            crate::info!("{line}");
+        }
+    }
+
+    fn activate_host<M: Machine>(&mut self, partition: i32) {
+        let hosts = M::hosts(self);
         if let Some(Host {
             state: State::Loading(loading),
             ..
-        }) = M::hosts(self).by_partition.get(&partition)
-            && loading.records > 0
+        }) = hosts.by_partition.get(&partition)
         {
-            let took = loading
-                .since
-                .map_or(0, |since| now.saturating_duration_since(since).as_millis());
-            crate::info!(
-                "{} loaded partition={}-{partition} records={} passed_over={} ms={took}",
-                M::SUBJECT,
-                M::TOPIC,
-                loading.records,
-                loading.passed_over
-            );
+            hosts
+                .loaded
+                .add(loading.records, loading.passed_over, loading.since);
         }
         M::with_world(self, partition, |host, world| {
             host.activate(world);
@@ -257,6 +263,7 @@ impl Core {
             host.step(world, |machine, world| machine.topics_changed(world));
         });
         self.note_decided::<M>(partition);
+        self.say_loaded::<M>();
         self.post(self.id, Mail::GoOnLoading);
     }
 }

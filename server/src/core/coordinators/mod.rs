@@ -12,6 +12,7 @@
 
 mod host;
 mod load;
+mod loaded;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Debug;
@@ -26,6 +27,7 @@ use super::transactions::Transactions;
 use crate::wire::{ErrorCode, WireError};
 use host::Appended;
 pub use host::Host;
+use loaded::Loaded;
 
 /// Timers that one look at the clock takes up at most, for each machine: other work gets its turn in between.
 const TIMERS_AT_ONCE: usize = 64;
@@ -129,6 +131,8 @@ pub struct Hosts<M: Machine> {
     loading: BTreeMap<u64, i32>,
     /// When a machine that had no memory to read reads again.
     retry_at: Option<Instant>,
+    /// What was loaded since the log said so.
+    loaded: Loaded,
     /// What deadlines are counted from: time passes for them as it does for the machine, whatever is done to its clock.
     epoch: Instant,
 }
@@ -142,6 +146,7 @@ impl<M: Machine> Hosts<M> {
             waiting: VecDeque::new(),
             loading: BTreeMap::new(),
             retry_at: None,
+            loaded: Loaded::default(),
             epoch: now,
         }
     }

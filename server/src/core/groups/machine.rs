@@ -5,7 +5,7 @@ use crate::core::Core;
 use crate::core::cluster::new_id;
 use crate::core::coordinators::{Decision, Host, Hosts, Machine, Replayed};
 use crate::core::mail::Mail;
-use crate::groups::{Coordinator, Ctx, GroupResponse, Step};
+use crate::groups::{Coordinator, Ctx, GroupResponse, Rebalance, Step};
 use crate::handlers::groups::{OFFSETS_TOPIC, Told};
 use crate::wire::group_records::GroupRecord;
 use crate::wire::{ErrorCode, WireError};
@@ -13,15 +13,28 @@ use crate::wire::{ErrorCode, WireError};
 /// The coordinator of one partition.
 pub type Groups = Coordinator<Asker>;
 
-fn decision(step: Step<Asker>) -> Decision<(Asker, Told)> {
-    let replies = step.replies.into_iter();
-    Decision {
-        records: step.records.iter().map(GroupRecord::encode).collect(),
-        producer: step.producer,
-        outcomes: replies
-            .map(|(asker, answer)| (asker, Told::Answer(answer)))
-            .collect(),
+/// What a coordinator sees of the world, and what it tells the operator.
+pub struct World<'a> {
+    ctx: Ctx<'a>,
+    rebalances: Vec<Rebalance>,
+}
+
+impl World<'_> {
+    fn decision(&mut self, step: Step<Asker>) -> Decision<(Asker, Told)> {
+        self.rebalances.extend(step.rebalances);
+        Decision {
+            records: step.records.iter().map(GroupRecord::encode).collect(),
+            producer: step.producer,
+            outcomes: answers(step.replies),
+        }
     }
+}
+
+fn answers(replies: Vec<(Asker, GroupResponse)>) -> Vec<(Asker, Told)> {
+    let replies = replies.into_iter();
+    replies
+        .map(|(asker, answer)| (asker, Told::Answer(answer)))
+        .collect()
 }
 
 impl Machine for Groups {
@@ -29,18 +42,20 @@ impl Machine for Groups {
     const SUBJECT: &'static str = "groups";
     type Order = GroupOrder;
     type Outcome = (Asker, Told);
-    type World<'a> = Ctx<'a>;
+    type World<'a> = World<'a>;
 
-    fn take(&mut self, ctx: &mut Ctx<'_>, order: GroupOrder) -> Decision<(Asker, Told)> {
-        decision(self.handle(ctx, order.caller, order.request))
+    fn take(&mut self, world: &mut World<'_>, order: GroupOrder) -> Decision<(Asker, Told)> {
+        let step = self.handle(&mut world.ctx, order.caller, order.request);
+        world.decision(step)
     }
 
     fn deadline_ms(&self) -> Option<i64> {
         self.deadline()
     }
 
-    fn expire(&mut self, ctx: &mut Ctx<'_>, most: usize) -> Decision<(Asker, Told)> {
-        decision(Coordinator::expire(self, ctx, most))
+    fn expire(&mut self, world: &mut World<'_>, most: usize) -> Decision<(Asker, Told)> {
+        let step = Coordinator::expire(self, &mut world.ctx, most);
+        world.decision(step)
     }
 
     fn replay(&mut self, record: Replayed<'_>) -> Result<bool, WireError> {
@@ -54,16 +69,18 @@ impl Machine for Groups {
         self.end_transaction(producer_id, is_commit);
     }
 
-    fn loaded(&mut self, ctx: &mut Ctx<'_>) -> Decision<(Asker, Told)> {
-        decision(Coordinator::loaded(self, ctx))
+    fn loaded(&mut self, world: &mut World<'_>) -> Decision<(Asker, Told)> {
+        let step = Coordinator::loaded(self, &mut world.ctx);
+        world.decision(step)
     }
 
-    fn topics_changed(&mut self, ctx: &mut Ctx<'_>) -> Decision<(Asker, Told)> {
-        decision(self.on_topics_changed(ctx))
+    fn topics_changed(&mut self, world: &mut World<'_>) -> Decision<(Asker, Told)> {
+        let step = self.on_topics_changed(&mut world.ctx);
+        world.decision(step)
     }
 
     fn resign(&mut self) -> Vec<(Asker, Told)> {
-        decision(Coordinator::resign(self)).outcomes
+        answers(Coordinator::resign(self).replies)
     }
 
     fn refuse(order: &GroupOrder, code: ErrorCode) -> Option<(Asker, Told)> {
@@ -92,20 +109,29 @@ impl Machine for Groups {
     fn with_world<R>(
         core: &mut Core,
         partition: i32,
-        step: impl FnOnce(&mut Host<Self>, &mut Ctx<'_>) -> R,
+        step: impl FnOnce(&mut Host<Self>, &mut World<'_>) -> R,
     ) -> Option<R> {
         let now_ms = core.groups.now_ms(core.io.now());
         let wall_ms = core.io.wall_ms();
         let image = core.image.clone();
         let host = core.groups.by_partition.get_mut(&partition)?;
-        let mut ctx = Ctx {
-            now_ms,
-            wall_ms,
-            settings: &core.group_settings,
-            image: &image,
-            new_id: &mut new_id,
+        let mut world = World {
+            ctx: Ctx {
+                now_ms,
+                wall_ms,
+                settings: &core.group_settings,
+                image: &image,
+                new_id: &mut new_id,
+            },
+            rebalances: Vec::new(),
         };
-        Some(step(host, &mut ctx))
+        let result = step(host, &mut world);
+        for rebalance in world.rebalances {
+            if let Some(line) = core.rebalance_log.line(now_ms, &rebalance) {
+                crate::info!("{line}");
+            }
+        }
+        Some(result)
     }
 
     fn act(core: &mut Core, _partition: i32, outcomes: Vec<(Asker, Told)>) {

@@ -7,8 +7,10 @@
 //!   together <-- Grouped -----   once they are durable (see `coordinators`)
 //! ```
 
+mod lines;
 mod machine;
 
+pub use lines::RebalanceLog;
 pub use machine::Groups;
 
 use super::Core;

@@ -28,6 +28,7 @@ use crate::wire::join_group::JoinGroupResponse;
 use crate::wire::sync_group::SyncGroupResponse;
 use crate::wire::{ErrorCode, Uuid};
 
+use super::rebalances::{Cause, Why};
 use super::timers::Timer;
 use super::work::Work;
 use super::{GroupResponse, Step};
@@ -204,7 +205,7 @@ impl<T> ClassicGroup<T> {
         }
         // The maximum was lowered: who joins last again has no place. Until then everybody can commit.
         if self.members.len() > usize::try_from(work.ctx.settings.max_size).unwrap_or(0) {
-            self.prepare_rebalance(work);
+            self.prepare_rebalance(work, Why::only(Cause::TooLarge));
         }
     }
 

@@ -64,6 +64,7 @@ impl<T> Coordinator<T> {
             producer: Some(producer).filter(|_| !records.is_empty()),
             records,
             replies: Vec::new(),
+            ..Step::default()
         });
     }
 

@@ -10,8 +10,9 @@ mod leaving;
 mod listing;
 mod offsets;
 mod protocols;
-mod replay;
 mod racing;
+mod reasons;
+mod replay;
 mod statics;
 mod storm;
 mod syncing;
@@ -37,7 +38,7 @@ use crate::wire::{ErrorCode, Uuid};
 
 use replay::{Transactions, describe, replayed};
 
-use super::{Caller, Coordinator, Ctx, GroupRequest, GroupResponse, GroupSettings, Step};
+use super::{Caller, Coordinator, Ctx, GroupRequest, GroupResponse, GroupSettings, Rebalance, Step};
 
 /// When tests begin.
 const START_MS: i64 = 1_700_000_000_000;
@@ -58,6 +59,8 @@ pub struct Bench {
     transactions: Transactions,
     pub settings: GroupSettings,
     pub now_ms: i64,
+    /// What was told of rebalances.
+    pub rebalances: Vec<Rebalance>,
     metadata: Replay,
     answers: BTreeMap<u32, GroupResponse>,
     asked: u32,
@@ -73,6 +76,7 @@ impl Bench {
             transactions: Transactions::default(),
             settings: GroupSettings::default(),
             now_ms: START_MS,
+            rebalances: Vec::new(),
             metadata: Replay::default(),
             answers: BTreeMap::new(),
             asked: 0,
@@ -103,6 +107,7 @@ impl Bench {
     fn take(&mut self, step: Step<u32>) {
         self.transactions.note(self.log.len(), &step);
         self.log.extend(step.records);
+        self.rebalances.extend(step.rebalances);
         for (to, response) in step.replies {
             let earlier = self.answers.insert(to, response);
             assert_eq!(earlier, None, "request {to} was answered twice");

@@ -47,6 +47,7 @@ impl Bench {
             records: vec![record.clone()],
             producer: producer_id.map(|id| (id, 0)),
             replies: Vec::new(),
+            ..Step::default()
         };
         self.coordinator.replay(record, producer_id);
         self.take(step);

@@ -350,6 +350,7 @@ fn replies_and_records_of_a_transaction_become_one_step() {
         records,
         producer,
         replies: Vec::new(),
+        ..Step::default()
     };
     let mut step = Step::default();
     step.and(of(Some((7, 0)), vec![an_offset()]));
@@ -366,6 +367,7 @@ fn records_of_a_transaction_have_no_others_beside_them() {
         records: vec![an_offset()],
         producer,
         replies: Vec::new(),
+        ..Step::default()
     };
     let mut step = of(Some((7, 0)));
     step.and(of(None));
