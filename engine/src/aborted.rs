@@ -95,13 +95,13 @@ pub fn read_entries(
     size_bytes: u64,
 ) -> Result<Vec<AbortedTxn>, AbortedError> {
     let error = |what: String| Err(AbortedError(what));
+    if u64::from(count) > most_entries(size_bytes) {
+        return error(format!("{count} entries for a segment of {size_bytes} bytes"));
+    }
     let wanted = count as usize * ABORTED_ENTRY_BYTES;
     let Some(bytes) = bytes.get(..wanted) else {
         return error(format!("it has {} bytes, {wanted} are counted", bytes.len()));
     };
-    if u64::from(count) > most_entries(size_bytes) {
-        return error(format!("{count} entries for a segment of {size_bytes} bytes"));
-    }
     let mut entries: Vec<AbortedTxn> = Vec::with_capacity(count as usize);
     for chunk in bytes.chunks_exact(ABORTED_ENTRY_BYTES) {
         let number = entries.len();

@@ -178,7 +178,9 @@ pub(super) fn resume(
     if is_known && !listing.has_aborted(active, counted) {
         report.scanned_segments += 1;
         let size = state.active().size_bytes;
-        state.active_mut().aborted = txns::rebuild(&folder, &listing, active, size)?;
+        if let Some(aborted) = txns::rebuild(&folder, &listing, active, size, report)? {
+            state.active_mut().aborted = aborted;
+        }
     }
     let is_indexed = state
         .active()
@@ -516,7 +518,8 @@ impl Opening<'_> {
         active.allocated_bytes = active.size_bytes;
         if base < known_to {
             // The snapshot says how its transactions had ended by then, not which were aborted.
-            active.aborted = txns::rebuild(folder, &self.listing, base, active.size_bytes)?;
+            let aborted = txns::rebuild(folder, &self.listing, base, active.size_bytes, self.report)?;
+            active.aborted = aborted.unwrap_or_default();
         }
         scan::write_whole_aborted(folder, base, &mut active.aborted)?;
         if let Some(index) = active.index.as_mut() {

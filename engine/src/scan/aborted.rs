@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::walk;
-use crate::aborted::{ABORTED_ENTRY_BYTES, AbortedTxn, read_entries};
+use crate::aborted::{ABORTED_ENTRY_BYTES, AbortedTxn, most_entries, read_entries};
 use crate::background::segment_file;
 use crate::batch::EndTxn;
 use crate::error::Error;
@@ -23,7 +23,11 @@ pub fn load(
     is_first: bool,
 ) -> Result<Vec<AbortedTxn>, Error> {
     let path = segment_file(folder, base_offset, ".txnindex");
-    let fault = match files::read_front(&path, count as usize * ABORTED_ENTRY_BYTES)? {
+    let bytes = match u64::from(count) > most_entries(size_bytes) {
+        true => Some(Vec::new()),
+        false => files::read_front(&path, count as usize * ABORTED_ENTRY_BYTES)?,
+    };
+    let fault = match bytes {
         Some(bytes) => match read_entries(&bytes, count, base_offset, size_bytes) {
             Ok(entries) => return Ok(entries),
             Err(fault) => fault.to_string(),

@@ -30,19 +30,39 @@ pub(super) fn count_sealed(
         return Ok(count as u32);
     }
     report.scanned_segments += 1;
-    let mut aborted = rebuild(folder, listing, base, size)?;
-    scan::write_whole_aborted(folder, base, &mut aborted)?;
-    Ok(aborted.count())
+    match rebuild(folder, listing, base, size, report)? {
+        Some(mut aborted) => {
+            scan::write_whole_aborted(folder, base, &mut aborted)?;
+            Ok(aborted.count())
+        }
+        // More than the file has.
+        None => Ok(u32::try_from(count + 1).unwrap_or(u32::MAX)),
+    }
 }
 
-/// Finds the aborted transactions of a segment in its log. None of them is written.
-pub(super) fn rebuild(folder: &Path, listing: &Listing, base: i64, size: u64) -> Result<AbortedTxns, Error> {
-    let before = producers_before(folder, listing, base)?;
+/// Finds the aborted transactions of a segment in its log. None of them is written. `None` where the log is damaged: then the caller counts what the
+/// file does not have, so that whoever must know them is refused.
+pub(super) fn rebuild(
+    folder: &Path,
+    listing: &Listing,
+    base: i64,
+    size: u64,
+    report: &mut Report,
+) -> Result<Option<AbortedTxns>, Error> {
     let mut aborted = AbortedTxns::default();
-    for entry in scan::aborted::find(folder, base, size, before)? {
-        aborted.push(entry);
+    let before = producers_before(folder, listing, base);
+    match before.and_then(|before| scan::aborted::find(folder, base, size, before)) {
+        Ok(entries) => entries.into_iter().for_each(|entry| aborted.push(entry)),
+        Err(Error::Corrupt { path, detail }) => {
+            let path = path.display();
+            report.notices.push(format!(
+                "which transactions were aborted is not known: {path} is damaged, {detail}"
+            ));
+            return Ok(None);
+        }
+        Err(other) => return Err(other),
     }
-    Ok(aborted)
+    Ok(Some(aborted))
 }
 
 /// The producers at the front of a segment: from the newest snapshot before it, and the log in between.
@@ -60,18 +80,18 @@ fn producers_before(folder: &Path, listing: &Listing, base: i64) -> Result<Produ
         if from >= base || next <= known_to {
             continue;
         }
-        scan::walk(
-            &segment_file(folder, from, ".log"),
-            0,
-            size,
-            |_, header, bytes| {
-                if header.base_offset >= known_to {
-                    let marker = EndTxn::read(header, bytes);
-                    producers.record(header, header.base_offset, header.max_timestamp_ms, marker);
-                }
-                ControlFlow::Continue(())
-            },
-        )?;
+        let log = segment_file(folder, from, ".log");
+        let end = scan::walk(&log, 0, size, |_, header, bytes| {
+            if header.base_offset >= known_to {
+                let marker = EndTxn::read(header, bytes);
+                producers.record(header, header.base_offset, header.max_timestamp_ms, marker);
+            }
+            ControlFlow::Continue(())
+        })?;
+        if let Some(fault) = end.fault {
+            let detail = format!("at byte {}: {fault}", end.position);
+            return Err(Error::Corrupt { path: log, detail });
+        }
     }
     Ok(producers)
 }
