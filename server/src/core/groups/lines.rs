@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::host::{Host, State};
+use crate::core::Core;
 use crate::groups::Rebalance;
 
 /// How long nothing more is said of a group's rebalances.
@@ -74,14 +76,46 @@ impl Loaded {
     }
 }
 
+impl Core {
+    /// Owner: logs what rebalances a coordinator has begun.
+    pub(super) fn say_rebalances(&mut self, partition: i32) {
+        let begun = self.groups.hosts.get_mut(&partition).map(Host::take_rebalances);
+        let begun = begun.unwrap_or_default();
+        if begun.is_empty() {
+            return;
+        }
+        let now_ms = self.groups.now_ms(self.io.now());
+        for rebalance in begun {
+            if let Some(line) = self.groups.rebalances.line(now_ms, &rebalance) {
+                crate::info!("{line}");
+            }
+        }
+    }
+
+    /// Says what was loaded, if nothing more is being.
+    pub(super) fn say_loaded(&mut self) {
+        let is_loading = |host: &Host| matches!(host.state, State::Loading(_));
+        if !self.groups.hosts.values().any(is_loading)
+            && let Some(line) = self.groups.loaded.line(self.io.now())
+        {
+            crate::info!("{line}");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::groups::classic::State;
+    use crate::groups::classic;
     use crate::groups::rebalances::{Cause, Why};
 
     fn of(group_id: &str) -> Rebalance {
-        Rebalance::new(group_id.into(), 1, State::Stable, Why::only(Cause::NotSynced))
+        Rebalance::new(
+            group_id.into(),
+            1,
+            classic::State::Stable,
+            Why::only(Cause::NotSynced),
+        )
     }
 
     #[test]

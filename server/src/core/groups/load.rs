@@ -251,16 +251,6 @@ impl Core {
         self.post(self.id, Mail::GoOnLoading);
     }
 
-    /// Says what was loaded, if nothing more is being.
-    fn say_loaded(&mut self) {
-        let is_loading = |host: &Host| matches!(host.state, State::Loading(_));
-        if !self.groups.hosts.values().any(is_loading)
-            && let Some(line) = self.groups.loaded.line(self.io.now())
-        {
-            crate::info!("{line}");
-        }
-    }
-
     fn activate_host(&mut self, partition: i32) {
         let times = self.group_times();
         let image = self.image.clone();

@@ -308,17 +308,6 @@ impl Core {
         self.say_rebalances(partition);
     }
 
-    /// Owner: logs what rebalances a coordinator has begun.
-    fn say_rebalances(&mut self, partition: i32) {
-        let now_ms = self.groups.now_ms(self.io.now());
-        let begun = self.groups.hosts.get_mut(&partition).map(Host::take_rebalances);
-        for rebalance in begun.into_iter().flatten() {
-            if let Some(line) = self.groups.rebalances.line(now_ms, &rebalance) {
-                crate::info!("{line}");
-            }
-        }
-    }
-
     /// What the clock of groups' deadlines says, and the time of day.
     fn group_times(&self) -> (i64, i64) {
         (self.groups.now_ms(self.io.now()), self.io.wall_ms())
