@@ -4,6 +4,7 @@
 //! * [`client`] produces and consumes with librdkafka;
 //! * [`tool`] runs the command line's tools;
 //! * [`member`] is librdkafka in a consumer group, [`group`] the same by hand;
+//! * [`txn`] is a transactional producer by hand;
 //! * [`raw`] speaks the protocol over a plain socket, also wrongly;
 //! * [`oracle`] remembers what was acknowledged and checks what is read back.
 //!
@@ -23,6 +24,7 @@ pub mod oracle;
 pub mod powercut;
 pub mod raw;
 pub mod tool;
+pub mod txn;
 
 pub use broker::Broker;
 
