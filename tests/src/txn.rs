@@ -1,5 +1,7 @@
 //! Transactions by hand: each request of a transactional producer, and what a reader of either isolation level gets.
 
+use std::io;
+
 use bytes::Bytes;
 use kafka_protocol::messages::add_partitions_to_txn_request::{
     AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
@@ -212,10 +214,22 @@ pub fn list_offsets_request(
 
 /// The end of a partition as a reader of this isolation level sees it.
 pub fn end_offset(connection: &mut Connection, topic: &str, partition: i32, isolation: i8) -> i64 {
-    let answer = connection.call(7, &list_offsets_request(topic, partition, -1, isolation));
-    let partition = &answer.topics[0].partitions[0];
-    assert_eq!(partition.error_code, code::NONE, "ListOffsets of {topic}");
-    partition.offset
+    try_end_offset(connection, topic, partition, isolation).expect("the partition's end")
+}
+
+/// The same, of a broker that may go away meanwhile.
+pub fn try_end_offset(
+    connection: &mut Connection,
+    topic: &str,
+    partition: i32,
+    isolation: i8,
+) -> io::Result<i64> {
+    let answer = connection.try_call(7, &list_offsets_request(topic, partition, -1, isolation))?;
+    let one = &answer.topics[0].partitions[0];
+    match one.error_code {
+        code::NONE => Ok(one.offset),
+        error => Err(io::Error::other(format!("ListOffsets of {topic}-{partition}: {error}"))),
+    }
 }
 
 /// A batch as it was fetched.
@@ -328,20 +342,36 @@ fn be_i64(bytes: &[u8], at: usize) -> i64 {
 
 /// The values a read_committed reader shows, from this offset to the last stable one, filtered as clients do it.
 pub fn committed_values(connection: &mut Connection, topic: &str, partition: i32, from: i64) -> Vec<Vec<u8>> {
+    let records = committed_records(connection, topic, partition, from).expect("the partition's records");
+    records.into_iter().map(|(_, value)| value).collect()
+}
+
+/// The same with their offsets, of a broker that may go away meanwhile.
+pub fn committed_records(
+    connection: &mut Connection,
+    topic: &str,
+    partition: i32,
+    from: i64,
+) -> io::Result<Vec<(i64, Vec<u8>)>> {
     let (mut offset, mut out) = (from, Vec::new());
     loop {
-        let answer = fetch_of(connection, topic, partition, offset, READ_COMMITTED);
-        assert_eq!(answer.error_code, code::NONE, "Fetch of {topic}-{partition}");
+        let request = fetch_request_of(topic, partition, offset, READ_COMMITTED);
+        let answer = connection.try_call(12, &request)?;
+        let answer = &answer.responses[0].partitions[0];
+        if answer.error_code != code::NONE {
+            let error = format!("Fetch of {topic}-{partition}: {}", answer.error_code);
+            return Err(io::Error::other(error));
+        }
         let batches = fetched(&answer.records.clone().unwrap_or_default());
-        let Some(last) = batches.last() else { return out };
+        let Some(last) = batches.last() else { return Ok(out) };
         let next = last.last_offset + 1;
-        out.extend(visible(&answer, batches, offset));
+        out.extend(visible(answer, batches, offset));
         offset = next;
     }
 }
 
 /// What is left of fetched batches when the records of aborted transactions and the markers are left out.
-fn visible(answer: &PartitionData, batches: Vec<Fetched>, from: i64) -> Vec<Vec<u8>> {
+fn visible(answer: &PartitionData, batches: Vec<Fetched>, from: i64) -> Vec<(i64, Vec<u8>)> {
     let mut starts: Vec<(i64, i64)> = answer
         .aborted_transactions
         .iter()
@@ -361,8 +391,8 @@ fn visible(answer: &PartitionData, batches: Vec<Fetched>, from: i64) -> Vec<Vec<
                 aborted.remove(&batch.producer.id);
             }
         } else if !(batch.transactional && aborted.contains(&batch.producer.id)) {
-            let skipped = usize::try_from(from - batch.base_offset).unwrap_or(0);
-            out.extend(batch.values.into_iter().skip(skipped));
+            let places = (batch.base_offset..).zip(batch.values);
+            out.extend(places.filter(|&(offset, _)| offset >= from));
         }
     }
     out
