@@ -8,13 +8,14 @@ use kafka_protocol::messages::add_partitions_to_txn_request::{
 };
 use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
 use kafka_protocol::messages::txn_offset_commit_request::{
     TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
 };
 use kafka_protocol::messages::{
     AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, BrokerId, DescribeTransactionsRequest, EndTxnRequest,
-    FetchRequest, InitProducerIdRequest, ListOffsetsRequest, ProduceRequest, ProducerId, TransactionalId,
-    TxnOffsetCommitRequest,
+    FetchRequest, InitProducerIdRequest, ListOffsetsRequest, OffsetFetchRequest, ProduceRequest, ProducerId,
+    TransactionalId, TxnOffsetCommitRequest,
 };
 use kafka_protocol::protocol::Request;
 
@@ -483,6 +484,31 @@ pub fn end_and_go_on(
         epoch: answer.producer_epoch,
     };
     (answer.error_code, next)
+}
+
+/// What a group has committed of a partition, once no transaction has an offset of it undecided; -1 is nothing. `Err` is the error.
+pub fn stable_offset(
+    connection: &mut Connection,
+    group: &str,
+    topic: &str,
+    partition: i32,
+) -> Result<i64, i16> {
+    let topic = OffsetFetchRequestTopic::default()
+        .with_name(name(topic))
+        .with_partition_indexes(vec![partition]);
+    let request = OffsetFetchRequest::default()
+        .with_group_id(group_id(group))
+        .with_topics(Some(vec![topic]))
+        .with_require_stable(true);
+    let answer = connection.call(7, &request);
+    if answer.error_code != code::NONE {
+        return Err(answer.error_code);
+    }
+    let one = &answer.topics[0].partitions[0];
+    match one.error_code {
+        code::NONE => Ok(one.committed_offset),
+        error => Err(error),
+    }
 }
 
 /// The state of a transaction, as DescribeTransactions tells it; empty when it tells an error.

@@ -134,13 +134,14 @@ def jobs(topic, txn_id):
 
 
 def chain(source, sink, group, txn_id):
-    leaving = []
+    leaving, number = [], 0
     signal.signal(signal.SIGTERM, lambda *_: leaving.append(True))
-    number = 0
+    given_up = []  # destroying a producer of librdkafka may take for ever when its broker went away in the midst of a transaction
     while not leaving:
         consumer = consumer_of(group, "committed")
         try:
             producer = producer_of(txn_id)
+            given_up.append(producer)
             consumer.subscribe([source])
             while not leaving:
                 records = [record for record in consumer.consume(100, timeout=0.2) if not record.error()]
@@ -152,6 +153,8 @@ def chain(source, sink, group, txn_id):
             time.sleep(0.2)
         finally:
             consumer.close()
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def transform(producer, consumer, records, sink, aborts):

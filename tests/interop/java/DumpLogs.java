@@ -37,6 +37,7 @@ public final class DumpLogs {
     private static final Pattern GROUP_RECORD = Pattern.compile("\\| offset: .* key: \\{\"type\":\"(\\d+)\",.* payload: .*");
     /** What --transaction-log-decoder makes of a record of __transaction_state. */
     private static final Pattern TRANSACTION_RECORD = Pattern.compile("\\| offset: .* key: \\{\"type\":\"0\",.*\"transactionalId\".* payload: .*");
+    private static final Pattern MARKER = Pattern.compile("\\| offset: .* endTxnMarker: (COMMIT|ABORT) coordinatorEpoch: -?\\d+");
     private static int failures, offsets, transactions, markers, aborted;
 
     public static void main(String[] args) throws Exception {
@@ -121,7 +122,7 @@ public final class DumpLogs {
 
     /** Every record must be one that the decoder knows. */
     private static boolean ofGroup(String line) {
-        if (!line.startsWith("| offset:")) return true;
+        if (!line.startsWith("| offset:") || MARKER.matcher(line).matches()) return true;
         Matcher record = GROUP_RECORD.matcher(line);
         if (!record.matches()) return false;
         if (Integer.parseInt(record.group(1)) < 2) offsets++;
@@ -130,7 +131,7 @@ public final class DumpLogs {
 
     /** The same for transactions. */
     private static boolean ofTransaction(String line) {
-        if (!line.startsWith("| offset:")) return true;
+        if (!line.startsWith("| offset:") || MARKER.matcher(line).matches()) return true;
         if (!TRANSACTION_RECORD.matcher(line).matches()) return false;
         transactions++;
         return true;

@@ -102,10 +102,10 @@ func txnAt(topic string, isolation sarama.IsolationLevel) (int64, error) {
 		return 0, err
 	}
 	one := answer[topic][0]
-	if one == nil {
-		return 0, errors.New("no answer")
+	if one == nil || one.Err != nil && !errors.Is(one.Err, sarama.ErrNoError) {
+		return 0, fmt.Errorf("answered %v", one)
 	}
-	return one.Offset, one.Err
+	return one.Offset, nil
 }
 
 func txnOffsets(producer sarama.SyncProducer, topic string) (string, error) {
@@ -139,7 +139,9 @@ func txnFenced(first sarama.SyncProducer, topic, id string) (string, error) {
 	}
 	defer second.Close()
 	fenced := first.CommitTxn()
-	if !errors.Is(fenced, sarama.ErrProducerFenced) && !errors.Is(fenced, sarama.ErrInvalidProducerEpoch) {
+	// It knows no name for this error.
+	const producerFenced = sarama.KError(90)
+	if !errors.Is(fenced, producerFenced) && !errors.Is(fenced, sarama.ErrInvalidProducerEpoch) {
 		return "", fmt.Errorf("instead of fenced: %v", fenced)
 	}
 	return fenced.Error(), errors.Join(second.BeginTxn(), txnWrite(second, topic, 0, "s0"), second.CommitTxn())

@@ -47,7 +47,16 @@ impl ProducerContext for Places {
 
 /// One producer with a transactional id.
 pub struct Producer {
-    inner: ThreadedProducer<Places>,
+    /// Always there, until it is dropped.
+    inner: Option<ThreadedProducer<Places>>,
+}
+
+impl Drop for Producer {
+    /// librdkafka may take for ever to destroy a producer whose broker went away in the midst of a transaction: nobody waits for it.
+    fn drop(&mut self) {
+        let inner = self.inner.take();
+        std::thread::spawn(move || drop(inner));
+    }
 }
 
 /// A client's settings for a broker that comes and goes.
@@ -73,13 +82,14 @@ impl Producer {
             .set("message.timeout.ms", TRANSACTION_TIMEOUT_MS)
             .set("linger.ms", "1")
             .create_with_context(Places::default())?;
-        inner.init_transactions(CALL)?;
-        Ok(Producer { inner })
+        let producer = Producer { inner: Some(inner) };
+        producer.raw().init_transactions(CALL)?;
+        Ok(producer)
     }
 
     /// The producer itself.
     pub fn raw(&self) -> &ThreadedProducer<Places> {
-        &self.inner
+        self.inner.as_ref().expect("not dropped")
     }
 
     /// Sends what a transaction writes.
@@ -89,14 +99,14 @@ impl Producer {
             let record: BaseRecord<'_, (), str> = BaseRecord::to(&write.key.topic)
                 .partition(write.key.partition)
                 .payload(&payload);
-            self.inner.send(record).map_err(|(error, _)| error)?;
+            self.raw().send(record).map_err(|(error, _)| error)?;
         }
         Ok(())
     }
 
     /// Enters where the writes were acknowledged to be.
     pub fn locate(&self, writes: &mut [Write]) {
-        let offsets = self.inner.context().offsets.lock().expect("no panic while held");
+        let offsets = self.raw().context().offsets.lock().expect("no panic while held");
         for write in writes {
             write.offset = offsets.get(write.value.encode().as_bytes()).copied();
         }
@@ -105,12 +115,12 @@ impl Producer {
     /// Commits; `true` beside the outcome when the producer can go on.
     pub fn commit(&self) -> (Outcome, bool) {
         for _ in 0..REPEATS {
-            match self.inner.commit_transaction(CALL) {
+            match self.raw().commit_transaction(CALL) {
                 Ok(()) => return (Outcome::Committed, true),
                 Err(KafkaError::Transaction(error)) if error.is_retriable() && !error.is_fatal() => {}
                 // Its abort is refused when the commit has been decided nevertheless.
                 Err(KafkaError::Transaction(error)) if error.txn_requires_abort() && !error.is_fatal() => {
-                    let aborted = self.inner.abort_transaction(CALL).is_ok();
+                    let aborted = self.raw().abort_transaction(CALL).is_ok();
                     return (if aborted { Outcome::Aborted } else { Outcome::Unknown }, aborted);
                 }
                 Err(_) => return (Outcome::Unknown, false),
@@ -121,6 +131,6 @@ impl Producer {
 
     /// Aborts; `true` when the producer can go on. Nobody has asked for the commit, so there is none even when this fails.
     pub fn abort(&self) -> bool {
-        self.inner.abort_transaction(CALL).is_ok()
+        self.raw().abort_transaction(CALL).is_ok()
     }
 }
