@@ -42,7 +42,7 @@ const SETTINGS: &[(&str, i32)] = &[("transaction.abort.timed.out.transaction.cle
 const DIFFERENCES: &[(&str, &str, &str, &str)] = &[];
 
 fn answers(bootstrap: &str) -> Vec<String> {
-    for (topic, partitions) in [("t", 3), ("u", 2)] {
+    for (topic, partitions) in [("t", 3), ("u", 2), ("r", 1)] {
         try_create(bootstrap, topic, partitions, &[]).expect("the topic is created");
     }
     let mut script = Script::new(bootstrap);

@@ -33,7 +33,8 @@ pub fn refused(script: &mut Script) {
         ask(script, "an empty transactional id", version, produce_in("", "t", 0, &good));
         ask(script, "an unknown transactional id", version, produce_in("nowhere", "t", 0, &good));
         ask(script, "another producer", version, produce_in(&id, "t", 0, &batch(NOBODY, 0, &[b"x"])));
-        ask(script, "no producer", version, produce_in(&id, "t", 0, &batch(Producer::NONE, 0, &[b"x"])));
+        // In a topic of its own: it is taken, and moves the offsets.
+        ask(script, "no producer", version, produce_in(&id, "r", 0, &batch(Producer::NONE, 0, &[b"x"])));
         ask(script, "an earlier epoch", version, produce_in(&id, "t", 0, &batch(own.later(-1), 0, &[b"x"])));
         ask(script, "a later epoch", version, produce_in(&id, "t", 0, &batch(own.later(1), 0, &[b"x"])));
         ask(script, "an unknown topic", version, produce_in(&id, "none", 0, &good));
