@@ -138,6 +138,26 @@ MEMBERS = {
     "aiokafka": lambda: [*python("aiokafka", "member.py"), "TOPIC", "GROUP"],
 }
 
+
+def txn(links, *command):
+    """A client's program for transactions, see transactions/scenario.py, and how many links of its chain there may be."""
+    return {"command": list(command), "links": links}
+
+
+def java_txn():
+    setup_java()
+    return txn(2, *TOOL, str(HERE / "java" / "Txn.java"))
+
+
+TRANSACTIONS = {
+    "java": java_txn,
+    "librdkafka": lambda: txn(2, *python("confluent", "txn.py")),
+    "franz-go": lambda: txn(2, *setup_go("franz-go"), "txn"),
+    "sarama": lambda: txn(2, *setup_go("sarama"), "txn"),
+    "kafkajs": lambda: txn(1, "node", str(setup_kafkajs() / "txn.js")),
+    "aiokafka": lambda: txn(1, *python("aiokafka", "txn.py")),
+}
+
 # What is built on groups, see groups/NAME.py.
 APPS = {
     "streams": lambda: kafka_class(str(HERE / "java" / "WordCount.java")),

@@ -221,7 +221,8 @@ pub fn committed(
     try_committed(connection, group, topic, partitions).expect("an answer")
 }
 
-fn try_committed(
+/// The same, of a broker that may go away meanwhile.
+pub fn try_committed(
     connection: &mut Connection,
     group: &str,
     topic: &str,

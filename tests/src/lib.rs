@@ -4,6 +4,8 @@
 //! * [`client`] produces and consumes with librdkafka;
 //! * [`tool`] runs the command line's tools;
 //! * [`member`] is librdkafka in a consumer group, [`group`] the same by hand;
+//! * [`history`] records what transactional clients did and saw, and judges it;
+//! * [`txn`] is a transactional producer by hand;
 //! * [`raw`] speaks the protocol over a plain socket, also wrongly;
 //! * [`oracle`] remembers what was acknowledged and checks what is read back.
 //!
@@ -17,12 +19,14 @@ pub mod code;
 pub mod files;
 pub mod fixture;
 pub mod group;
+pub mod history;
 pub mod member;
 pub mod mounts;
 pub mod oracle;
 pub mod powercut;
 pub mod raw;
 pub mod tool;
+pub mod txn;
 
 pub use broker::Broker;
 

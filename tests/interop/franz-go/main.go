@@ -3,6 +3,7 @@
 //	franz-go own              admin, produce and group-less consume with topics of its own
 //	franz-go read WRITER...   what other clients wrote
 //	franz-go member TOPIC GROUP classic|consumer   in a consumer group, see member.go
+//	franz-go txn ...   transactions, see txn.go
 package main
 
 import (
@@ -28,6 +29,11 @@ func main() {
 	switch os.Args[1] {
 	case "member":
 		if err := member(os.Args[2], os.Args[3], os.Args[4]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	case "txn":
+		if err := txn(os.Args[2:]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

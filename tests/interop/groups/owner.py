@@ -25,9 +25,9 @@ class Elsewhere:
 
 
 @contextlib.contextmanager
-def broker_of(name, options, afterwards=lambda data: None):
-    """The broker that the options name, in a folder of this name. It is stopped afterwards, which must go well, and Ringlog's files are shown
-    to `afterwards` before they are removed."""
+def broker_of(name, options, afterwards=lambda data: None, more=()):
+    """The broker that the options name, in a folder of this name, with more settings. It is stopped afterwards, which must go well, and its
+    files are shown to `afterwards` before they are removed."""
     folder = WORK / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -35,16 +35,15 @@ def broker_of(name, options, afterwards=lambda data: None):
         yield Elsewhere(options.broker)
         return
     if options.broker == "kafka":
-        broker = Kafka(folder / "kafka", free_port(), SETTINGS)
+        broker = Kafka(folder / "kafka", free_port(), [*SETTINGS, *more])
     else:
-        broker = Ringlog(folder / "data", free_port(), options.binary, SETTINGS)
+        broker = Ringlog(folder / "data", free_port(), options.binary, [*SETTINGS, *more])
     broker.restartable = True
     broker.start()
     try:
         yield broker
         broker.stop()
-        if options.broker == "ringlog":
-            afterwards(broker.data)
+        afterwards(broker.data / "log" if options.broker == "kafka" else broker.data)
     finally:
         if broker.running():
             broker.kill()

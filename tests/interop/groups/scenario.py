@@ -194,7 +194,7 @@ def main():
 
     names = list(options.clients)
     batches = -(-len(names) // AT_ONCE)
-    with broker_of("scenario", options, dump if options.dump else lambda data: None) as broker:
+    with broker_of("scenario", options, dump if options.dump and options.broker == "ringlog" else lambda data: None) as broker:
         good = [batch(broker, {name: options.clients[name] for name in names[number::batches]}, number) for number in range(batches)]
     return 0 if all(good + dumped) else 1
 

@@ -2,6 +2,7 @@
 // line of the tool's output that is not a plain report of a good batch, record or index entry is a complaint.
 //   DumpLogs DATADIR             one line per job, `ok|FAIL job detail`; exit code 1 on any FAIL
 //   DumpLogs DATADIR offsets     the same, and fails when no committed offset is among what was decoded; plants nothing
+//   DumpLogs DATADIR transactions   the same again, and fails when there is no state of a transaction, no marker or no aborted one in an index
 // Before it trusts the tool it damages copies of a partition in five ways and expects a complaint about each.
 
 import java.io.ByteArrayOutputStream;
@@ -26,14 +27,18 @@ public final class DumpLogs {
         "Dumping .*|Log starting offset: \\d+|.* passed sanity check\\.|"
             + "baseOffset: .* isvalid: true|\\| offset: .*|" // .log
             + "offset: \\d+ position: \\d+|timestamp: -?\\d+ offset: \\d+|" // .index, .timeindex
-            + "producerId: .*"); // .snapshot
+            + "producerId: .*|" // .snapshot
+            + "version: 0 producerId: \\d+ firstOffset: \\d+ lastOffset: \\d+ lastStableOffset: \\d+"); // .txnindex
     private static final Pattern UNDECODED = Pattern.compile(".*(Error at \\d+, skipping|Could not decode).*");
     /** A deleted partition waiting to be removed, as Kafka renames it: nobody keeps its indexes exact any more. */
     private static final Pattern DELETED = Pattern.compile(".*\\.[0-9a-f]{32}-delete");
     private static final int INDEX_ENTRY_BYTES = 8, TIME_ENTRY_BYTES = 12;
     /** What --offsets-decoder makes of a record of __consumer_offsets; with type 0 or 1 it is a committed offset. */
     private static final Pattern GROUP_RECORD = Pattern.compile("\\| offset: .* key: \\{\"type\":\"(\\d+)\",.* payload: .*");
-    private static int failures, offsets;
+    /** What --transaction-log-decoder makes of a record of __transaction_state. */
+    private static final Pattern TRANSACTION_RECORD = Pattern.compile("\\| offset: .* key: \\{\"type\":\"0\",.*\"transactionalId\".* payload: .*");
+    private static final Pattern MARKER = Pattern.compile("\\| offset: .* endTxnMarker: (COMMIT|ABORT) coordinatorEpoch: -?\\d+");
+    private static int failures, offsets, transactions, markers, aborted;
 
     public static void main(String[] args) throws Exception {
         List<Path> partitions;
@@ -50,10 +55,15 @@ public final class DumpLogs {
             checked++;
         }
         if (checked == 0) say(false, "dump", "no partitions in " + args[0]);
-        boolean wantsOffsets = args.length > 1;
-        if (wantsOffsets && offsets == 0) say(false, "dump", "no committed offset");
-        if (failures == 0) say(true, "dump", checked + " partitions, " + bytes + " bytes, " + offsets + " committed offsets");
-        if (!wantsOffsets) plant(partitions);
+        List<String> wanted = List.of(args).subList(1, args.length);
+        if (!wanted.isEmpty() && offsets == 0) say(false, "dump", "no committed offset");
+        String said = offsets + " committed offsets";
+        if (wanted.contains("transactions")) {
+            said += ", " + transactions + " states of transactions, " + markers + " markers, " + aborted + " aborted transactions in indexes";
+            if (transactions == 0 || markers == 0 || aborted == 0) say(false, "dump", said);
+        }
+        if (failures == 0) say(true, "dump", checked + " partitions, " + bytes + " bytes, " + said);
+        if (wanted.isEmpty()) plant(partitions);
         System.exit(failures == 0 ? 0 : 1);
     }
 
@@ -69,6 +79,7 @@ public final class DumpLogs {
             all.addAll(dump(log, "--deep-iteration"));
             if (metadata) all.addAll(dump(log, "--cluster-metadata-decoder"));
             if (partition.getFileName().toString().startsWith("__consumer_offsets-")) all.addAll(dump(log, "--offsets-decoder"));
+            if (partition.getFileName().toString().startsWith("__transaction_state-")) all.addAll(dump(log, "--transaction-log-decoder"));
         }
         for (String suffix : new String[] {".index", ".timeindex"})
             for (Path index : files(partition, suffix)) {
@@ -76,6 +87,8 @@ public final class DumpLogs {
                 all.addAll(dump(index, "--index-sanity-check"));
                 all.addAll(dump(index, "--deep-iteration"));
             }
+        for (Path index : files(partition, ".txnindex"))
+            if (size(index) > 0) all.addAll(dump(index, "--deep-iteration"));
         for (Path snapshot : files(partition, ".snapshot")) all.addAll(dump(snapshot, "--deep-iteration"));
         return all;
     }
@@ -95,19 +108,32 @@ public final class DumpLogs {
             System.setOut(out);
             System.setErr(err);
         }
-        caught.toString(StandardCharsets.UTF_8).lines()
+        String said = caught.toString(StandardCharsets.UTF_8);
+        if (flag.equals("--deep-iteration")) {
+            markers += (int) said.lines().filter(line -> line.contains("endTxnMarker: ")).count();
+            if (file.toString().endsWith(".txnindex")) aborted += (int) said.lines().filter(line -> line.startsWith("version: ")).count();
+        }
+        said.lines()
             .filter(line -> !line.isEmpty() && !SOUND.matcher(line).matches() || UNDECODED.matcher(line).matches()
-                || flag.equals("--offsets-decoder") && !ofGroup(line))
+                || flag.equals("--offsets-decoder") && !ofGroup(line) || flag.equals("--transaction-log-decoder") && !ofTransaction(line))
             .forEach(line -> complaints.add(file.getFileName() + ": " + line));
         return complaints;
     }
 
     /** Every record must be one that the decoder knows. */
     private static boolean ofGroup(String line) {
-        if (!line.startsWith("| offset:")) return true;
+        if (!line.startsWith("| offset:") || MARKER.matcher(line).matches()) return true;
         Matcher record = GROUP_RECORD.matcher(line);
         if (!record.matches()) return false;
         if (Integer.parseInt(record.group(1)) < 2) offsets++;
+        return true;
+    }
+
+    /** The same for transactions. */
+    private static boolean ofTransaction(String line) {
+        if (!line.startsWith("| offset:") || MARKER.matcher(line).matches()) return true;
+        if (!TRANSACTION_RECORD.matcher(line).matches()) return false;
+        transactions++;
         return true;
     }
 

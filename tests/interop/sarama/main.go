@@ -3,6 +3,7 @@
 //	sarama own              admin, produce and group-less consume with topics of its own
 //	sarama read WRITER...   what other clients wrote
 //	sarama member TOPIC GROUP   in a consumer group, see member.go
+//	sarama txn ...   transactions, see txn.go
 package main
 
 import (
@@ -25,6 +26,11 @@ func main() {
 	switch os.Args[1] {
 	case "member":
 		if err := member(os.Args[2], os.Args[3]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	case "txn":
+		if err := txn(os.Args[2:]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
