@@ -38,7 +38,13 @@ impl Names {
         let text = numbers(&text, "producer_id: ", |id| self.of(id));
         let text = numbers(&text, "producer_id: ProducerId(", |id| self.of(id));
         TIMES.iter().fold(text, |text, field| {
-            let shown = |value: i64| if value < 0 { value.to_string() } else { "<some>".to_owned() };
+            let shown = |value: i64| {
+                if value < 0 {
+                    value.to_string()
+                } else {
+                    "<some>".to_owned()
+                }
+            };
             numbers(&text, field, shown)
         })
     }

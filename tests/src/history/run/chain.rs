@@ -47,7 +47,13 @@ pub fn link(shared: &Shared, direction: usize, number: usize, mut random: Random
     }
 }
 
-fn session(shared: &Shared, direction: usize, id: &str, number: usize, random: &mut Random) -> KafkaResult<()> {
+fn session(
+    shared: &Shared,
+    direction: usize,
+    id: &str,
+    number: usize,
+    random: &mut Random,
+) -> KafkaResult<()> {
     let producer = Producer::open(shared, id)?;
     let consumer: BaseConsumer<Told> = config(&shared.bootstrap)
         .set("group.id", &shared.groups[direction])
@@ -140,7 +146,11 @@ fn transaction(
     producer.raw().begin_transaction()?;
     producer.send(writes)?;
     let mut offsets = TopicPartitionList::new();
-    for (key, read) in reads.iter().map(|read| (&read.key, read)).collect::<BTreeMap<_, _>>() {
+    for (key, read) in reads
+        .iter()
+        .map(|read| (&read.key, read))
+        .collect::<BTreeMap<_, _>>()
+    {
         offsets.add_partition_offset(&key.topic, key.partition, Offset::Offset(read.offset + 1))?;
     }
     let Some(group) = consumer.group_metadata() else {

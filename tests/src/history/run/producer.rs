@@ -121,7 +121,14 @@ impl Producer {
                 // Its abort is refused when the commit has been decided nevertheless.
                 Err(KafkaError::Transaction(error)) if error.txn_requires_abort() && !error.is_fatal() => {
                     let aborted = self.raw().abort_transaction(CALL).is_ok();
-                    return (if aborted { Outcome::Aborted } else { Outcome::Unknown }, aborted);
+                    return (
+                        if aborted {
+                            Outcome::Aborted
+                        } else {
+                            Outcome::Unknown
+                        },
+                        aborted,
+                    );
                 }
                 Err(_) => return (Outcome::Unknown, false),
             }
