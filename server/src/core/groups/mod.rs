@@ -12,10 +12,11 @@
 //! Every reply waits until all records before it are durable, also those of other requests: what a client is told is never taken back by
 //! a restart.
 
+mod answers;
 mod host;
 mod load;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use ringlog_engine::shard::Ticket;
@@ -33,9 +34,10 @@ use crate::handlers::groups::{self, Form, OFFSETS_TOPIC, Told};
 use crate::metadata::image::MetadataImage;
 use crate::wire::find_coordinator::FindCoordinatorRequest;
 use crate::wire::{ErrorCode, WireError};
+use answers::Answers;
 use host::{Appended, Host};
 
-/// Timers that one look at the clock takes up at most, for each coordinator: other work gets its turn in between.
+/// Timers that one look at the clock takes up at most, shared among the coordinators that have some, one each at least: other work gets its turn in between.
 const TIMERS_AT_ONCE: usize = 64;
 
 /// Where an answer belongs.
@@ -75,8 +77,8 @@ pub struct Groups {
     hosts: BTreeMap<i32, Host>,
     /// Those with records that are not appended yet.
     touched: BTreeSet<i32>,
-    /// Replies whose records are not durable yet. Tickets ascend.
-    waiting: VecDeque<(Ticket, Vec<(Asker, GroupResponse)>)>,
+    /// Replies that are not on their way yet.
+    answers: Answers<(Asker, GroupResponse)>,
     /// Reads of coordinators that load, by the read's number.
     loading: BTreeMap<u64, i32>,
     /// When a coordinator that had no memory to read reads again.
@@ -92,7 +94,7 @@ impl Groups {
         Groups {
             hosts: BTreeMap::new(),
             touched: BTreeSet::new(),
-            waiting: VecDeque::new(),
+            answers: Answers::default(),
             loading: BTreeMap::new(),
             retry_at: None,
             settings,
@@ -109,12 +111,14 @@ impl Groups {
     pub fn deadline(&self) -> Option<Instant> {
         let next = self.hosts.values().filter_map(Host::deadline_ms).min();
         let next = next.map(|at_ms| self.epoch + Duration::from_millis(at_ms.max(0) as u64));
-        [next, self.retry_at].into_iter().flatten().min()
+        // What could not leave in one turn leaves in the next, without a wait.
+        let at_once = self.answers.has_due().then_some(self.epoch);
+        [next, self.retry_at, at_once].into_iter().flatten().min()
     }
 
-    /// Whether nothing waits to become durable.
+    /// Whether nothing waits to become durable, or to be answered.
     pub fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.touched.is_empty()
+        self.answers.is_empty() && self.touched.is_empty()
     }
 
     /// Milliseconds since these groups came to this core: the clock of their deadlines.
@@ -333,6 +337,7 @@ impl Core {
             }
         }
         self.groups.touched = stalled;
+        self.hand_out_answers();
     }
 
     fn flush_host(&mut self, partition: i32) {
@@ -381,15 +386,17 @@ impl Core {
         if replies.is_empty() {
             return;
         }
-        if self.is_committed(ticket) {
-            return self.send_group_replies(replies);
+        match self.is_committed(ticket) {
+            true => self.groups.answers.add(replies),
+            false => self.groups.answers.wait(ticket, replies),
         }
-        let last = self
-            .groups
-            .waiting
-            .back()
-            .map_or(ticket, |last| last.0.max(ticket));
-        self.groups.waiting.push_back((last, replies));
+    }
+
+    /// As many as may leave in this turn.
+    fn hand_out_answers(&mut self) {
+        while let Some((asker, answer)) = self.groups.answers.next() {
+            self.tell_asker(asker, Told::Answer(answer));
+        }
     }
 
     fn send_group_replies(&mut self, replies: Vec<(Asker, GroupResponse)>) {
@@ -400,11 +407,8 @@ impl Core {
 
     /// Owner: everything up to the ticket is durable.
     pub(super) fn on_groups_committed(&mut self, ticket: Ticket) {
-        while self.groups.waiting.front().is_some_and(|first| first.0 <= ticket) {
-            if let Some((_, replies)) = self.groups.waiting.pop_front() {
-                self.send_group_replies(replies);
-            }
-        }
+        self.groups.answers.committed(ticket);
+        self.hand_out_answers();
         self.go_on_loading();
     }
 
@@ -416,10 +420,9 @@ impl Core {
 
     /// Owner: the shard can store nothing any more.
     pub(super) fn fail_groups(&mut self) {
-        for (_, replies) in std::mem::take(&mut self.groups.waiting) {
-            let replies = host::refused(replies, ErrorCode::NotCoordinator).collect();
-            self.send_group_replies(replies);
-        }
+        let replies = self.groups.answers.take_waiting();
+        let replies = host::refused(replies, ErrorCode::NotCoordinator).collect();
+        self.send_group_replies(replies);
         let partitions: Vec<i32> = self.groups.hosts.keys().copied().collect();
         for partition in partitions {
             self.resign_host(partition, true);
@@ -448,8 +451,9 @@ impl Core {
         self.send_group_replies(replies);
     }
 
-    /// Owner: sessions that ended, rebalances that are due.
+    /// Owner, once a turn: sessions that ended, rebalances that are due, answers that the last turn had no time for.
     pub(super) fn expire_groups(&mut self, now: Instant) {
+        self.groups.answers.begin_turn();
         if self.groups.retry_at.is_some_and(|at| at <= now) {
             self.groups.retry_at = None;
             self.go_on_loading();
@@ -462,11 +466,11 @@ impl Core {
             touched,
             ..
         } = &mut self.groups;
-        let due = hosts
-            .iter_mut()
-            .filter(|(_, host)| host.deadline_ms().is_some_and(|at| at <= times.0));
-        for (partition, host) in due {
-            with_ctx(settings, &image, times, |ctx| host.expire(ctx, TIMERS_AT_ONCE));
+        let is_due = |host: &Host| host.deadline_ms().is_some_and(|at| at <= times.0);
+        let due = hosts.values().filter(|host| is_due(host)).count();
+        let most = (TIMERS_AT_ONCE / due.max(1)).max(1);
+        for (partition, host) in hosts.iter_mut().filter(|(_, host)| is_due(host)) {
+            with_ctx(settings, &image, times, |ctx| host.expire(ctx, most));
             if host.has_decided() {
                 touched.insert(*partition);
             }
