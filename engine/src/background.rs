@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use crossbeam_queue::SegQueue;
 
+use crate::aborted::{AbortedTail, AbortedTxn};
 use crate::error::Error;
 use crate::index::{OFFSET_ENTRY_BYTES, SparseIndex, TIME_ENTRY_BYTES};
 use crate::io::files::changes::{Changing, How};
@@ -32,6 +33,8 @@ pub struct IndexTail {
     pub time_at: u64,
     /// Time entries to put there.
     pub time_bytes: Vec<u8>,
+    /// The same for `.txnindex`.
+    pub aborted: AbortedTail,
 }
 
 impl IndexTail {
@@ -46,7 +49,7 @@ impl IndexTail {
 
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.offset_bytes.is_empty() && self.time_bytes.is_empty()
+        self.offset_bytes.is_empty() && self.time_bytes.is_empty() && self.aborted.bytes.is_empty()
     }
 }
 
@@ -146,6 +149,19 @@ pub enum FileJob {
         /// Bytes of log between two entries, where they are built again.
         interval_bytes: u32,
     },
+    /// Reads a segment's index of aborted transactions, or builds it again from its log where it cannot be believed.
+    LoadAborted {
+        /// The partition's folder.
+        folder: PathBuf,
+        /// The segment's base offset.
+        base_offset: i64,
+        /// Bytes of its log.
+        size_bytes: u64,
+        /// How many entries to read.
+        count: u32,
+        /// Whether it is the oldest segment of its log.
+        is_first: bool,
+    },
     /// Looks for the first batch with a timestamp at or after `timestamp_ms`.
     FindTime {
         /// The partition's folder.
@@ -177,6 +193,8 @@ pub enum JobOutput {
     Recycled(u64),
     /// A segment's indexes.
     Index(Box<SparseIndex>),
+    /// A segment's aborted transactions.
+    Aborted(Vec<AbortedTxn>),
     /// The batch a search found.
     Batch(Vec<u8>),
     /// The largest timestamp, if there is any.
@@ -542,6 +560,16 @@ fn run_with(job: &FileJob, sync: Sync) -> Result<JobOutput, Error> {
             let index = crate::scan::load_index(folder, *base_offset, *size_bytes, *interval_bytes)?;
             return Ok(JobOutput::Index(Box::new(index)));
         }
+        FileJob::LoadAborted {
+            folder,
+            base_offset,
+            size_bytes,
+            count,
+            is_first,
+        } => {
+            let entries = crate::scan::aborted::load(folder, *base_offset, *size_bytes, *count, *is_first)?;
+            return Ok(JobOutput::Aborted(entries));
+        }
         FileJob::LargestTime { folder, segments } => {
             return crate::scan::largest_time(folder, segments).map(JobOutput::Largest);
         }
@@ -604,6 +632,30 @@ fn extend_index(
         if whole || !bytes.is_empty() {
             files::write_tail(&segment_file(folder, base_offset, suffix), at, bytes, sync)?;
         }
+    }
+    extend_aborted(folder, base_offset, &index.aborted, whole, sync)
+}
+
+/// Continues the index of aborted transactions. One without an entry has no file; what stands there is of an attempt that a power cut undid.
+pub(crate) fn extend_aborted(
+    folder: &Path,
+    base_offset: i64,
+    tail: &AbortedTail,
+    whole: bool,
+    sync: Sync,
+) -> Result<(), Error> {
+    let path = segment_file(folder, base_offset, ".txnindex");
+    if tail.end_count() > 0 {
+        if whole || !tail.bytes.is_empty() {
+            let is_new = !path.exists();
+            files::write_tail(&path, tail.at, &tail.bytes, sync)?;
+            // The other indexes' names are synced when they are made, empty; this one is made when it is needed.
+            if is_new && sync == Sync::Now {
+                files::sync_dir(folder)?;
+            }
+        }
+    } else if whole && path.exists() {
+        files::remove_file(&path)?;
     }
     Ok(())
 }

@@ -15,9 +15,11 @@
 
 mod builder;
 mod error;
+mod marker;
 
 pub use builder::{BatchBuilder, control_key};
 pub use error::{BatchError, Refusal, TimestampError};
+pub use marker::{EndTxn, MarkerKind, marker_batch};
 
 /// Bytes of the header of a version 2 batch, `batch length` field included.
 pub const HEADER_BYTES: usize = 61;
@@ -229,6 +231,15 @@ pub fn peek_size(bytes: &[u8]) -> Option<Result<usize, BatchError>> {
 /// are not looked at: fewer or more of them than the header counts, which Kafka refuses, pass here. The sizes a topic
 /// allows, timestamps ([`check_timestamps`]) and sequence order (`producers`) are checked elsewhere.
 pub fn validate(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
+    validate_from(bytes, true)
+}
+
+/// The same for what a coordinator of the broker's own writes, which may be part of a producer's transaction without being numbered by it.
+pub fn validate_own(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
+    validate_from(bytes, false)
+}
+
+fn validate_from(bytes: &[u8], is_numbered: bool) -> Result<BatchHeader, BatchError> {
     let header = frame(bytes, bytes.len())?;
     if header.base_offset != 0 {
         return Err(BatchError::BaseOffset(header.base_offset));
@@ -237,7 +248,7 @@ pub fn validate(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
     if let Compression::Unknown(codec) = header.compression() {
         return Err(BatchError::Compression(i16::from(codec)));
     }
-    check_produced(&header)?;
+    check_produced(&header, is_numbered)?;
     Ok(header)
 }
 
@@ -388,7 +399,8 @@ fn crc_of_pieces(pieces: &[&[u8]]) -> u32 {
     digest.finalize() as u32
 }
 
-fn check_produced(header: &BatchHeader) -> Result<(), BatchError> {
+/// `is_numbered`: whether a producer's batch must have a sequence number.
+fn check_produced(header: &BatchHeader, is_numbered: bool) -> Result<(), BatchError> {
     let &BatchHeader {
         record_count,
         last_offset_delta,
@@ -408,7 +420,7 @@ fn check_produced(header: &BatchHeader) -> Result<(), BatchError> {
     if header.is_control() {
         return Err(BatchError::Control);
     }
-    if header.has_producer_id() && base_sequence < 0 {
+    if is_numbered && header.has_producer_id() && base_sequence < 0 {
         return Err(BatchError::Sequence {
             producer_id,
             base_sequence,

@@ -216,6 +216,7 @@ impl Shard {
                     && log.state.active().base_offset == base
                 {
                     log.state.active_mut().index_written();
+                    crate::read::trim_aborted(log.state.active_mut());
                 }
             }
             Err(e) => self.abandon_checkpoint(io, &e),

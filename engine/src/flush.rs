@@ -3,6 +3,7 @@
 //! A partition takes one step at a time: open the file, get space for it, write a piece, sync. A full segment is sealed: its
 //! rest is written, the file cut to its exact length, its indexes completed. Nothing here is on the path of an acknowledgement.
 
+use crate::aborted::AbortedTail;
 use crate::background::{FileJob, IndexTail, JobOutput};
 use crate::error::{Error, is_disk_full};
 use crate::io::files;
@@ -365,6 +366,7 @@ impl Shard {
                 if let Some(log) = self.log_mut(slot) {
                     finish_seal(log, base);
                 }
+                self.note_aborted(slot, base);
             }
             Err(Error::Io {
                 operation: "sync",
@@ -565,14 +567,19 @@ pub(crate) fn take_index(segment: &mut Segment) -> IndexTail {
     let Some(index) = segment.index.as_mut() else {
         return IndexTail::default();
     };
-    let unwritten = index.take_unwritten();
+    let (unwritten, aborted) = (index.take_unwritten(), segment.aborted.take_unwritten());
     let mut tail = segment.index_on_the_way.take().unwrap_or(IndexTail {
         offset_at: unwritten.offset_position,
         time_at: unwritten.time_position,
+        aborted: AbortedTail {
+            at: aborted.at,
+            bytes: Vec::new(),
+        },
         ..IndexTail::default()
     });
     tail.offset_bytes.extend(unwritten.offset_bytes);
     tail.time_bytes.extend(unwritten.time_bytes);
+    tail.aborted.bytes.extend(aborted.bytes);
     segment.index_on_the_way = Some(tail.clone());
     tail
 }

@@ -224,6 +224,7 @@ impl Shard {
         }
         self.logs.push(Some(log));
         let slot = Slot(self.logs.len() as u32 - 1);
+        self.note_all_aborted(slot);
         if !doomed.is_empty() {
             self.doomed.push(Doomed {
                 checkpoint: self.checkpointer.next_number(),

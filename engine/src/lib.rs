@@ -65,6 +65,7 @@
 //! # }
 //! ```
 
+pub mod aborted;
 pub mod background;
 pub mod batch;
 pub mod checkpoint;
@@ -85,6 +86,7 @@ pub mod scan;
 pub mod segment;
 pub mod shard;
 pub mod spares;
+pub mod stable;
 pub mod stats;
 pub mod stop;
 pub mod tail;

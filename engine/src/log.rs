@@ -13,13 +13,14 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Instant;
 
-use crate::batch::{self, BatchHeader};
+use crate::batch::{self, BatchHeader, EndTxn};
 use crate::epochs::LeaderEpochs;
 use crate::io::{Block, Class, Durability};
-use crate::producers::{ProducerStates, Verdict};
+use crate::producers::{ProducerStates, TxnStep, Verdict};
 use crate::read::Cursors;
 use crate::segment::{Phase, RollRules, Segment};
-use crate::shard::{AppendError, LogOptions, Ticket};
+use crate::shard::{AppendError, Isolation, LogOptions, Marker, Origin, Producing, Ticket};
+use crate::stable::Undecided;
 use crate::stats::Load;
 use crate::tail::{Place, Tail};
 
@@ -113,14 +114,25 @@ impl LogState {
     }
 
     /// Takes a stamped batch's header into account: the batch lies at [`LogState::end`].
-    pub fn note_batch(&mut self, header: &BatchHeader, now_ms: i64) {
+    ///
+    /// `marker` is what [`EndTxn::read`] found in it. Gives what has become of a transaction.
+    pub fn note_batch(&mut self, header: &BatchHeader, marker: Option<EndTxn>, now_ms: i64) -> TxnStep {
         if header.partition_leader_epoch >= 0 {
             self.epochs
                 .assign(header.partition_leader_epoch, header.base_offset);
         }
-        self.producers.record(header, header.base_offset, now_ms);
-        self.active_mut().note_batch(header);
+        let step = self.producers.record(header, header.base_offset, now_ms, marker);
+        let active = self.active_mut();
+        active.note_batch(header);
+        if let TxnStep::Ended {
+            aborted: Some(aborted),
+            ..
+        } = step
+        {
+            active.aborted.push(aborted);
+        }
         self.end_offset = header.last_offset() + 1;
+        step
     }
 
     /// Bytes of all segments.
@@ -181,6 +193,8 @@ pub struct PartitionLog {
     pub committed_offset: i64,
     /// Where that is.
     pub committed: Place,
+    /// Transactions that are undecided.
+    pub undecided: Undecided,
     /// The frame that holds the newest append.
     pub last_ticket: Ticket,
     /// The frame that holds the newest move of the log start.
@@ -232,6 +246,8 @@ pub struct Prepared {
     pub header: BatchHeader,
     /// Where it goes.
     pub place: Place,
+    /// The marker in it.
+    pub marker: Option<EndTxn>,
     /// The first bytes of the batch as stored; the rest is the producer's.
     pub prefix: Prefix,
     /// The broker's time if the topic asks for it, else -1.
@@ -259,6 +275,7 @@ impl PartitionLog {
         PartitionLog {
             committed_offset: state.end_offset,
             committed: end,
+            undecided: Undecided::of(&state.producers),
             tail: Tail::default(),
             folder,
             options,
@@ -280,8 +297,12 @@ impl PartitionLog {
     }
 
     /// Checks a producer's batch against the log and its settings. Changes nothing.
-    pub fn prepare(&self, bytes: &[u8], now_ms: i64) -> Result<Checked, AppendError> {
-        let mut header = batch::validate(bytes).map_err(AppendError::Batch)?;
+    pub fn prepare(&self, bytes: &[u8], producing: Producing, now_ms: i64) -> Result<Checked, AppendError> {
+        let validated = match producing.origin {
+            Origin::Client => batch::validate(bytes),
+            Origin::Coordinator => batch::validate_own(bytes),
+        };
+        let header = validated.map_err(AppendError::Batch)?;
         let size = bytes.len();
         if size > self.options.max_message_bytes as usize {
             return Err(AppendError::BatchTooLarge {
@@ -306,7 +327,7 @@ impl PartitionLog {
             match self
                 .state
                 .producers
-                .check(&header)
+                .check(&header, producing)
                 .map_err(AppendError::Sequence)?
             {
                 Verdict::Accept => {}
@@ -319,13 +340,73 @@ impl PartitionLog {
                 }
             }
         }
+        Ok(Checked::New(self.prepared(bytes, header, None, now_ms)))
+    }
+
+    /// Checks a marker against what is known of its producer. `bytes` is the batch that holds it. Changes nothing.
+    pub fn prepare_marker(
+        &self,
+        marker: &Marker,
+        bytes: &[u8],
+        now_ms: i64,
+    ) -> Result<Prepared, AppendError> {
+        let header = batch::check_stored(bytes).map_err(AppendError::Batch)?;
+        self.state
+            .producers
+            .check_marker(marker)
+            .map_err(AppendError::Sequence)?;
+        let end = EndTxn::read(&header, bytes);
+        Ok(self.prepared(bytes, header, end, now_ms))
+    }
+
+    fn prepared(
+        &self,
+        bytes: &[u8],
+        mut header: BatchHeader,
+        marker: Option<EndTxn>,
+        now_ms: i64,
+    ) -> Prepared {
         let (prefix, log_append_time_ms) = self.stamp(bytes, &mut header, now_ms);
-        Ok(Checked::New(Prepared {
+        Prepared {
             place: self.state.end(),
             header,
+            marker,
             prefix,
             log_append_time_ms,
-        }))
+        }
+    }
+
+    /// First offset that is undecided: of the earliest transaction that is open, or whose marker is not committed; the high watermark when there is
+    /// none.
+    pub fn last_stable_offset(&self) -> i64 {
+        match self.undecided.first() {
+            // The front of a transaction may have been deleted.
+            Some((first, _)) => first.max(self.state.log_start_offset).min(self.committed_offset),
+            None => self.committed_offset,
+        }
+    }
+
+    /// Where a reader must stop, and the place of that where it is not the end of what is committed and known.
+    pub fn readable_to(&self, isolation: Isolation) -> (i64, Option<Place>) {
+        match isolation {
+            Isolation::Uncommitted => (self.committed_offset, Some(self.committed)),
+            Isolation::Committed => {
+                let stable = self.last_stable_offset();
+                let place = match self.undecided.first() {
+                    _ if stable == self.committed_offset => Some(self.committed),
+                    Some((first, place)) if first == stable => place,
+                    _ => None,
+                };
+                (stable, place)
+            }
+        }
+    }
+
+    /// More of the log is on stable storage.
+    pub fn commit_to(&mut self, end_offset: i64, end: Place) {
+        self.committed_offset = end_offset;
+        self.committed = end;
+        self.undecided.committed_to(end_offset);
     }
 
     /// The stored form of the batch: base offset and leader epoch, and the broker's time where the topic wants it.
@@ -377,7 +458,8 @@ impl PartitionLog {
         let rest = &bytes[prepared.prefix.len()..];
         self.tail
             .append(prepared.place, &[&prepared.prefix, rest], take)?;
-        self.state.note_batch(&prepared.header, now_ms);
+        let step = self.state.note_batch(&prepared.header, prepared.marker, now_ms);
+        self.undecided.note(step, prepared.place);
         self.largest_batch_bytes = self.largest_batch_bytes.max(bytes.len() as u64);
         self.dirty = true;
         Ok(())

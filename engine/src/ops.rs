@@ -41,6 +41,8 @@ pub enum Op {
     Read(ReadId),
     /// A chunk of a log file is being read into the cache; so many bytes of it are log.
     Chunk(Key, usize),
+    /// Aborted transactions of a segment are being read for an answer.
+    Aborted(ReadId),
     /// A search for a timestamp on disk.
     FindTime(usize),
 }

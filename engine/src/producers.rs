@@ -7,20 +7,26 @@
 //!
 //! The state is derived from the log. Snapshots of it make recovery short: Kafka's `.snapshot` files
 //! ([`ProducerStates::encode_snapshot`]), which keep one batch per producer, and an encoding of our own
-//! ([`ProducerStates::encode_window`]), which keeps all five. Transactions are carried, not yet judged.
+//! ([`ProducerStates::encode_window`]), which keeps all five.
+//!
+//! A transactional batch opens its producer's transaction, if none is open, and a marker ends it ([`txn`]). Which are open is kept in the order of
+//! their first offsets.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use crate::batch::{BatchHeader, NO_SEQUENCE};
+use crate::batch::{BatchHeader, EndTxn, NO_SEQUENCE};
+use crate::shard::{Origin, Producing};
 
 mod active;
 mod snapshot;
+mod txn;
 mod window;
 
 pub use active::ActiveProducer;
 pub use snapshot::SnapshotError;
+pub use txn::TxnStep;
 use window::{Producer, Sent};
 
 /// Batches remembered per producer; clients keep at most as many in flight.
@@ -30,6 +36,7 @@ pub const BATCHES_RETAINED: usize = 5;
 ///
 /// Kafka has no such limit, and a client that takes a new id for each batch fills its memory. One producer takes about
 /// 170 bytes in a table that is at least half full, so this is at most some 10 MiB. To be forgotten costs a producer only the recognition of a batch sent twice.
+/// One with an open transaction is never forgotten: where all have one, no other producer can begin one ([`ProducerError::TooManyTransactions`]).
 pub const MAX_PRODUCERS: usize = 32_768;
 
 /// "No transaction open."
@@ -83,6 +90,24 @@ pub enum ProducerError {
         /// Offset of the transaction's first record.
         txn_first_offset: i64,
     },
+    /// The batch would begin a transaction, and nobody has asked the transaction coordinator whether the partition takes part in it.
+    /// INVALID_TXN_STATE, unless the server asks and tries again (KIP-890).
+    NotVerified {
+        /// Id of the producer.
+        producer_id: i64,
+    },
+    /// The marker comes from a coordinator that is none any more. TRANSACTION_COORDINATOR_FENCED.
+    CoordinatorFenced {
+        /// Epoch of the coordinator that sent it.
+        coordinator_epoch: i32,
+        /// Epoch of the one that sent the last.
+        current_epoch: i32,
+    },
+    /// All producers that can be remembered have a transaction open. Passes when one of these ends.
+    TooManyTransactions {
+        /// The producer that has to wait.
+        producer_id: i64,
+    },
 }
 
 impl fmt::Display for ProducerError {
@@ -116,6 +141,23 @@ impl fmt::Display for ProducerError {
                 f,
                 "producer {producer_id} sent a batch outside its transaction, open since offset {txn_first_offset}"
             ),
+            ProducerError::NotVerified { producer_id } => {
+                write!(
+                    f,
+                    "the batch of producer {producer_id} is not part of an ongoing transaction"
+                )
+            }
+            ProducerError::CoordinatorFenced {
+                coordinator_epoch,
+                current_epoch,
+            } => write!(
+                f,
+                "the marker is of coordinator epoch {coordinator_epoch}, and {current_epoch} is known"
+            ),
+            ProducerError::TooManyTransactions { producer_id } => write!(
+                f,
+                "producer {producer_id} cannot begin a transaction: as many as can be are open"
+            ),
         }
     }
 }
@@ -126,6 +168,8 @@ impl std::error::Error for ProducerError {}
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProducerStates {
     producers: HashMap<i64, Producer>,
+    /// The open transactions: first offset and producer.
+    open: BTreeMap<i64, i64>,
     max_producers: usize,
     end_offset: i64,
 }
@@ -146,6 +190,7 @@ impl ProducerStates {
     pub fn with_limit(max_producers: usize) -> ProducerStates {
         ProducerStates {
             producers: HashMap::new(),
+            open: BTreeMap::new(),
             max_producers: max_producers.max(1),
             end_offset: 0,
         }
@@ -171,16 +216,14 @@ impl ProducerStates {
         self.end_offset
     }
 
-    /// Judges a valid batch from a client against what its producer sent before.
-    pub fn check(&self, header: &BatchHeader) -> Result<Verdict, ProducerError> {
-        let Some(known) = self
-            .producers
-            .get(&header.producer_id)
-            .filter(|_| header.has_producer_id())
-        else {
+    /// Judges a valid batch against what its producer sent before.
+    pub fn check(&self, header: &BatchHeader, producing: Producing) -> Result<Verdict, ProducerError> {
+        if !header.has_producer_id() {
             return Ok(Verdict::Accept);
-        };
-        if let Some(sent) = known.duplicate_of(header) {
+        }
+        let is_client = producing.origin == Origin::Client;
+        let known = self.producers.get(&header.producer_id);
+        if let Some(sent) = known.filter(|_| is_client).and_then(|k| k.duplicate_of(header)) {
             let &Sent {
                 last_offset,
                 timestamp_ms,
@@ -192,37 +235,48 @@ impl ProducerStates {
                 timestamp_ms,
             });
         }
-        check_epoch(known, header)?;
-        check_sequence(known, header)?;
-        if known.has_open_txn() && !header.is_transactional() {
-            let (producer_id, txn_first_offset) = (header.producer_id, known.txn_first_offset);
-            return Err(ProducerError::OutsideTransaction {
-                producer_id,
-                txn_first_offset,
-            });
+        if let Some(known) = known {
+            check_epoch(known, header)?;
+        }
+        self.check_txn(known, header, producing)?;
+        if let Some(known) = known {
+            if is_client {
+                check_sequence(known, header)?;
+            }
+            if known.has_open_txn() && !header.is_transactional() {
+                let (producer_id, txn_first_offset) = (header.producer_id, known.txn_first_offset);
+                return Err(ProducerError::OutsideTransaction {
+                    producer_id,
+                    txn_first_offset,
+                });
+            }
         }
         Ok(Verdict::Accept)
     }
 
     /// Notes a batch that was given `base_offset` in the log, whether or not it has a producer. `append_ms` is the
-    /// broker's clock, in recovery as well: idleness is counted from the recovery then.
+    /// broker's clock, in recovery as well: idleness is counted from the recovery then. `marker` is what [`EndTxn::read`] found in it. Tells what
+    /// has become of a transaction.
     ///
     /// Nothing is judged: what is in the log counts. The timestamp kept is the header's, so a batch stamped with the
-    /// time of the append is noted with its header after the stamp. Of a marker that ends a transaction the header
-    /// does not tell the coordinator's epoch: see [`ProducerStates::record_marker`].
-    pub fn record(&mut self, header: &BatchHeader, base_offset: i64, append_ms: i64) {
+    /// time of the append is noted with its header after the stamp.
+    pub fn record(
+        &mut self,
+        header: &BatchHeader,
+        base_offset: i64,
+        append_ms: i64,
+        marker: Option<EndTxn>,
+    ) -> TxnStep {
         let last_offset = base_offset.wrapping_add(i64::from(header.last_offset_delta));
         self.advance_to(last_offset.saturating_add(1));
         if !header.has_producer_id() {
-            return;
+            return TxnStep::None;
         }
         if header.is_control() {
-            return self.end_txn(
-                header.producer_id,
-                header.producer_epoch,
-                header.max_timestamp_ms,
-                append_ms,
-            );
+            return match marker {
+                Some(end) => self.end_txn(header, end, base_offset, append_ms),
+                None => TxnStep::None,
+            };
         }
         let known = self.entry(header.producer_id, header.producer_epoch);
         known.enter_epoch(header.producer_epoch);
@@ -235,14 +289,10 @@ impl ProducerStates {
         (known.last_timestamp_ms, known.last_append_ms) = (header.max_timestamp_ms, append_ms);
         if header.is_transactional() && !known.has_open_txn() {
             known.txn_first_offset = base_offset;
+            self.open.insert(base_offset, header.producer_id);
+            return TxnStep::Began(base_offset);
         }
-    }
-
-    /// Notes the epoch of the coordinator that wrote the marker just recorded.
-    pub fn record_marker(&mut self, producer_id: i64, coordinator_epoch: i32) {
-        if let Some(known) = self.producers.get_mut(&producer_id) {
-            known.coordinator_epoch = coordinator_epoch;
-        }
+        TxnStep::None
     }
 
     /// Moves the end forward over records without producers.
@@ -273,6 +323,7 @@ impl ProducerStates {
     /// (Kafka loads its last snapshot and reads the log from there. Here the batches cut off are taken out of the
     /// windows; a producer of which none remains is forgotten, and may go on with any sequence.)
     pub fn truncate_to(&mut self, end_offset: i64) {
+        self.open.retain(|first, _| *first < end_offset);
         self.producers.retain(|_, producer| {
             if producer.txn_first_offset >= end_offset {
                 producer.txn_first_offset = NO_TXN_OFFSET;
@@ -296,14 +347,8 @@ impl ProducerStates {
     /// Forgets everything; the log begins anew at `offset`.
     pub fn reset(&mut self, offset: i64) {
         self.producers = HashMap::new();
+        self.open = BTreeMap::new();
         self.end_offset = offset;
-    }
-
-    fn end_txn(&mut self, producer_id: i64, epoch: i16, timestamp_ms: i64, append_ms: i64) {
-        let known = self.entry(producer_id, epoch);
-        known.enter_epoch(epoch);
-        known.txn_first_offset = NO_TXN_OFFSET;
-        (known.last_timestamp_ms, known.last_append_ms) = (timestamp_ms, append_ms);
     }
 
     fn entry(&mut self, producer_id: i64, epoch: i16) -> &mut Producer {
@@ -317,17 +362,19 @@ impl ProducerStates {
     }
 
     /// Makes room for a sixteenth of the limit at once, so that a flood of new ids does not search for the oldest each time.
-    fn evict(&mut self) {
-        let mut idle: Vec<(bool, i64, i64)> = self
-            .producers
-            .iter()
-            .map(|(id, p)| (p.has_open_txn(), p.last_append_ms, *id))
-            .collect();
+    /// False when there is none to forget.
+    fn evict(&mut self) -> bool {
+        let idle = self.producers.iter().filter(|(_, p)| !p.has_open_txn());
+        let mut idle: Vec<(i64, i64)> = idle.map(|(id, p)| (p.last_append_ms, *id)).collect();
         let count = (self.max_producers / 16).max(1).min(idle.len());
+        if count == 0 {
+            return false;
+        }
         idle.select_nth_unstable(count - 1);
-        for (_, _, id) in &idle[..count] {
+        for (_, id) in &idle[..count] {
             self.producers.remove(id);
         }
+        true
     }
 }
 

@@ -7,7 +7,8 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::background::{JobOutput, segment_file};
+use crate::aborted::AbortedTxns;
+use crate::background::{JobOutput, extend_aborted, segment_file};
 use crate::batch::{self, BatchHeader, HEADER_BYTES, LOG_OVERHEAD};
 use crate::error::Error;
 use crate::index::{
@@ -15,6 +16,8 @@ use crate::index::{
     validate_time_file,
 };
 use crate::io::files::{self, Sync};
+
+pub mod aborted;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 1 << 20;
@@ -192,6 +195,14 @@ pub fn write_whole_index(folder: &Path, base_offset: i64, index: &mut SparseInde
         )?;
     }
     index.forget_written(index.offset_count(), index.time_count());
+    Ok(())
+}
+
+/// Writes the rest of an index of aborted transactions; its file ends with it.
+pub fn write_whole_aborted(folder: &Path, base_offset: i64, aborted: &mut AbortedTxns) -> Result<(), Error> {
+    let tail = aborted.take_unwritten();
+    extend_aborted(folder, base_offset, &tail, true, Sync::Later)?;
+    aborted.note_written(tail.end_count());
     Ok(())
 }
 

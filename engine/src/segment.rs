@@ -1,5 +1,6 @@
 //! One segment of a log: where it starts, how long it is, its index, and how far it is on its way to disk.
 
+use crate::aborted::AbortedTxns;
 use crate::background::IndexTail;
 use crate::batch::BatchHeader;
 use crate::index::SparseIndex;
@@ -37,6 +38,8 @@ pub struct Segment {
     /// Index entries in memory, and where to look in the files. `None` for a sealed segment of an earlier run
     /// until a lookup needs it.
     pub index: Option<SparseIndex>,
+    /// Transactions aborted by a marker in it.
+    pub aborted: AbortedTxns,
     /// Entries handed out to be written and not known to be in the files.
     pub index_on_the_way: Option<IndexTail>,
     /// Largest timestamp in the first batch: what rolling by time counts from.
@@ -76,6 +79,7 @@ impl Segment {
             base_offset,
             size_bytes: 0,
             index: Some(SparseIndex::new(interval_bytes)),
+            aborted: AbortedTxns::default(),
             index_on_the_way: None,
             first_timestamp_ms: None,
             created_ms: now_ms,
@@ -129,19 +133,22 @@ impl Segment {
 
     /// The entries handed out last are in the index files.
     pub fn index_written(&mut self) {
-        if let Some(tail) = self.index_on_the_way.take()
-            && let Some(index) = self.index.as_mut()
-        {
+        let Some(tail) = self.index_on_the_way.take() else {
+            return;
+        };
+        self.aborted.note_written(tail.aborted.end_count());
+        if let Some(index) = self.index.as_mut() {
             let (offsets, times) = tail.end_counts();
             index.forget_written(offsets, times);
         }
     }
 
-    /// A segment of an earlier run: everything about it is on disk.
-    pub fn sealed(base_offset: i64, size_bytes: u64) -> Segment {
+    /// A segment of an earlier run: everything about it is on disk, so many aborted transactions among it.
+    pub fn sealed(base_offset: i64, size_bytes: u64, aborted: u32) -> Segment {
         Segment {
             size_bytes,
             index: None,
+            aborted: AbortedTxns::in_file(aborted),
             phase: Phase::Sealed,
             allocated_bytes: size_bytes,
             ..Segment::new(base_offset, 0, 0)

@@ -1,15 +1,19 @@
 //! Files that Apache Kafka 4.3.1 wrote, written again from the batches alone, byte for byte.
 //!
 //! `golden/produced.headers` holds the first 61 bytes of each batch of one partition: three idempotent producers, one
-//! of them with lz4, timestamps that go back now and then. The other files are what Kafka kept beside that log
+//! of them with lz4, timestamps that go back now and then. `golden/aborted.*` is all of another partition. The other files are what Kafka kept beside that log
 //! after a clean stop, with `index.interval.bytes` at 4096.
 
-use ringlog_engine::batch::{BatchHeader, Compression, HEADER_BYTES, check_stored, peek_size};
+use ringlog_engine::aborted::{AbortedTxns, read_entries};
+use ringlog_engine::batch::{
+    BatchHeader, Compression, EndTxn, HEADER_BYTES, check_stored, marker_batch, peek_size, stamp,
+};
 use ringlog_engine::checkpoint::{encode_clean_shutdown, encode_offsets, encode_partition_metadata};
 use ringlog_engine::checkpoint::{parse_clean_shutdown, parse_offsets, parse_partition_metadata};
 use ringlog_engine::epochs::LeaderEpochs;
 use ringlog_engine::index::{SparseIndex, validate_offset_file, validate_time_file};
-use ringlog_engine::producers::{ProducerStates, Verdict};
+use ringlog_engine::producers::{ProducerStates, TxnStep, Verdict};
+use ringlog_engine::shard::{Marker, Producing};
 
 const HEADERS: &[u8] = include_bytes!("golden/produced.headers");
 const BATCH: &[u8] = include_bytes!("golden/produced.batch");
@@ -70,8 +74,8 @@ fn indexes() {
 fn producer_snapshot() {
     let mut states = ProducerStates::new();
     for header in headers() {
-        assert_eq!(states.check(&header), Ok(Verdict::Accept));
-        states.record(&header, header.base_offset, 0);
+        assert_eq!(states.check(&header, Producing::default()), Ok(Verdict::Accept));
+        states.record(&header, header.base_offset, 0, None);
     }
     assert_eq!(states.end_offset(), END_OFFSET);
     assert_eq!(states.encode_snapshot(), SNAPSHOT);
@@ -79,7 +83,7 @@ fn producer_snapshot() {
     assert_eq!(loaded.encode_snapshot(), SNAPSHOT);
     let last = headers().last().unwrap();
     assert!(
-        matches!(loaded.check(&last), Ok(Verdict::Duplicate { last_offset, .. }) if last_offset == END_OFFSET - 1)
+        matches!(loaded.check(&last, Producing::default()), Ok(Verdict::Duplicate { last_offset, .. }) if last_offset == END_OFFSET - 1)
     );
 }
 
@@ -93,20 +97,69 @@ fn producer_snapshots_across_transactions() {
     while let Some(size) = peek_size(log) {
         let (batch, rest) = log.split_at(size.unwrap());
         let header = check_stored(batch).unwrap();
-        states.record(&header, header.base_offset, 0);
-        if header.is_control() {
-            let coordinator_epoch = &batch[batch.len() - 5..batch.len() - 1];
-            states.record_marker(
-                header.producer_id,
-                i32::from_be_bytes(coordinator_epoch.try_into().unwrap()),
-            );
-        }
+        let marker = EndTxn::read(&header, batch);
+        assert_eq!(header.is_control(), marker.is_some());
+        states.record(&header, header.base_offset, 0, marker);
         log = rest;
     }
     assert_eq!(states.end_offset(), 243);
     assert_eq!(
         states.encode_snapshot(),
         include_bytes!("golden/transactions-after.snapshot")
+    );
+}
+
+/// Two producers that abort, one of them twice, one that commits, records outside any transaction, and a transaction left open, with transaction
+/// version 2.
+#[test]
+fn aborted_transactions() {
+    let log: &[u8] = include_bytes!("golden/aborted.log");
+    let index = include_bytes!("golden/aborted.txnindex");
+    let mut states = ProducerStates::new();
+    let mut entries = AbortedTxns::default();
+    let mut rest = log;
+    while let Some(size) = peek_size(rest) {
+        let (batch, behind) = rest.split_at(size.unwrap());
+        let header = check_stored(batch).unwrap();
+        let marker = EndTxn::read(&header, batch);
+        if let Some(end) = marker {
+            let (id, epoch) = (header.producer_id, header.producer_epoch);
+            let mut written = marker_batch(id, epoch, end, header.max_timestamp_ms);
+            stamp(&mut written, header.base_offset, header.partition_leader_epoch);
+            assert_eq!(written, batch, "the marker at {}", header.base_offset);
+            let marker = Marker {
+                producer_id: id,
+                producer_epoch: epoch,
+                kind: end.kind,
+                coordinator_epoch: end.coordinator_epoch,
+                transaction_version: 2,
+            };
+            assert_eq!(states.check_marker(&marker), Ok(()));
+        } else {
+            let verified = Producing {
+                is_verified: true,
+                bumps_epochs: true,
+                ..Producing::default()
+            };
+            assert_eq!(states.check(&header, verified), Ok(Verdict::Accept));
+        }
+        let step = states.record(&header, header.base_offset, 0, marker);
+        if let TxnStep::Ended {
+            aborted: Some(aborted),
+            ..
+        } = step
+        {
+            entries.push(aborted);
+        }
+        rest = behind;
+    }
+    assert_eq!((states.end_offset(), states.first_open()), (14, Some(11)));
+    assert_eq!(entries.take_unwritten().bytes, index);
+    let read = read_entries(index, 4, 0, log.len() as u64).unwrap();
+    assert_eq!(read.len(), 4);
+    assert_eq!(
+        states.encode_snapshot(),
+        include_bytes!("golden/aborted.snapshot")
     );
 }
 

@@ -29,6 +29,13 @@ pub fn set_level(level: Level) {
     LEVEL.store(level as u8, Ordering::Relaxed);
 }
 
+/// The level shown, by its name.
+pub fn level_name() -> &'static str {
+    let all = [Level::Error, Level::Warn, Level::Info, Level::Debug];
+    let shown = all.into_iter().rfind(|level| enabled(*level));
+    label(shown.unwrap_or(Level::Error))
+}
+
 /// Whether a line of this level would be shown.
 pub fn enabled(level: Level) -> bool {
     level as u8 <= LEVEL.load(Ordering::Relaxed)

@@ -17,8 +17,19 @@ struct Watch {
     round: u32,
     /// Bytes still to come.
     needed_bytes: u64,
-    /// The partitions, and their sizes when last looked at.
-    slots: Vec<(Slot, u64)>,
+    /// The partitions, as they were when last looked at.
+    slots: Vec<Watched>,
+}
+
+/// A partition that is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// Which.
+    pub slot: Slot,
+    /// Its bytes.
+    pub size_bytes: u64,
+    /// For a fetch of what is committed the last stable offset. New bytes are nothing to it until that moves.
+    pub last_stable: Option<i64>,
 }
 
 /// The watches of one core's partitions.
@@ -29,11 +40,11 @@ pub struct Watches {
 }
 
 impl Watches {
-    /// Starts to watch; the waiter's older watch is forgotten. `slots` come with their size in bytes now.
-    pub fn add(&mut self, waiter: Waiter, round: u32, needed_bytes: u64, slots: Vec<(Slot, u64)>) {
+    /// Starts to watch; the waiter's older watch is forgotten. `slots` come as they are now.
+    pub fn add(&mut self, waiter: Waiter, round: u32, needed_bytes: u64, slots: Vec<Watched>) {
         self.remove(waiter);
-        for (slot, _) in &slots {
-            let waiters = self.by_slot.entry(*slot).or_default();
+        for watched in &slots {
+            let waiters = self.by_slot.entry(watched.slot).or_default();
             if waiters.last() != Some(&waiter) {
                 waiters.push(waiter);
             }
@@ -53,8 +64,8 @@ impl Watches {
         let Some(watch) = self.by_waiter.remove(&waiter) else {
             return;
         };
-        for (slot, _) in watch.slots {
-            self.forget(slot, waiter);
+        for watched in watch.slots {
+            self.forget(watched.slot, waiter);
         }
     }
 
@@ -69,7 +80,7 @@ impl Watches {
     }
 
     /// A partition's high watermark has moved; returns the waiters, with their rounds, that have enough now.
-    pub fn moved(&mut self, slot: Slot, size_bytes: u64) -> Vec<(Waiter, u32)> {
+    pub fn moved(&mut self, slot: Slot, size_bytes: u64, last_stable: i64) -> Vec<(Waiter, u32)> {
         // Out of the map meanwhile: so many may watch one partition that each must not look for its place among the others.
         let Some(mut waiters) = self.by_slot.remove(&slot) else {
             return Vec::new();
@@ -79,7 +90,7 @@ impl Watches {
             let Some(watch) = self.by_waiter.get_mut(waiter) else {
                 return false;
             };
-            let is_enough = watch.grow(slot, size_bytes);
+            let is_enough = watch.grow(slot, size_bytes, last_stable);
             if is_enough {
                 fired.push((*waiter, watch.round));
             }
@@ -106,14 +117,19 @@ impl Watches {
 
 impl Watch {
     /// Counts what a partition has grown by; whether it is enough.
-    fn grow(&mut self, slot: Slot, size_bytes: u64) -> bool {
-        if let Some((_, last)) = self.slots.iter_mut().find(|(watched, _)| *watched == slot) {
-            let grown = size_bytes.saturating_sub(*last);
-            *last = size_bytes;
+    fn grow(&mut self, slot: Slot, size_bytes: u64, last_stable: i64) -> bool {
+        let mut is_visible = true;
+        if let Some(watched) = self.slots.iter_mut().find(|watched| watched.slot == slot) {
+            let grown = size_bytes.saturating_sub(watched.size_bytes);
+            watched.size_bytes = size_bytes;
             self.needed_bytes = self.needed_bytes.saturating_sub(grown);
+            if let Some(known) = &mut watched.last_stable {
+                is_visible = last_stable > *known;
+                *known = last_stable;
+            }
         }
         // One byte is always there when a high watermark moves, wherever the size was taken.
-        self.needed_bytes <= 1
+        is_visible && self.needed_bytes <= 1
     }
 }
 
@@ -127,16 +143,41 @@ mod tests {
         std::array::from_fn(|core| (core, calls.reserve_for_test()))
     }
 
+    fn at(slot: u32, size_bytes: u64) -> Watched {
+        Watched {
+            slot: Slot(slot),
+            size_bytes,
+            last_stable: None,
+        }
+    }
+
+    #[test]
+    fn what_is_not_stable_yet_wakes_nobody_who_reads_what_is_committed() {
+        let [a] = waiters();
+        let mut watches = Watches::default();
+        let watched = Watched {
+            last_stable: Some(7),
+            ..at(0, 100)
+        };
+        watches.add(a, 1, 50, vec![watched]);
+        assert_eq!(
+            watches.moved(Slot(0), 160, 7),
+            [],
+            "enough, and of an open transaction"
+        );
+        assert_eq!(watches.moved(Slot(0), 161, 9), [(a, 1)]);
+    }
+
     #[test]
     fn a_watch_fires_once_when_enough_has_come() {
         let [a, b] = waiters();
         let mut watches = Watches::default();
-        watches.add(a, 1, 1, vec![(Slot(0), 100), (Slot(1), 0)]);
-        watches.add(b, 4, 50, vec![(Slot(0), 100), (Slot(2), 10)]);
-        assert_eq!(watches.moved(Slot(0), 120), [(a, 1)]);
-        assert_eq!(watches.moved(Slot(1), 10), []);
-        assert_eq!(watches.moved(Slot(2), 20), []);
-        assert_eq!(watches.moved(Slot(0), 140), [(b, 4)]);
+        watches.add(a, 1, 1, vec![at(0, 100), at(1, 0)]);
+        watches.add(b, 4, 50, vec![at(0, 100), at(2, 10)]);
+        assert_eq!(watches.moved(Slot(0), 120, 0), [(a, 1)]);
+        assert_eq!(watches.moved(Slot(1), 10, 0), []);
+        assert_eq!(watches.moved(Slot(2), 20, 0), []);
+        assert_eq!(watches.moved(Slot(0), 140, 0), [(b, 4)]);
         assert!(watches.by_slot.is_empty() && watches.by_waiter.is_empty());
     }
 
@@ -144,21 +185,21 @@ mod tests {
     fn a_new_round_replaces_the_old_and_the_end_removes_it() {
         let [a] = waiters();
         let mut watches = Watches::default();
-        watches.add(a, 1, 1, vec![(Slot(0), 0)]);
-        watches.add(a, 2, 1, vec![(Slot(1), 0)]);
-        assert_eq!(watches.moved(Slot(0), 9), []);
-        assert_eq!(watches.moved(Slot(1), 9), [(a, 2)]);
-        watches.add(a, 3, 1, vec![(Slot(1), 0)]);
+        watches.add(a, 1, 1, vec![at(0, 0)]);
+        watches.add(a, 2, 1, vec![at(1, 0)]);
+        assert_eq!(watches.moved(Slot(0), 9, 0), []);
+        assert_eq!(watches.moved(Slot(1), 9, 0), [(a, 2)]);
+        watches.add(a, 3, 1, vec![at(1, 0)]);
         watches.remove(a);
-        assert_eq!(watches.moved(Slot(1), 9), []);
+        assert_eq!(watches.moved(Slot(1), 9, 0), []);
     }
 
     #[test]
     fn a_closed_partition_wakes_its_waiters() {
         let [a, b] = waiters();
         let mut watches = Watches::default();
-        watches.add(a, 1, 999, vec![(Slot(0), 0), (Slot(1), 0)]);
-        watches.add(b, 1, 999, vec![(Slot(1), 0)]);
+        watches.add(a, 1, 999, vec![at(0, 0), at(1, 0)]);
+        watches.add(b, 1, 999, vec![at(1, 0)]);
         assert_eq!(watches.closed(Slot(0)), [(a, 1)]);
         assert_eq!(watches.closed(Slot(1)), [(b, 1)]);
         assert!(watches.by_slot.is_empty());

@@ -20,6 +20,9 @@ pub fn run(args: &ServeArgs) -> CliResult<()> {
     for name in &config.unsupported {
         crate::warn!("{name} is not supported and has no effect");
     }
+    for notice in &config.notices {
+        crate::warn!("{notice}");
+    }
     let signals = signals()?;
     let broker = Broker::start(config).map_err(CliError::refused)?;
     let ready = broker.ready_line();

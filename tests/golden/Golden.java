@@ -32,7 +32,7 @@ import org.apache.kafka.server.common.ApiMessageAndVersion;
 public class Golden {
     static final List<Integer> SERVED =
         List.of(0, 1, 2, 3, 10, 18, 19, 20, 21, 22, 23, 32, 33, 35, 37, 43, 44, 60, 75,
-            8, 9, 11, 12, 13, 14, 15, 16, 34, 42, 45, 46, 47, 48, 49, 55, 57, 61, 68, 69, 74);
+            8, 9, 11, 12, 13, 14, 15, 16, 34, 42, 45, 46, 47, 48, 49, 55, 57, 61, 68, 69, 74, 50);
     // Types of records of __consumer_offsets.
     static final List<Integer> SERVED_RECORDS = List.of(0, 1, 2, 3, 4, 5, 6, 7, 8, 16);
     static final Random RANDOM = new Random(431);

@@ -69,6 +69,22 @@ def setup_python():
     return str(venv / "bin" / "python")
 
 
+def setup_kaskade():
+    """In an environment of its own: it wants another confluent-kafka than the members have. tmux is the window it runs in."""
+    if not shutil.which("tmux"):
+        sh("apt-get", "update")
+        sh("apt-get", "install", "-y", "--no-install-recommends", "tmux")
+    venv, wanted = WORK / "kaskade-venv", HERE / "kaskade" / "requirements.txt"
+
+    def install():
+        shutil.rmtree(venv, ignore_errors=True)
+        sh(sys.executable, "-m", "venv", str(venv))
+        sh(str(venv / "bin" / "pip"), "install", "-q", "--disable-pip-version-check", "-r", str(wanted))
+
+    stamped("kaskade", [wanted], install)
+    return [str(venv / "bin" / "kaskade")]
+
+
 def python(*program):
     return [setup_python(), str(HERE.joinpath(*program))]
 
@@ -147,6 +163,7 @@ APPS = {
     "streams": lambda: kafka_class(str(HERE / "java" / "WordCount.java")),
     "connect": kafka_class,
     "tools": kafka_class,
+    "kaskade": setup_kaskade,
 }
 
 # What is built on transactions, beside the clients above; see groups/NAME.py too.

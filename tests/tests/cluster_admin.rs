@@ -17,8 +17,8 @@ use kafka_protocol::messages::update_features_request::FeatureUpdateKey;
 use kafka_protocol::messages::{
     AlterClientQuotasRequest, AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest, BrokerId,
     DescribeClientQuotasRequest, DescribeConfigsRequest, DescribeLogDirsRequest, DescribeProducersRequest,
-    DescribeQuorumRequest, IncrementalAlterConfigsRequest, ListConfigResourcesRequest,
-    ListPartitionReassignmentsRequest, UpdateFeaturesRequest,
+    DescribeQuorumRequest, DescribeUserScramCredentialsRequest, IncrementalAlterConfigsRequest,
+    ListConfigResourcesRequest, ListPartitionReassignmentsRequest, UpdateFeaturesRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 use rdkafka::admin::{AlterConfig, OwnedResourceSpecifier, ResourceSpecifier};
@@ -32,6 +32,7 @@ use ringlog_tests::{Broker, assert_settled};
 const BROKER: i8 = 4;
 const TOPIC: i8 = 2;
 const GROUP: i8 = 32;
+const BROKER_LOGGER: i8 = 8;
 
 fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
@@ -194,6 +195,8 @@ fn quotas_survive_a_restart() {
     );
     assert_eq!(told, [(code::NONE, String::new())]);
     let before = quotas(&mut connection, &[], false).expect("all quotas");
+    let log = broker.log();
+    assert!(log.contains("quotas are stored, and without effect yet"), "{log}");
     broker.kill();
     broker.restart();
     let mut connection = Connection::open(broker.bootstrap());
@@ -681,4 +684,89 @@ fn features_do_not_go_where_they_cannot() {
         let want = (code::INVALID_UPDATE_VERSION, Some(format!("{all}{what}")), 0);
         assert_eq!(ask(2, feature, level, direction), want);
     }
+}
+
+#[test]
+fn no_user_has_scram_credentials() {
+    let broker = Broker::any();
+    let mut connection = Connection::open(broker.bootstrap());
+    let mut told = |users: Option<&[&str]>| {
+        let user = |name: &&str| {
+            kafka_protocol::messages::describe_user_scram_credentials_request::UserName::default()
+                .with_name(text(name))
+        };
+        let users = users.map(|users| users.iter().map(user).collect());
+        let response = connection.call(
+            0,
+            &DescribeUserScramCredentialsRequest::default().with_users(users),
+        );
+        assert_eq!(
+            (response.error_code, response.error_message.as_deref()),
+            (code::NONE, Some(""))
+        );
+        let mut rows: Vec<_> = response
+            .results
+            .into_iter()
+            .map(|one| {
+                assert!(one.credential_infos.is_empty());
+                (one.error_code, one.error_message.unwrap_or_default().to_string())
+            })
+            .collect();
+        rows.sort();
+        rows
+    };
+    let absent = |name| {
+        (
+            91,
+            format!("Attempt to describe a user credential that does not exist: {name}"),
+        )
+    };
+    let twice = |name| {
+        (
+            92,
+            format!("Cannot describe SCRAM credentials for the same user twice in a single request: {name}"),
+        )
+    };
+    assert_eq!((told(None), told(Some(&[]))), (vec![], vec![]));
+    assert_eq!(told(Some(&["bob", "al"])), [absent("al"), absent("bob")]);
+    assert_eq!(told(Some(&["bob", "al", "bob"])), [absent("al"), twice("bob")]);
+}
+
+#[test]
+fn a_broker_s_loggers_have_levels() {
+    let broker = Broker::any();
+    let mut connection = Connection::open(broker.bootstrap());
+    let node = i32::from(metadata(&mut connection, 12, &[]).brokers[0].node_id);
+    let mut told = |name: &str| {
+        let resource = DescribeConfigsResource::default()
+            .with_resource_type(BROKER_LOGGER)
+            .with_resource_name(text(name));
+        let request = DescribeConfigsRequest::default()
+            .with_resources(vec![resource])
+            .with_include_synonyms(true);
+        connection.call(4, &request).results.remove(0)
+    };
+    let mine = told(&node.to_string());
+    assert_eq!(mine.error_code, code::NONE, "{:?}", mine.error_message);
+    let root = mine.configs.iter().find(|row| row.name.as_str() == "root");
+    let root = root.expect("the root logger has a level");
+    assert_eq!(
+        (root.config_source, root.synonyms.len(), root.config_type),
+        (6, 0, 0)
+    );
+    assert!(["ERROR", "WARN", "INFO", "DEBUG"].contains(&root.value.as_deref().unwrap_or_default()));
+    let other = format!("Unexpected broker id, expected {node} but received {}", node + 1);
+    for (name, why) in [
+        ("", "Broker id must not be empty"),
+        ("x", "Broker id must be an integer, but it is: x"),
+        (&(node + 1).to_string(), other.as_str()),
+    ] {
+        let refused = told(name);
+        assert_eq!(
+            (refused.error_code, refused.error_message.as_deref()),
+            (code::INVALID_REQUEST, Some(why))
+        );
+    }
+    let listed = resources(&mut connection, 1, &[BROKER_LOGGER]);
+    assert_eq!(listed, Ok(vec![(BROKER_LOGGER, node.to_string())]));
 }

@@ -27,7 +27,11 @@ const PARTITIONS: i32 = 4;
 
 fn question(version: i16, max_partitions: i32) -> Vec<u8> {
     let mut frame = header_bytes(KEY, version, 5, 2);
-    RinglogDescribeCoresRequest { max_partitions }.encode(&mut frame, 0);
+    let request = RinglogDescribeCoresRequest {
+        max_partitions,
+        topic: None,
+    };
+    request.encode(&mut frame, 0);
     frame
 }
 
@@ -185,6 +189,64 @@ fn no_more_partitions_are_named_than_asked_for() {
         let busiest = first.max_by_key(|load| load.bytes_in);
         assert!(busiest.is_none_or(|load| load.partition_index == 3), "{asked}");
     }
+}
+
+#[test]
+fn whoever_names_a_topic_is_told_where_all_its_partitions_are() {
+    let Some(broker) = Broker::own().cores(2).start() else {
+        return;
+    };
+    create(&broker, "busy", 3, &[]);
+    let idle = create(&broker, "idle", 5, &[]);
+    let mut connection = Connection::open(broker.bootstrap());
+    let mut frame = header_bytes(KEY, 0, 5, 2);
+    let request = RinglogDescribeCoresRequest {
+        max_partitions: 1000,
+        topic: Some(idle.clone()),
+    };
+    request.encode(&mut frame, 0);
+    connection.send_frame(&frame).expect("sent");
+    let answer = Bytes::from(connection.read_frame().expect("an answer"));
+    let response = RinglogDescribeCoresResponse::decode(&mut Decoder::new(&answer.slice(5..)), 0);
+    let mut named: Vec<(String, i32, i32)> = Vec::new();
+    for core in response.expect("a response").cores {
+        let places = core.busiest.into_iter();
+        named.extend(places.map(|load| (load.topic, load.partition_index, core.core)));
+    }
+    named.sort();
+    let want: Vec<_> = named
+        .iter()
+        .map(|(_, index, _)| (idle.as_str(), *index))
+        .collect();
+    assert_eq!(
+        want,
+        (0..5).map(|index| (idle.as_str(), index)).collect::<Vec<_>>()
+    );
+    assert!(named.iter().all(|(topic, ..)| *topic == idle), "{named:?}");
+    // The command shows the same.
+    let output = Command::new(binary())
+        .args([
+            "topic",
+            "describe",
+            &idle,
+            "--json",
+            "--bootstrap",
+            broker.bootstrap(),
+        ])
+        .output()
+        .expect("it ends");
+    let shown: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let shown: Vec<_> = shown["partitions"]
+        .as_array()
+        .expect("partitions")
+        .iter()
+        .map(|partition| (partition["partition"].as_i64(), partition["core"].as_i64()))
+        .collect();
+    let told: Vec<_> = named
+        .iter()
+        .map(|(_, index, core)| (Some(i64::from(*index)), Some(i64::from(*core))))
+        .collect();
+    assert_eq!(shown, told);
 }
 
 #[test]

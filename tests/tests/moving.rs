@@ -89,7 +89,11 @@ fn pipelined_requests_are_answered_in_order_while_their_connection_moves() {
 /// Open connections of each core.
 fn connections(connection: &mut Connection) -> Vec<i32> {
     let mut frame = header_bytes(31_000, 0, 1, 2);
-    RinglogDescribeCoresRequest { max_partitions: 0 }.encode(&mut frame, 0);
+    let request = RinglogDescribeCoresRequest {
+        max_partitions: 0,
+        topic: None,
+    };
+    request.encode(&mut frame, 0);
     connection.send_frame(&frame).expect("sent");
     let answer = Bytes::from(connection.read_frame().expect("an answer")).split_off(5);
     let mut from = Decoder::new(&answer);

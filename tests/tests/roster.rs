@@ -29,7 +29,10 @@ const GROUP_SETTINGS_NOT_SERVED: Reasons = &[
 
 /// Settings of the broker that are not served: named at start when they are set.
 const BROKER_SETTINGS_NOT_SERVED: Reasons = &[
-    ("add.partitions.to.txn.*", "there are no transactions yet"),
+    (
+        "add.partitions.to.txn.*",
+        "a producer that comes before its last transaction has ended is told so, and tries again itself",
+    ),
     ("alter.config.policy.class.name", "a Java class"),
     ("alter.log.dirs.*", "there is one log directory"),
     ("authorizer.class.name", "a Java class"),
@@ -128,8 +131,10 @@ const BROKER_SETTINGS_NOT_SERVED: Reasons = &[
     ),
     ("ssl.*", "there is no encryption yet"),
     ("telemetry.*", "clients' telemetry is not taken"),
-    ("transaction.*", "there are no transactions yet"),
-    ("transactional.id.expiration.ms", "there are no transactions yet"),
+    (
+        "transaction.state.log.load.buffer.size",
+        "records of transactions are read as others are",
+    ),
     (
         "unclean.leader.election.interval.ms",
         "there is no other replica to elect",
@@ -171,6 +176,12 @@ const DIFFERENT: &[(&str, &str, &str)] = &[
         "broker,controller",
         "the controller is part of the broker",
     ),
+    ("transaction.state.log.min.isr", "1", "there is one broker"),
+    (
+        "transaction.state.log.replication.factor",
+        "1",
+        "there is one broker",
+    ),
 ];
 
 /// Broker settings that change at run time in Kafka and not here.
@@ -199,7 +210,6 @@ const REQUESTS_NOT_SERVED: Reasons = &[
     ("DescribeDelegationToken", "there is no authentication yet"),
     ("DescribeShareGroupOffsets", "there are no share groups"),
     ("DescribeTransactions", "there are no transactions yet"),
-    ("DescribeUserScramCredentials", "there is no authentication yet"),
     ("EndTxn", "there are no transactions yet"),
     ("ExpireDelegationToken", "there is no authentication yet"),
     ("GetTelemetrySubscriptions", "clients' telemetry is not taken"),

@@ -123,6 +123,20 @@ fn bad_settings_are_refused() {
 }
 
 #[test]
+fn a_slip_in_a_setting_of_our_own_says_what_was_meant() {
+    let failure = Broker::own()
+        .set("ringlog.memroy", "1G")
+        .try_start()
+        .expect_err("unknown");
+    assert!(
+        failure
+            .stderr
+            .contains("unknown setting ringlog.memroy; did you mean ringlog.memory?"),
+        "{failure}"
+    );
+}
+
+#[test]
 fn settings_it_does_not_have_are_listed() {
     let Some(broker) = Broker::own()
         .set("zookeeper.connect", "nowhere:2181")
@@ -134,6 +148,26 @@ fn settings_it_does_not_have_are_listed() {
     let log = broker.log();
     assert!(
         log.contains("zookeeper.connect") && log.contains("no.such.key"),
+        "{log}"
+    );
+}
+
+#[test]
+fn settings_without_effect_yet_are_named_in_one_line() {
+    let Some(broker) = Broker::own()
+        .set("log.retention.hours", 24)
+        .set("log.cleanup.policy", "compact")
+        .start()
+    else {
+        return;
+    };
+    let log = broker.log();
+    let named: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains("log.retention.hours") || line.contains("log.cleanup.policy"))
+        .collect();
+    assert!(
+        named.len() == 1 && named[0].contains("WARN") && named[0].contains("without effect yet"),
         "{log}"
     );
 }
@@ -184,6 +218,7 @@ fn mistakes_on_the_command_line_are_explained() {
     for words in [
         &["serve", "--no-such-option"][..],
         &["serve", "--listen", "nowhere"],
+        &["serve", "--listen", "9092"],
         &["serve", "--set", "novalue"],
         &["serve", "--cores", "0"],
         &["serve", "--config", "/no/such/file"],
@@ -235,7 +270,10 @@ fn a_port_that_is_taken_is_named() {
         .expect("it runs");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains(&address), "{stderr}");
+    assert!(
+        stderr.contains(&address) && stderr.contains("another address with --listen"),
+        "{stderr}"
+    );
     drop(broker);
 }
 
@@ -325,5 +363,17 @@ fn a_data_directory_that_cannot_be_is_explained() {
         Some(1),
         "{failure}"
     );
-    assert!(failure.stderr.contains(&file.display().to_string()), "{failure}");
+    assert!(
+        failure.stderr.contains(&file.display().to_string())
+            && failure.stderr.contains("name a directory with --data-dir"),
+        "{failure}"
+    );
+    let failure = Broker::own()
+        .data(&file.join("below"))
+        .try_start()
+        .expect_err("a file has nothing below it");
+    assert!(
+        failure.stderr.contains("file is a file; name a directory"),
+        "{failure}"
+    );
 }

@@ -4,7 +4,7 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -310,6 +310,22 @@ pub fn prewrite(path: &Path, from: u64, to: u64) -> Result<()> {
     }
     file.sync().at(path, "sync")?;
     sync_parent(path)
+}
+
+/// The first bytes of a file, at most so many, or `None` when there is no such file.
+///
+/// # Errors
+/// The system's.
+pub fn read_front(path: &Path, most_bytes: usize) -> Result<Option<Vec<u8>>> {
+    let file = match fs::File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file.at(path, "open")?,
+    };
+    let mut bytes = Vec::new();
+    io::Read::take(file, most_bytes as u64)
+        .read_to_end(&mut bytes)
+        .at(path, "read")?;
+    Ok(Some(bytes))
 }
 
 /// The content of a small file, or `None` when there is no such file.

@@ -6,11 +6,13 @@
 //! | partitions u32 | partition | partition | …
 //!
 //! partition  bytes u32 | name | topic id 16 | log start i64 | log end i64 | active segment: base i64, bytes u64, created i64,
-//!            first timestamp (1 + i64), offset index, time index, largest timestamp | epochs | producers
+//!            first timestamp (1 + i64), offset index, time index, largest timestamp, aborted transactions u32 | epochs | producers
 //! ```
 //!
-//! All numbers are little-endian; strings and lists carry their length in front.
+//! All numbers are little-endian; strings and lists carry their length in front. Of the aborted transactions there is only their number, and in
+//! version 1 not even that.
 
+use crate::aborted::AbortedTxns;
 use crate::epochs::LeaderEpochs;
 use crate::index::{
     OffsetEntry, OffsetFences, OffsetIndexFile, SparseIndex, TimeEntry, TimeFences, TimeIndexFile,
@@ -20,7 +22,9 @@ use crate::producers::ProducerStates;
 use crate::segment::Segment;
 
 /// Version of the format this program writes, and the newest it reads.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
+/// The first version with the number of aborted transactions.
+const COUNTS_ABORTED: u16 = 2;
 
 const MAGIC: [u8; 8] = *b"RLCHKPNT";
 const HEAD_BYTES: usize = 16;
@@ -33,6 +37,8 @@ pub struct Checkpoint {
     pub first_frame: u64,
     /// Where that frame is looked for.
     pub position: u64,
+    /// Whether it says how many transactions were aborted in the active segments.
+    pub counts_aborted: bool,
     /// Partitions; segments before the active one are found in the folder.
     pub partitions: Vec<LogState>,
 }
@@ -80,20 +86,21 @@ pub fn decode_file(bytes: &[u8], interval_bytes: u32) -> Result<Checkpoint, Chec
         return Err(CheckpointFault::Damaged("its checksum is wrong"));
     }
     let mut input = Input(&bytes[HEAD_BYTES..]);
-    read_body(&mut input, interval_bytes).ok_or(SHORT)
+    read_body(&mut input, version >= COUNTS_ABORTED, interval_bytes).ok_or(SHORT)
 }
 
-fn read_body(input: &mut Input<'_>, interval_bytes: u32) -> Option<Checkpoint> {
+fn read_body(input: &mut Input<'_>, counts_aborted: bool, interval_bytes: u32) -> Option<Checkpoint> {
     let (journal_id, first_frame, position) = (input.u64()?, input.u64()?, input.u64()?);
     let count = input.u32()?;
     let mut partitions = Vec::new();
     for _ in 0..count {
-        partitions.push(decode(input.bytes()?, interval_bytes)?);
+        partitions.push(decode(input.bytes()?, counts_aborted, interval_bytes)?);
     }
     Some(Checkpoint {
         journal_id,
         first_frame,
         position,
+        counts_aborted,
         partitions,
     })
 }
@@ -111,6 +118,7 @@ pub fn encode(state: &LogState) -> Vec<u8> {
     put_u64(&mut out, active.created_ms as u64);
     put_option(&mut out, active.first_timestamp_ms);
     put_index(&mut out, active.index.as_ref());
+    put_u32(&mut out, active.aborted.count());
     put_bytes(&mut out, state.epochs.encode().as_bytes());
     put_bytes(&mut out, &state.producers.encode_window());
     out
@@ -130,7 +138,7 @@ fn put_index(out: &mut Vec<u8>, index: Option<&SparseIndex>) {
 }
 
 /// Reads one partition. Its only segment is the active one.
-pub fn decode(bytes: &[u8], interval_bytes: u32) -> Option<LogState> {
+pub fn decode(bytes: &[u8], counts_aborted: bool, interval_bytes: u32) -> Option<LogState> {
     let mut input = Input(bytes);
     let name = String::from_utf8(input.bytes()?.to_vec()).ok()?;
     let topic_id = input.array()?;
@@ -138,12 +146,14 @@ pub fn decode(bytes: &[u8], interval_bytes: u32) -> Option<LogState> {
     let (base_offset, size_bytes, created_ms) = (input.u64()? as i64, input.u64()?, input.u64()? as i64);
     let first_timestamp_ms = input.option()?;
     let index = read_index(&mut input, interval_bytes)?;
+    let aborted = if counts_aborted { input.u32()? } else { 0 };
     let epochs = LeaderEpochs::decode(std::str::from_utf8(input.bytes()?).ok()?).ok()?;
     let producers = ProducerStates::decode_window(input.bytes()?).ok()?;
     let active = Segment {
         size_bytes,
         first_timestamp_ms,
         index: Some(index),
+        aborted: AbortedTxns::in_file(aborted),
         ..Segment::new(base_offset, interval_bytes, created_ms)
     };
     let segments = [active].into();
@@ -269,7 +279,7 @@ mod tests {
                 partition_leader_epoch: 2,
                 ..header
             };
-            state.note_batch(&header, 77);
+            state.note_batch(&header, None, 77);
         }
         state
     }
@@ -291,6 +301,34 @@ mod tests {
         let index = |s: &LogState| s.active().index.as_ref().unwrap().files();
         assert_eq!(index(back), index(&state));
         assert!(index(back).0.entries > 5);
+    }
+
+    #[test]
+    fn what_version_1_wrote_is_read() {
+        let mut state = state();
+        let aborted = crate::aborted::AbortedTxn {
+            producer_id: 4,
+            first_offset: 1,
+            last_offset: 2,
+            last_stable_offset: 3,
+        };
+        state.active_mut().aborted.push(aborted);
+        let file = encode_file(1, 2, 4096, &[&encode(&state)]);
+        let read = decode_file(&file, 100).unwrap();
+        assert!(read.counts_aborted);
+        assert_eq!(read.partitions[0].active().aborted.count(), 1);
+        // The number stands in front of two lists.
+        let mut old = encode(&state);
+        let behind = 4 + state.epochs.encode().len() + 4 + state.producers.encode_window().len();
+        let at = old.len() - behind - 4;
+        old.drain(at..at + 4);
+        let mut file = encode_file(1, 2, 4096, &[&old]);
+        file[8] = 1;
+        let read = decode_file(&file, 100).unwrap();
+        assert!(!read.counts_aborted);
+        let back = &read.partitions[0];
+        assert_eq!((back.end_offset, back.active().aborted.count()), (50, 0));
+        assert_eq!(back.producers, state.producers);
     }
 
     #[test]

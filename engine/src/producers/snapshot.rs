@@ -172,14 +172,14 @@ impl ProducerStates {
     }
 
     fn loaded(producers: HashMap<i64, Producer>, end_offset: i64) -> ProducerStates {
+        let open = producers.iter().filter(|(_, p)| p.has_open_txn());
         let mut states = ProducerStates {
+            open: open.map(|(id, p)| (p.txn_first_offset, *id)).collect(),
             producers,
             end_offset,
             ..ProducerStates::new()
         };
-        while states.producers.len() > states.max_producers {
-            states.evict();
-        }
+        while states.producers.len() > states.max_producers && states.evict() {}
         states
     }
 

@@ -1,8 +1,10 @@
 //! What a producer may send next, and what survives snapshot, truncation and expiry.
 
 use super::*;
-use crate::batch::BatchBuilder;
+use crate::batch::{BatchBuilder, MarkerKind};
 use proptest::prelude::*;
+
+mod txns;
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -27,6 +29,21 @@ fn marker(id: i64, epoch: i16) -> BatchHeader {
     }
 }
 
+/// What the marker in it says, if it is one: a commit by coordinator epoch 8.
+fn committed(header: &BatchHeader) -> Option<EndTxn> {
+    header.is_control().then_some(EndTxn {
+        kind: MarkerKind::Commit,
+        coordinator_epoch: 8,
+    })
+}
+
+/// A client whose transactions the coordinator knows.
+const VERIFIED: Producing = Producing {
+    origin: Origin::Client,
+    is_verified: true,
+    bumps_epochs: false,
+};
+
 /// A log: batches get the next offset.
 struct Log {
     states: ProducerStates,
@@ -43,14 +60,14 @@ impl Log {
 
     fn append(&mut self, header: BatchHeader) -> i64 {
         let base = self.next;
-        self.states.record(&header, base, base);
+        self.states.record(&header, base, base, committed(&header));
         self.next = base + i64::from(header.last_offset_delta) + 1;
         base
     }
 
     /// Judges, and appends when allowed.
     fn send(&mut self, header: BatchHeader) -> Result<Verdict, ProducerError> {
-        let verdict = self.states.check(&header)?;
+        let verdict = self.states.check(&header, VERIFIED)?;
         if verdict == Verdict::Accept {
             self.append(header);
         }
@@ -76,6 +93,7 @@ fn sequences_go_on_where_they_ended() {
     assert_eq!(log.states.end_offset(), 5);
 }
 
+/// Behaviour 20.
 #[test]
 fn the_last_five_batches_are_recognised() {
     let mut log = Log::new();
@@ -98,6 +116,7 @@ fn the_last_five_batches_are_recognised() {
     );
 }
 
+/// Behaviour 21.
 #[test]
 fn sequences_wrap_to_zero() {
     let mut log = Log::new();
@@ -113,6 +132,7 @@ fn sequences_wrap_to_zero() {
     assert_eq!(log.send(batch(1, 0, 2, 1)), Ok(Verdict::Accept));
 }
 
+/// Behaviour 23.
 #[test]
 fn a_higher_epoch_begins_at_zero_and_a_lower_is_refused() {
     let mut log = Log::new();
@@ -136,6 +156,7 @@ fn a_higher_epoch_begins_at_zero_and_a_lower_is_refused() {
     assert_eq!(log.send(batch(1, 4, 1, 1)), Ok(Verdict::Accept));
 }
 
+/// Behaviour 22.
 #[test]
 fn an_unknown_producer_may_begin_anywhere() {
     let mut log = Log::new();
@@ -172,7 +193,6 @@ fn transactions_are_carried() {
         "an open transaction keeps its producer"
     );
     log.append(marker(1, 0));
-    log.states.record_marker(1, 8);
     assert_eq!(
         log.send(batch(1, 0, 5, 1)),
         Ok(Verdict::Accept),
@@ -183,21 +203,22 @@ fn transactions_are_carried() {
     assert_eq!(log.send(batch(1, 1, 0, 1)), Ok(Verdict::Accept));
 }
 
+/// Behaviour 24.
 #[test]
 fn idle_producers_expire_by_the_time_of_their_last_append() {
     let mut states = ProducerStates::new();
-    states.record(&batch(1, 0, 0, 1), 0, 1_000);
-    states.record(&batch(2, 0, 0, 1), 1, 2_000);
+    states.record(&batch(1, 0, 0, 1), 0, 1_000, None);
+    states.record(&batch(2, 0, 0, 1), 1, 2_000, None);
     assert_eq!(states.expire(999 + DAY_MS, DAY_MS), 0);
     assert_eq!(states.expire(1_000 + DAY_MS, DAY_MS), 1);
-    assert_eq!(states.check(&batch(1, 0, 77, 1)), Ok(Verdict::Accept));
-    assert!(out_of_order(states.check(&batch(2, 0, 77, 1))));
+    assert_eq!(states.check(&batch(1, 0, 77, 1), VERIFIED), Ok(Verdict::Accept));
+    assert!(out_of_order(states.check(&batch(2, 0, 77, 1), VERIFIED)));
 }
 
 #[test]
 fn old_timestamps_in_a_snapshot_do_not_expire_a_producer_at_the_start() {
     let mut states = ProducerStates::new();
-    states.record(&batch(1, 0, 0, 1), 0, 90 * DAY_MS);
+    states.record(&batch(1, 0, 0, 1), 0, 90 * DAY_MS, None);
     let mut loaded = ProducerStates::decode_snapshot(&states.encode_snapshot(), 1).unwrap();
     assert_eq!(loaded.clone().expire(90 * DAY_MS, DAY_MS), 1);
     loaded.assume_active(90 * DAY_MS);
@@ -208,19 +229,19 @@ fn old_timestamps_in_a_snapshot_do_not_expire_a_producer_at_the_start() {
 #[test]
 fn a_flood_of_ids_forgets_the_longest_idle() {
     let mut states = ProducerStates::with_limit(160);
-    states.record(&transactional(batch(0, 0, 0, 1)), 0, 0);
+    states.record(&transactional(batch(0, 0, 0, 1)), 0, 0, None);
     for id in 1..10_000 {
-        states.record(&batch(id, 0, 0, 1), id, id);
+        states.record(&batch(id, 0, 0, 1), id, id, None);
         assert!(states.len() <= 160);
     }
     assert!(
-        out_of_order(states.check(&batch(9_999, 0, 5, 1))),
+        out_of_order(states.check(&batch(9_999, 0, 5, 1), VERIFIED)),
         "the newest is known"
     );
-    assert!(out_of_order(states.check(&batch(9_999 - 149, 0, 5, 1))));
+    assert!(out_of_order(states.check(&batch(9_999 - 149, 0, 5, 1), VERIFIED)));
     assert!(
         states
-            .check(&batch(0, 0, 0, 1))
+            .check(&batch(0, 0, 0, 1), VERIFIED)
             .is_ok_and(|v| v != Verdict::Accept),
         "an open transaction is not forgotten"
     );
@@ -235,8 +256,14 @@ fn truncation_takes_batches_back() {
     log.append(batch(2, 0, 0, 2));
     log.states.truncate_to(3);
     assert_eq!(log.states.end_offset(), 3);
-    assert_eq!(log.states.check(&batch(1, 0, 2, 2)), Ok(Verdict::Accept));
-    assert_eq!(log.states.check(&batch(2, 0, 50, 2)), Ok(Verdict::Accept));
+    assert_eq!(
+        log.states.check(&batch(1, 0, 2, 2), VERIFIED),
+        Ok(Verdict::Accept)
+    );
+    assert_eq!(
+        log.states.check(&batch(2, 0, 50, 2), VERIFIED),
+        Ok(Verdict::Accept)
+    );
     log.states.remove_before(10);
     assert_eq!((log.states.end_offset(), log.states.len()), (10, 1));
     log.states.reset(4);
@@ -256,19 +283,19 @@ fn a_snapshot_keeps_the_last_batch_and_a_window_all() {
     let loaded = ProducerStates::decode_snapshot(&bytes, log.states.end_offset()).unwrap();
     assert_eq!(loaded.encode_snapshot(), bytes);
     assert!(matches!(
-        loaded.check(&batch(1, 2, 5, 1)),
+        loaded.check(&batch(1, 2, 5, 1), VERIFIED),
         Ok(Verdict::Duplicate { base_offset: 5, .. })
     ));
-    assert!(out_of_order(loaded.check(&batch(1, 2, 4, 1))));
+    assert!(out_of_order(loaded.check(&batch(1, 2, 4, 1), VERIFIED)));
     assert!(
-        loaded.check(&batch(40, 0, 3, 1)).is_err(),
+        loaded.check(&batch(40, 0, 3, 1), VERIFIED).is_err(),
         "its transaction is still open"
     );
     let bytes = log.states.encode_window();
     let loaded = ProducerStates::decode_window(&bytes).unwrap();
     assert_eq!(loaded, log.states);
     assert!(matches!(
-        loaded.check(&batch(1, 2, 1, 1)),
+        loaded.check(&batch(1, 2, 1, 1), VERIFIED),
         Ok(Verdict::Duplicate { base_offset: 1, .. })
     ));
 }
@@ -352,8 +379,8 @@ proptest! {
         for (id, epoch, sequence, count, attributes, offset) in ids {
             let mut header = batch(id, epoch, 0, 1);
             (header.base_sequence, header.last_offset_delta, header.attributes) = (sequence, count, attributes);
-            let _ = states.check(&header);
-            states.record(&header, offset, offset);
+            let _ = states.check(&header, VERIFIED);
+            states.record(&header, offset, offset, committed(&header));
         }
         let _ = ProducerStates::decode_window(&states.encode_window());
     }
@@ -366,7 +393,7 @@ proptest! {
         let mut sequence = start;
         for (i, back) in resends.into_iter().enumerate() {
             if let Some((header, base)) = sent.len().checked_sub(back + 1).and_then(|at| sent.get(at)) {
-                let verdict = log.states.check(header);
+                let verdict = log.states.check(header, VERIFIED);
                 let is_duplicate = matches!(verdict, Ok(Verdict::Duplicate { base_offset, .. }) if base_offset == *base);
                 prop_assert!(is_duplicate, "{:?}", verdict);
             }
@@ -374,7 +401,7 @@ proptest! {
             let header = batch(1, 0, sequence, count);
             let skipped = batch(1, 0, crate::batch::advance_sequence(sequence, 1), count);
             if i > 0 {
-                prop_assert!(out_of_order(log.states.check(&skipped)));
+                prop_assert!(out_of_order(log.states.check(&skipped, VERIFIED)));
             }
             let base = log.next;
             prop_assert_eq!(log.send(header), Ok(Verdict::Accept));

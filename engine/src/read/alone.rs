@@ -82,7 +82,8 @@ impl Shard {
                 };
                 log.cursors
                     .advance(read.request.offset, next_offset, place, io.now());
-                ReadOutcome::Now(data(log, slices))
+                let answer = data(log, slices);
+                self.answer(io, read.slot, &read.request, answer, next_offset)
             }
             Err(Ok(Picked::ReadOn {
                 skip,
@@ -105,12 +106,12 @@ impl Shard {
             return ReadOutcome::Error(ReadError::NoSuchPartition);
         };
         match picked {
-            Picked::InMemory(place) => ReadOutcome::Now(self.tail_answer(read.slot, place, &read.request)),
+            Picked::InMemory(place) => self.tail_answer(io, read.slot, place, &read.request),
             Picked::Damaged { at, why } => ReadOutcome::Error(self.damaged(read, at, &why)),
             Picked::SegmentEnd => {
                 let mut bases = log.state.segments.iter().map(|s| s.base_offset);
                 match bases.find(|base| *base > read.segment_base) {
-                    Some(base) if base < log.committed_offset => {
+                    Some(base) if base < log.readable_to(read.request.isolation).0 => {
                         let request = ReadRequest {
                             offset: base.max(read.request.offset),
                             ..read.request

@@ -123,7 +123,7 @@ impl Shard {
             };
             // The index may be on disk before the log is.
             if log.tail.holds(read.place()) {
-                return ReadOutcome::Now(self.tail_answer(read.slot, read.place(), &read.request));
+                return self.tail_answer(io, read.slot, read.place(), &read.request);
             }
             if !self.is_for_cache(&read) {
                 return self.read_alone(io, read);
@@ -186,7 +186,7 @@ impl Shard {
                     .advance(read.request.offset, next_offset, place, io.now());
                 let answer = data(log, slices);
                 self.read_ahead(io, read.slot, place, run);
-                Cached::Answer(ReadOutcome::Now(answer))
+                Cached::Answer(self.answer(io, read.slot, &read.request, answer, next_offset))
             }
             Picked::ReadOn { skip: 0, .. } if is_short || taken as u64 == limit - read.position => {
                 let why = "the file is shorter than the log".to_owned();

@@ -23,6 +23,7 @@ use crate::segment::Handle;
 use crate::shard::{ReadData, ReadError, ReadOutcome, ReadRequest, Shard, ShardEvent, Slot};
 use crate::tail::Place;
 
+mod aborted;
 mod alone;
 mod cache;
 mod chunks;
@@ -31,6 +32,7 @@ mod pace;
 mod span;
 mod walk;
 
+pub(crate) use aborted::trim_aborted;
 pub use cache::{Key, ReadCounters};
 pub use cursors::Cursors;
 use walk::*;
@@ -95,6 +97,7 @@ pub struct ColdReads {
     next_id: ReadId,
     cache: cache::Cache,
     queue: chunks::Queue,
+    aborted: aborted::Answers,
 }
 
 impl ColdReads {
@@ -106,7 +109,7 @@ impl ColdReads {
 
     /// Whether one of the partition's is under way.
     pub(crate) fn has_any_of(&self, slot: Slot) -> bool {
-        self.reads.values().any(|read| read.slot == slot)
+        self.reads.values().any(|read| read.slot == slot) || self.aborted.has_any_of(slot)
     }
 
     fn take(&mut self, id: ReadId) -> Option<ColdRead> {
@@ -146,7 +149,7 @@ impl ColdReads {
 }
 
 impl Shard {
-    /// Reads batches from the one that holds the offset on, below the high watermark.
+    /// Reads batches from the one that holds the offset on, below the high watermark or the last stable offset.
     pub fn read(&mut self, io: &mut dyn Io, slot: Slot, request: ReadRequest) -> ReadOutcome {
         let Some(log) = self.log(slot) else {
             return ReadOutcome::Error(ReadError::NoSuchPartition);
@@ -155,27 +158,34 @@ impl Shard {
         if request.offset < log_start_offset || request.offset > high_watermark {
             return ReadOutcome::Error(out_of_range(log));
         }
-        if request.offset == high_watermark || (request.max_bytes == 0 && !request.at_least_one) {
+        let (end, _) = log.readable_to(request.isolation);
+        if request.offset >= end || (request.max_bytes == 0 && !request.at_least_one) {
             return ReadOutcome::Now(data(log, Vec::new()));
         }
         let segment_base = log.state.segment_of(request.offset).base_offset;
         match find(log, segment_base, request.offset) {
-            Found::InMemory(place) => ReadOutcome::Now(self.tail_answer(slot, place, &request)),
+            Found::InMemory(place) => self.tail_answer(io, slot, place, &request),
             found => self.begin_cold(io, slot, request, segment_base, found),
         }
     }
 
     /// Answers from memory.
-    fn tail_answer(&mut self, slot: Slot, place: Place, request: &ReadRequest) -> ReadData {
+    fn tail_answer(
+        &mut self,
+        io: &mut dyn Io,
+        slot: Slot,
+        place: Place,
+        request: &ReadRequest,
+    ) -> ReadOutcome {
         let now = self.reads.queue.now();
         let Some(log) = self.log_mut(slot) else {
-            return ReadData::default();
+            return ReadOutcome::Error(ReadError::NoSuchPartition);
         };
-        let (answer, next) = read_tail(log, place, request);
+        let InTail { answer, end, next } = read_tail(log, place, request);
         if let (Some((next_offset, place)), Some(now)) = (next, now) {
             log.cursors.advance(request.offset, next_offset, place, now);
         }
-        answer
+        self.answer(io, slot, request, answer, end)
     }
 
     fn begin_cold(

@@ -5,7 +5,7 @@ use super::{ColdRead, PEEK_BYTES};
 use crate::batch::{self, BatchHeader, HEADER_BYTES};
 use crate::index::{IndexPage, Lookup};
 use crate::log::PartitionLog;
-use crate::shard::{ReadData, ReadError, ReadRequest};
+use crate::shard::{Isolation, ReadData, ReadError, ReadRequest};
 use crate::tail::Place;
 
 /// Where the batch with an offset is.
@@ -49,6 +49,11 @@ pub(super) enum Picked {
 pub(super) fn pick(log: &PartitionLog, read: &ColdRead, span: &Span, limit: u64, now_limit: u64) -> Picked {
     let (mut at, mut expected, mut start) = (0, read.expected, None);
     let most = read.request.max_bytes;
+    let stop = match read.request.isolation {
+        // `limit` is at the high watermark.
+        Isolation::Uncommitted => i64::MAX,
+        Isolation::Committed => log.last_stable_offset(),
+    };
     loop {
         let mut copy = [0; HEADER_BYTES];
         let head = span.head(at, &mut copy);
@@ -124,6 +129,9 @@ pub(super) fn pick(log: &PartitionLog, read: &ColdRead, span: &Span, limit: u64,
             Ok(header) => header,
             Err(why) => return start.map_or(Picked::Damaged { at, why }, |s| whole(s, expected)),
         };
+        if header.base_offset >= stop {
+            return start.map_or(Picked::SegmentEnd, |s| whole(s, expected));
+        }
         if header.last_offset() >= read.request.offset {
             let from = *start.get_or_insert(at);
             if at + size - from > most && (at > from || !read.request.at_least_one) {
@@ -171,15 +179,19 @@ pub(super) fn out_of_range(log: &PartitionLog) -> ReadError {
     ReadError::OutOfRange {
         log_start_offset: log.state.log_start_offset,
         high_watermark: log.committed_offset,
+        last_stable: log.last_stable_offset(),
     }
 }
 
+/// An answer without the transactions that were aborted.
 pub(super) fn data(log: &PartitionLog, slices: Vec<crate::io::Slice>) -> ReadData {
     ReadData {
         bytes: slices.iter().map(|s| s.len()).sum(),
         slices,
         high_watermark: log.committed_offset,
+        last_stable_offset: log.last_stable_offset(),
         log_start_offset: log.state.log_start_offset,
+        aborted: Vec::new(),
     }
 }
 
@@ -232,18 +244,25 @@ pub(super) fn find(log: &PartitionLog, segment_base: i64, offset: i64) -> Found 
     }
 }
 
-/// Reads from memory: `place` is the start of a batch at or before the one that is wanted. Also gives the offset and the place to go
-/// on at, unless that is the end of what can be read.
-pub(super) fn read_tail(
-    log: &PartitionLog,
-    mut place: Place,
-    request: &ReadRequest,
-) -> (ReadData, Option<(i64, Place)>) {
-    let size = log.state.segment(place.segment_base).map_or(0, |s| s.size_bytes);
-    let limit = if log.committed.segment_base == place.segment_base {
-        log.committed.position
-    } else {
-        size
+/// What memory has for a reader.
+pub(super) struct InTail {
+    pub answer: ReadData,
+    /// No record of the answer is at or behind this offset.
+    pub end: i64,
+    /// The offset and the place to go on at, unless that is the end of what can be read.
+    pub next: Option<(i64, Place)>,
+}
+
+/// Reads from memory: `place` is the start of a batch at or before the one that is wanted.
+pub(super) fn read_tail(log: &PartitionLog, mut place: Place, request: &ReadRequest) -> InTail {
+    let limit = tail_limit(log, place, request.isolation);
+    let bases = log.state.segments.iter().map(|s| s.base_offset);
+    let mut behind = bases.rev().take_while(|base| *base > place.segment_base);
+    let (stop, _) = log.readable_to(request.isolation);
+    let in_tail = |slices, end, next| InTail {
+        answer: data(log, slices),
+        end,
+        next,
     };
     while place.position < limit
         && let Some(batch) = peek(log, place)
@@ -257,15 +276,34 @@ pub(super) fn read_tail(
         }
         let to = place.position + request.max_bytes.max(batch.bytes) as u64;
         if to >= limit {
-            return (data(log, log.tail.slices(place, limit)), None);
+            let end = behind.by_ref().last().map_or(stop, |base| base.min(stop));
+            return in_tail(log.tail.slices(place, limit), end, None);
         }
         let (next_offset, end) = cut(log, place, to);
-        return (
-            data(log, log.tail.slices(place, end.position)),
-            Some((next_offset, end)),
-        );
+        let slices = log.tail.slices(place, end.position);
+        return in_tail(slices, next_offset, Some((next_offset, end)));
     }
-    (data(log, Vec::new()), None)
+    in_tail(Vec::new(), request.offset, None)
+}
+
+/// Where a reader must stop in the segment of `place`.
+fn tail_limit(log: &PartitionLog, place: Place, isolation: Isolation) -> u64 {
+    let size = log.state.segment(place.segment_base).map_or(0, |s| s.size_bytes);
+    match log.readable_to(isolation) {
+        (_, Some(end)) if end.segment_base == place.segment_base => end.position,
+        (_, Some(_)) => size,
+        // The transaction began before the last restart, so that what is in memory before it is less than a page.
+        (stop, None) => {
+            let mut at = place;
+            while at.position < size
+                && let Some(batch) = peek(log, at)
+                && batch.base_offset < stop
+            {
+                at.position += batch.bytes as u64;
+            }
+            at.position
+        }
+    }
 }
 
 /// A batch in memory.

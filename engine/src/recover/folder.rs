@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use super::rewrite::Reviving;
 use super::{INTERVAL_BYTES, Left, Report};
+use crate::aborted::{ABORTED_ENTRY_BYTES, AbortedTxns};
 use crate::background::segment_file;
-use crate::batch;
+use crate::batch::{self, EndTxn};
 use crate::checkpoint::{self, OffsetEntry};
 use crate::epochs::LeaderEpochs;
 use crate::error::Error;
@@ -20,6 +21,10 @@ use crate::log::LogState;
 use crate::producers::ProducerStates;
 use crate::scan;
 use crate::segment::{Phase, Segment};
+
+mod txns;
+
+pub(super) use txns::count_aborted;
 
 /// What the directory's text checkpoints say, by folder name.
 #[derive(Default)]
@@ -59,6 +64,8 @@ pub(super) struct Listing {
     /// Base offset and bytes of each index, in order.
     indexes: Vec<(i64, u64)>,
     time_indexes: Vec<(i64, u64)>,
+    /// The same of the indexes of aborted transactions, which few segments have.
+    aborted: Vec<(i64, u64)>,
 }
 
 impl Listing {
@@ -75,6 +82,7 @@ impl Listing {
             snapshots: based(".snapshot").into_iter().map(|s| s.0).collect(),
             indexes: based(".index"),
             time_indexes: based(".timeindex"),
+            aborted: based(".txnindex"),
         })
     }
 
@@ -86,6 +94,17 @@ impl Listing {
     fn index_bytes(&self, base: i64) -> Option<(u64, u64)> {
         let bytes = |list: &[(i64, u64)]| list.binary_search_by_key(&base, |e| e.0).ok().map(|i| list[i].1);
         Some((bytes(&self.indexes)?, bytes(&self.time_indexes)?))
+    }
+
+    /// Bytes of a segment's index of aborted transactions.
+    fn aborted_bytes(&self, base: i64) -> u64 {
+        let found = self.aborted.binary_search_by_key(&base, |e| e.0);
+        found.map_or(0, |i| self.aborted[i].1)
+    }
+
+    /// Whether a segment's index of aborted transactions has at least so many entries.
+    fn has_aborted(&self, base: i64, count: u32) -> bool {
+        self.aborted_bytes(base) >= u64::from(count) * ABORTED_ENTRY_BYTES as u64
     }
 
     /// Whether a segment's index files have at least the entries that an index counts.
@@ -144,24 +163,24 @@ pub(super) fn resume(
     for (base, _) in listing.logs.iter().filter(|l| l.0 >= active) {
         files::settle(&segment_file(&folder, *base, ".log"))?;
     }
-    let older: Vec<Segment> = if is_known {
-        listing
-            .logs
-            .iter()
-            .filter(|l| l.0 < active)
-            .map(|l| Segment::sealed(l.0, l.1))
-            .collect()
-    } else {
-        Vec::new()
-    };
-    let sealed: Vec<(i64, u64)> = older.iter().map(|s| (s.base_offset, s.size_bytes)).collect();
+    let older = listing.logs.iter().filter(|l| is_known && l.0 < active);
+    let sealed: Vec<(i64, u64)> = older.copied().collect();
     rebuild_snapshots(&folder, &listing, &sealed, active, report)?;
-    for segment in older.into_iter().rev() {
-        if !listing.has_indexes(segment.base_offset) {
+    for &(base, size) in sealed.iter().rev() {
+        if !listing.has_indexes(base) {
             report.scanned_segments += 1;
-            scan::load_index(&folder, segment.base_offset, segment.size_bytes, INTERVAL_BYTES)?;
+            scan::load_index(&folder, base, size, INTERVAL_BYTES)?;
         }
-        state.segments.push_front(segment);
+        let aborted = txns::count_sealed(&folder, &listing, base, size, report)?;
+        state.segments.push_front(Segment::sealed(base, size, aborted));
+    }
+    let counted = state.active().aborted.count();
+    if is_known && !listing.has_aborted(active, counted) {
+        report.scanned_segments += 1;
+        let size = state.active().size_bytes;
+        if let Some(aborted) = txns::rebuild(&folder, &listing, active, size, report)? {
+            state.active_mut().aborted = aborted;
+        }
     }
     let is_indexed = state
         .active()
@@ -197,10 +216,16 @@ fn rebuild_snapshots(
         };
         report.scanned_segments += 1;
         let after = producers.insert(before);
-        scan::walk(&segment_file(folder, base, ".log"), 0, size, |_, header, _| {
-            after.record(header, header.base_offset, header.max_timestamp_ms);
-            ControlFlow::Continue(())
-        })?;
+        scan::walk(
+            &segment_file(folder, base, ".log"),
+            0,
+            size,
+            |_, header, bytes| {
+                let marker = EndTxn::read(header, bytes);
+                after.record(header, header.base_offset, header.max_timestamp_ms, marker);
+                ControlFlow::Continue(())
+            },
+        )?;
         let path = segment_file(folder, end, ".snapshot");
         files::replace_with(&path, &after.encode_snapshot(), Sync::Later)?;
     }
@@ -327,7 +352,8 @@ impl Opening<'_> {
                 self.report.scanned_segments += 1;
                 scan::load_index(&self.folder, base, size, INTERVAL_BYTES)?;
             }
-            state.segments.push_front(Segment::sealed(base, size));
+            let aborted = txns::count_sealed(&self.folder, &self.listing, base, size, self.report)?;
+            state.segments.push_front(Segment::sealed(base, size, aborted));
         }
         if !self.listing.has_indexes(base) && size > 0 {
             self.report.scanned_segments += 1;
@@ -341,7 +367,9 @@ impl Opening<'_> {
             return Ok(None);
         }
         let first = scan::first_header(&self.log_file(base));
+        let aborted = txns::count_sealed(&self.folder, &self.listing, base, size, self.report)?;
         let active = state.active_mut();
+        active.aborted = AbortedTxns::in_file(aborted);
         active.size_bytes = size;
         active.allocated_bytes = size;
         active.index = Some(index);
@@ -400,7 +428,8 @@ impl Opening<'_> {
                     self.report.scanned_segments += 1;
                     scan::load_index(&self.folder, base, size, INTERVAL_BYTES)?;
                 }
-                state.segments.push_back(Segment::sealed(base, size));
+                let aborted = txns::count_sealed(&self.folder, &self.listing, base, size, self.report)?;
+                state.segments.push_back(Segment::sealed(base, size, aborted));
                 continue;
             }
             let is_whole = self.read_segment(&mut state, base, size, known_to)?;
@@ -450,7 +479,7 @@ impl Opening<'_> {
         let path = self.log_file(base);
         let mut gap = None;
         let may_have_gaps = self.may_have_gaps;
-        let end = scan::walk(&path, 0, size, |position, header, _| {
+        let end = scan::walk(&path, 0, size, |position, header, bytes| {
             if header.base_offset < state.end_offset {
                 gap = Some(format!(
                     "offset {} at byte {position} is not above the one before",
@@ -465,8 +494,9 @@ impl Opening<'_> {
                 ));
                 return ControlFlow::Break(());
             }
-            let producers = (header.base_offset < known_to).then(|| state.producers.clone());
-            state.note_batch(header, header.max_timestamp_ms);
+            let producers = (header.base_offset < known_to).then(|| std::mem::take(&mut state.producers));
+            let marker = EndTxn::read(header, bytes);
+            state.note_batch(header, marker, header.max_timestamp_ms);
             if let Some(producers) = producers {
                 state.producers = producers;
             }
@@ -486,6 +516,12 @@ impl Opening<'_> {
         }
         let (folder, active) = (&self.folder, state.active_mut());
         active.allocated_bytes = active.size_bytes;
+        if base < known_to {
+            // The snapshot says how its transactions had ended by then, not which were aborted.
+            let aborted = txns::rebuild(folder, &self.listing, base, active.size_bytes, self.report)?;
+            active.aborted = aborted.unwrap_or_default();
+        }
+        scan::write_whole_aborted(folder, base, &mut active.aborted)?;
         if let Some(index) = active.index.as_mut() {
             index.close();
             scan::write_whole_index(folder, base, index)?;

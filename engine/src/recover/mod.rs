@@ -253,6 +253,9 @@ fn restore<'a>(
     // A topic's id is part of the key: a core that never wrote a checkpoint of its own still has the partition of a topic that
     // was deleted, and created again at another core, since it was started.
     let mut known: HashMap<(String, [u8; 16]), LogState> = HashMap::new();
+    for checkpoint in chains.iter_mut().filter_map(|c| c.checkpoint.as_mut()) {
+        folder::count_aborted(data_dir, checkpoint)?;
+    }
     for state in chains
         .iter_mut()
         .filter_map(|c| c.checkpoint.take())

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::folder::{self, Listing, Points};
 use super::{INTERVAL_BYTES, Left, Report};
 use crate::background::segment_file;
-use crate::batch;
+use crate::batch::{self, EndTxn};
 use crate::error::Error;
 use crate::io::files::changes::{Changing, How};
 use crate::io::files::{self, Sync};
@@ -76,7 +76,8 @@ impl Reviving {
         };
         file.write(entry.data, end.position)
             .map_err(Error::io("write", &path))?;
-        self.state.note_batch(&header, header.max_timestamp_ms);
+        let marker = EndTxn::read(&header, entry.data);
+        self.state.note_batch(&header, marker, header.max_timestamp_ms);
         self.restored += 1;
         report.restored_batches += 1;
         report.restored_bytes += entry.data.len() as u64;
@@ -128,7 +129,8 @@ impl Reviving {
                     Sync::Later,
                 )?;
             }
-            *segment = Segment::sealed(base, segment.size_bytes);
+            crate::scan::write_whole_aborted(&self.folder, base, &mut segment.aborted)?;
+            *segment = Segment::sealed(base, segment.size_bytes, segment.aborted.count());
         }
         Ok(())
     }
@@ -146,6 +148,7 @@ impl Reviving {
         if let Some(index) = active.index.as_mut() {
             crate::scan::write_whole_index(&self.folder, base, index)?;
         }
+        crate::scan::write_whole_aborted(&self.folder, base, &mut active.aborted)?;
         let path = segment_file(&self.folder, base, ".log");
         if !path.exists() {
             files::create_file(&path)?;

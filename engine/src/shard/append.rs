@@ -1,10 +1,11 @@
 //! Appending: check, make room everywhere, place, journal. Nothing has to be undone, because room is made before anything is changed.
 
-use super::{AppendError, Appended, Shard, Slot, Ticket};
+use super::{AppendError, Appended, Marker, Producing, Shard, Slot, Ticket};
+use crate::batch::{EndTxn, marker_batch};
 use crate::io::{Class, Io};
 use crate::journal::commit::{CommittedEnd, Refused};
 use crate::journal::format::{Entry, EntryKind};
-use crate::log::{Checked, PartitionLog};
+use crate::log::{Checked, PartitionLog, Prepared};
 
 /// Pieces of memory given up for one block of the size that is wanted, before one of any size will do: once the budget is spent, small
 /// blocks would make each commit and each write to a segment small as well.
@@ -24,9 +25,34 @@ impl Search {
 }
 
 impl Shard {
-    /// Appends exactly one batch as a producer sent it. It is visible to readers and safe once its ticket is committed.
+    /// Appends exactly one batch as a client sent it. It is visible to readers and safe once its ticket is committed.
     pub fn append(&mut self, io: &mut dyn Io, slot: Slot, bytes: &[u8]) -> Result<Appended, AppendError> {
-        let result = self.try_append(io, slot, bytes);
+        self.append_as(io, slot, bytes, Producing::default())
+    }
+
+    /// The same for who else appends, or a client of whom more is known.
+    pub fn append_as(
+        &mut self,
+        io: &mut dyn Io,
+        slot: Slot,
+        bytes: &[u8],
+        producing: Producing,
+    ) -> Result<Appended, AppendError> {
+        let result = self.try_append(io, slot, bytes, producing);
+        self.refusal(result)
+    }
+
+    /// Ends a producer's transaction in the partition. A marker for a producer that has none open is written too.
+    ///
+    /// # Errors
+    /// As [`Shard::append`], and [`ProducerError::CoordinatorFenced`](crate::producers::ProducerError).
+    pub fn append_marker(
+        &mut self,
+        io: &mut dyn Io,
+        slot: Slot,
+        marker: &Marker,
+    ) -> Result<Appended, AppendError> {
+        let result = self.try_append_marker(io, slot, marker);
         self.refusal(result)
     }
 
@@ -44,19 +70,53 @@ impl Shard {
         }
     }
 
-    fn try_append(&mut self, io: &mut dyn Io, slot: Slot, bytes: &[u8]) -> Result<Appended, AppendError> {
+    fn try_append(
+        &mut self,
+        io: &mut dyn Io,
+        slot: Slot,
+        bytes: &[u8],
+        producing: Producing,
+    ) -> Result<Appended, AppendError> {
         let now_ms = io.wall_ms();
         let log = self.log(slot).ok_or(AppendError::NoSuchPartition)?;
-        let mut prepared = match log.prepare(bytes, now_ms)? {
-            Checked::New(prepared) => prepared,
+        match log.prepare(bytes, producing, now_ms)? {
+            Checked::New(prepared) => self.append_prepared(io, slot, prepared, bytes, now_ms),
             Checked::Duplicate(base_offset, last_offset, timestamp_ms) => {
                 let first = self.duplicate(slot, base_offset, last_offset, timestamp_ms);
-                return match self.journal.failure() {
+                match self.journal.failure() {
                     Some(reason) if first.ticket > 0 => Err(AppendError::Storage(reason.to_owned())),
                     _ => Ok(first),
-                };
+                }
             }
+        }
+    }
+
+    fn try_append_marker(
+        &mut self,
+        io: &mut dyn Io,
+        slot: Slot,
+        marker: &Marker,
+    ) -> Result<Appended, AppendError> {
+        let now_ms = io.wall_ms();
+        let log = self.log(slot).ok_or(AppendError::NoSuchPartition)?;
+        let end = EndTxn {
+            kind: marker.kind,
+            coordinator_epoch: marker.coordinator_epoch,
         };
+        let bytes = marker_batch(marker.producer_id, marker.producer_epoch, end, now_ms);
+        let prepared = log.prepare_marker(marker, &bytes, now_ms)?;
+        self.append_prepared(io, slot, prepared, &bytes, now_ms)
+    }
+
+    /// Appends what passed every check.
+    fn append_prepared(
+        &mut self,
+        io: &mut dyn Io,
+        slot: Slot,
+        mut prepared: Prepared,
+        bytes: &[u8],
+        now_ms: i64,
+    ) -> Result<Appended, AppendError> {
         self.admit(io, slot, bytes.len())?;
         self.reserve_frame(io, slot, bytes.len())?;
         self.with_memory(io, slot, |log, take| {
@@ -186,7 +246,7 @@ impl Shard {
         &mut self,
         io: &mut dyn Io,
         slot: Slot,
-        prepared: &crate::log::Prepared,
+        prepared: &Prepared,
         bytes: &[u8],
     ) -> Result<Ticket, AppendError> {
         let Some(log) = self.logs.get(slot.0 as usize).and_then(Option::as_ref) else {

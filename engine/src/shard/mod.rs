@@ -25,8 +25,13 @@ use crate::times::Searches;
 mod append;
 mod delete;
 mod full;
+mod producing;
+mod txns;
 mod types;
 
+pub use crate::aborted::AbortedTxn;
+pub use crate::batch::MarkerKind;
+pub use producing::{Marker, Origin, Producing};
 pub use types::*;
 
 /// One core's storage. See the module's text.
@@ -179,6 +184,7 @@ impl Shard {
         Some(Offsets {
             log_start: log.state.log_start_offset,
             high_watermark: log.committed_offset,
+            last_stable: log.last_stable_offset(),
             log_end: log.state.end_offset,
             leader_epoch: log.leader_epoch,
         })
@@ -263,8 +269,7 @@ impl Shard {
                     if let Some(log) = self.log_mut(end.slot)
                         && end.end_offset > log.committed_offset
                     {
-                        log.committed_offset = end.end_offset;
-                        log.committed = end.end;
+                        log.commit_to(end.end_offset, end.end);
                         self.events.push(ShardEvent::Advanced(end.slot));
                     }
                 }
@@ -412,6 +417,7 @@ impl Shard {
             Op::RemoveSegments(slot, bases) => self.segments_removed(slot, &bases, done.result),
             Op::FindTime(search) => self.time_found(io, search, done.result),
             Op::Read(read) => self.index_loaded(io, read, done.result),
+            Op::Aborted(answer) => self.aborted_loaded(io, answer, done.result),
             _ => {}
         }
     }

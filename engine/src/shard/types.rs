@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::aborted::AbortedTxn;
 use crate::batch::{BatchError, TimestampError};
 use crate::handover::Released;
 use crate::io::{Durability, Slice};
@@ -123,6 +124,16 @@ pub enum AppendError {
     NoSuchPartition,
 }
 
+/// How far a reader sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// Up to the high watermark.
+    #[default]
+    Uncommitted,
+    /// Up to the last stable offset, and with the transactions among it that were aborted.
+    Committed,
+}
+
 /// What to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadRequest {
@@ -132,6 +143,8 @@ pub struct ReadRequest {
     pub max_bytes: usize,
     /// Give the first batch whole however large it is.
     pub at_least_one: bool,
+    /// Where the read ends.
+    pub isolation: Isolation,
     /// Comes back with [`ShardEvent::ReadDone`].
     pub token: u64,
 }
@@ -145,14 +158,18 @@ pub struct ReadData {
     pub bytes: usize,
     /// End of what consumers see.
     pub high_watermark: i64,
+    /// First offset that is undecided: of the earliest open transaction, or the high watermark.
+    pub last_stable_offset: i64,
     /// Oldest offset.
     pub log_start_offset: i64,
+    /// Aborted transactions that may have records among the bytes, in the order of their markers; for [`Isolation::Committed`] only.
+    pub aborted: Vec<AbortedTxn>,
 }
 
 /// What became of a read.
 #[derive(Debug)]
 pub enum ReadOutcome {
-    /// Here it is. No bytes when the offset is the high watermark.
+    /// Here it is. No bytes when the offset is the high watermark, or for [`Isolation::Committed`] at or above the last stable offset.
     Now(ReadData),
     /// [`ShardEvent::ReadDone`] follows.
     Later,
@@ -169,6 +186,8 @@ pub enum ReadError {
         log_start_offset: i64,
         /// End of what consumers see.
         high_watermark: i64,
+        /// First offset that is undecided.
+        last_stable: i64,
     },
     /// The stored bytes are damaged; nothing at or after this offset of its segment can be read.
     Corrupt {
@@ -192,10 +211,23 @@ pub struct Offsets {
     pub log_start: i64,
     /// End of what is on stable storage.
     pub high_watermark: i64,
+    /// First offset that is undecided: of the earliest transaction that is open, or whose end is not on stable storage; the high watermark when
+    /// there is none.
+    pub last_stable: i64,
     /// Next offset to be given out.
     pub log_end: i64,
     /// Epoch stamped into batches.
     pub leader_epoch: i32,
+}
+
+impl Offsets {
+    /// End of what readers of this isolation see.
+    pub fn visible_end(&self, isolation: Isolation) -> i64 {
+        match isolation {
+            Isolation::Uncommitted => self.high_watermark,
+            Isolation::Committed => self.last_stable,
+        }
+    }
 }
 
 /// A batch found for a timestamp: whole, as stored.

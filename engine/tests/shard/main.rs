@@ -10,6 +10,7 @@ mod model;
 mod reading;
 mod restart;
 mod spares;
+mod txns;
 mod world;
 
 use std::fs;
@@ -92,7 +93,8 @@ fn what_was_committed_is_read_back_from_memory() {
         out,
         Err(ReadError::OutOfRange {
             log_start_offset: 0,
-            high_watermark: 5
+            high_watermark: 5,
+            last_stable: 5,
         })
     );
 }

@@ -41,6 +41,7 @@ fn request(offset: i64, max_bytes: usize) -> ReadRequest {
         offset,
         max_bytes,
         at_least_one: true,
+        isolation: Isolation::Uncommitted,
         token: rand(),
     }
 }

@@ -211,6 +211,7 @@ impl World {
             offset,
             max_bytes,
             at_least_one: true,
+            isolation: Isolation::Uncommitted,
             token: rand(),
         };
         let data = match self.shard.read(&mut self.ring, Slot(slot), request) {

@@ -52,6 +52,8 @@ pub struct Tally {
     pub moves: u64,
     /// Spare files that became segments.
     pub recycled: u64,
+    /// Times that an index of aborted transactions was written.
+    pub aborts: u64,
 }
 
 impl Tally {
@@ -69,6 +71,7 @@ impl Tally {
             wraps: self.wraps + other.wraps,
             moves: self.moves + other.moves,
             recycled: self.recycled + other.recycled,
+            aborts: self.aborts + other.aborts,
         }
     }
 }
@@ -80,7 +83,10 @@ impl Tally {
         self.recycled += disk.recycled;
         for step in &disk.steps {
             match step {
-                Step::Link { node, .. } => self.folders += u64::from(node.is_dir),
+                Step::Link { node, name, .. } => {
+                    self.folders += u64::from(node.is_dir);
+                    self.aborts += u64::from(name.ends_with(".txnindex"));
+                }
                 Step::Rename { to, .. } => {
                     self.rolls += u64::from(to.ends_with(".snapshot"));
                     self.checkpoints += u64::from(to == "ringlog-checkpoint-0");
@@ -298,6 +304,7 @@ impl Explorer {
 /// The next offset is the one behind the last that is there, and what is appended is read back.
 fn go_on(life: &mut Life) -> Result<(), String> {
     (0..3).for_each(|_| life.append());
+    life.transact_somewhere();
     life.until(|life| (life.failed.is_some() || life.is_quiet()).then_some(()))?;
     if let Some(why) = &life.failed {
         return Err(why.clone());
@@ -316,7 +323,7 @@ fn go_on(life: &mut Life) -> Result<(), String> {
             ));
         }
     }
-    Ok(())
+    life.check_all_committed()
 }
 
 fn told(cursor: &Cursor<'_>, fate: &Fate, wrong: &str) -> String {

@@ -187,6 +187,7 @@ impl Life {
         }
         history.judge(&found, at)?;
         life.history = history.resumed(at, &found, life.position());
+        life.check_all_committed()?;
         Ok((life, found))
     }
 
@@ -346,28 +347,34 @@ impl Life {
     }
 
     /// Reads as a client does.
-    pub fn read(
+    pub fn read(&mut self, slot: (usize, Slot), offset: i64, max_bytes: usize) -> Result<Vec<u8>, ReadError> {
+        let data = self.read_with(slot, offset, max_bytes, Isolation::Uncommitted)?;
+        Ok(data.slices.iter().flat_map(|s| s.to_vec()).collect())
+    }
+
+    pub fn read_with(
         &mut self,
         (core, slot): (usize, Slot),
         offset: i64,
         max_bytes: usize,
-    ) -> Result<Vec<u8>, ReadError> {
+        isolation: Isolation,
+    ) -> Result<ReadData, ReadError> {
         self.next_read += 1;
         let request = ReadRequest {
             offset,
             max_bytes,
             at_least_one: true,
+            isolation,
             token: self.next_read,
         };
         let Side { machine, shard, .. } = &mut self.sides[core];
-        let data = match shard.read(machine, slot, request) {
-            ReadOutcome::Now(data) => data,
-            ReadOutcome::Error(error) => return Err(error),
+        match shard.read(machine, slot, request) {
+            ReadOutcome::Now(data) => Ok(data),
+            ReadOutcome::Error(error) => Err(error),
             ReadOutcome::Later => self
                 .until(|life| life.reads.remove(&request.token))
-                .map_err(ReadError::Io)??,
-        };
-        Ok(data.slices.iter().flat_map(|s| s.to_vec()).collect())
+                .map_err(ReadError::Io)?,
+        }
     }
 
     /// Everything that is served, in order and without a gap.

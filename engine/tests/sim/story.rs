@@ -95,12 +95,22 @@ impl Life {
                         self.append();
                     }
                 }
-                24..=59 => self.append(),
+                24..=45 => self.append(),
+                46..=59 => self.transact_somewhere(),
                 60..=66 => self.go_elsewhere(),
                 _ => (0..self.random.below(8)).for_each(|_| self.turn()),
             }
         }
         Ok(())
+    }
+
+    /// A few steps of a topic's producers.
+    pub fn transact_somewhere(&mut self) {
+        for _ in 0..4 {
+            if let Some((topic, _)) = self.any_open() {
+                self.transact(topic);
+            }
+        }
     }
 
     fn any_open(&mut self) -> Option<(usize, (usize, Slot))> {
@@ -200,7 +210,7 @@ impl Life {
         }
     }
 
-    fn appended(&mut self, topic: usize, core: usize, appended: &Appended, bytes: Vec<u8>) {
+    pub fn appended(&mut self, topic: usize, core: usize, appended: &Appended, bytes: Vec<u8>) {
         let at = self.position();
         let end_offset = appended.last_offset + 1;
         let there = &mut self.history.topics[topic];
@@ -254,6 +264,11 @@ impl Life {
         }
         let offset = offsets.log_start + self.random.below(served) as i64;
         let max_bytes = 1 << self.random.below(17);
+        if self.random.percent(40) {
+            let name = self.history.topics[topic].name.clone();
+            let checked = self.check_committed(topic, offset, max_bytes);
+            return checked.map(drop).map_err(|wrong| format!("{name}: {wrong}"));
+        }
         // A disk with faults may not give it; it gives nothing wrong.
         let Ok(bytes) = self.read(slot, offset, max_bytes) else {
             return Ok(());

@@ -12,7 +12,7 @@ mod threads;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
@@ -143,11 +143,7 @@ impl Broker {
         probe::raise_limits();
         probe::check().map_err(StartError::because)?;
         let mut config = config;
-        std::fs::create_dir_all(&config.data_dir)
-            .map_err(|error| StartError::io("create", &config.data_dir, &error))?;
-        files::create_dir(&config.data_dir).map_err(StartError::because)?;
-        config.data_dir = std::fs::canonicalize(&config.data_dir)
-            .map_err(|error| StartError::io("open", &config.data_dir, &error))?;
+        config.data_dir = folder(&config.data_dir)?;
         let lock = identity::lock(&config.data_dir)?;
         let reserved = sockets::reserve(&config.listeners)?;
         let identity = identity::identify(&config.data_dir, config.node_id)?;
@@ -211,6 +207,26 @@ impl Broker {
         }
         boot::finish_stop(&self.shared.config.data_dir, &stopped, broker_epoch).map_err(StartError::because)
     }
+}
+
+/// Makes the data directory if it is new. Its absolute path.
+fn folder(data_dir: &Path) -> Result<PathBuf, StartError> {
+    // The file may also be on the way to it.
+    let is_file = |path: &&Path| path.exists() && !path.is_dir();
+    if let Some(file) = data_dir.ancestors().find(is_file) {
+        return Err(StartError(format!(
+            "cannot use {} as the data directory: {} is a file; name a directory with --data-dir or log.dirs",
+            data_dir.display(),
+            if file == data_dir {
+                "it".to_owned()
+            } else {
+                file.display().to_string()
+            },
+        )));
+    }
+    std::fs::create_dir_all(data_dir).map_err(|error| StartError::io("create", data_dir, &error))?;
+    files::create_dir(data_dir).map_err(StartError::because)?;
+    std::fs::canonicalize(data_dir).map_err(|error| StartError::io("open", data_dir, &error))
 }
 
 /// Who this broker is, seen through its first listener.

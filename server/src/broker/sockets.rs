@@ -37,8 +37,9 @@ pub fn reserve(listeners: &[Listener]) -> Result<Vec<Reserved>, StartError> {
 fn reserve_one(listener: &Listener) -> Result<Reserved, StartError> {
     let asked = resolve(listener)?;
     let failed = |error: rustix::io::Errno| {
+        let what_to_do = remedy(error).unwrap_or_default();
         StartError(format!(
-            "cannot listen on {asked}: {}",
+            "cannot listen on {asked}: {}{what_to_do}",
             std::io::Error::from(error)
         ))
     };
@@ -51,6 +52,22 @@ fn reserve_one(listener: &Listener) -> Result<Reserved, StartError> {
         address,
         _socket: socket,
     })
+}
+
+/// What an operator can do about it.
+fn remedy(error: rustix::io::Errno) -> Option<&'static str> {
+    match error {
+        rustix::io::Errno::ADDRINUSE => Some(
+            "; another process listens there: stop it, or give this broker another address with --listen or listeners",
+        ),
+        rustix::io::Errno::ADDRNOTAVAIL => Some(
+            "; this machine has no such address: name one of its own with --listen or listeners, or 0.0.0.0 for all of them",
+        ),
+        rustix::io::Errno::ACCESS => {
+            Some("; ports below 1024 need a privilege: choose another with --listen or listeners")
+        }
+        _ => None,
+    }
 }
 
 /// The address while nobody else has it. A killed predecessor's io_uring lets go of its listening socket some milliseconds
@@ -112,6 +129,17 @@ mod tests {
         let refused = reserve(&[listener(port)]).expect_err("taken");
         assert!(
             refused.to_string().contains("cannot listen on 127.0.0.1:"),
+            "{refused}"
+        );
+        assert!(
+            refused.to_string().contains("another address with --listen"),
+            "{refused}"
+        );
+        let mut elsewhere = listener(port);
+        elsewhere.bind_host = "192.0.2.1".to_owned();
+        let refused = reserve(&[elsewhere]).expect_err("not of this machine");
+        assert!(
+            refused.to_string().contains("0.0.0.0 for all of them"),
             "{refused}"
         );
         drop(reserved);

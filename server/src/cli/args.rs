@@ -154,6 +154,7 @@ pub struct ConnectArgs {
     #[arg(
         short,
         long,
+        visible_alias = "bootstrap-server",
         value_name = "HOST:PORT",
         value_delimiter = ',',
         default_value = "127.0.0.1:9092"
@@ -444,6 +445,16 @@ mod tests {
         assert_eq!(args.from, StartAt::Last(5));
         assert_eq!(args.connect.bootstrap, ["127.0.0.1:9092"]);
         assert_eq!(args.connect.timeout, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn bootstrap_goes_by_the_name_it_has_in_kafkas_tools_too() {
+        let words = ["ringlog", "topic", "list", "--bootstrap-server", "a:1,b:2"];
+        let Command::Topic(TopicCommand::List(args)) = Cli::try_parse_from(words).expect("parses").command
+        else {
+            panic!("topic list")
+        };
+        assert_eq!(args.connect.bootstrap, ["a:1", "b:2"]);
     }
 
     #[test]

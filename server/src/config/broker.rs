@@ -4,7 +4,9 @@ use std::sync::LazyLock;
 
 use super::coordinator::{self, COORDINATOR_KEYS};
 use super::kind::{Items, Kind, split_list};
+use super::pending;
 use super::topic::TOPIC_KEYS;
+use super::transaction::{self, TRANSACTION_KEYS};
 
 /// One broker setting.
 #[derive(Debug)]
@@ -15,8 +17,15 @@ pub struct BrokerKey {
     pub kind: Kind,
     /// What holds when nothing is said. `None`: decided at start, or by another setting.
     pub default: Option<&'static str>,
-    /// What it does, for DescribeConfigs and help pages.
+    /// What it does, for help pages.
     pub doc: &'static str,
+}
+
+impl BrokerKey {
+    /// What it does, and whether it does that yet: for DescribeConfigs.
+    pub fn documentation(&self) -> String {
+        pending::of_broker(self.name).documentation(self.doc)
+    }
 }
 
 macro_rules! key {
@@ -38,7 +47,7 @@ const INT: Kind = Kind::Int(0, i32::MAX);
 const LONG: Kind = Kind::Long(0, i64::MAX);
 const MIB: u64 = 1 << 20;
 
-/// The broker settings that are not about groups, sorted by name.
+/// The broker settings that are not about groups or transactions, sorted by name.
 static OWN_KEYS: &[BrokerKey] = &[
     key!(
         "advertised.listeners",
@@ -400,7 +409,11 @@ static OWN_KEYS: &[BrokerKey] = &[
 
 /// Every broker setting, sorted by name.
 pub static BROKER_KEYS: LazyLock<Vec<&'static BrokerKey>> = LazyLock::new(|| {
-    let mut all: Vec<_> = OWN_KEYS.iter().chain(COORDINATOR_KEYS).collect();
+    let mut all: Vec<_> = OWN_KEYS
+        .iter()
+        .chain(COORDINATOR_KEYS)
+        .chain(TRANSACTION_KEYS)
+        .collect();
     all.sort_unstable_by_key(|key| key.name);
     all
 });
@@ -412,10 +425,15 @@ pub fn broker_key(name: &str) -> Option<&'static BrokerKey> {
 }
 
 /// Whether a running broker takes up a change of this setting: as in Kafka, those that give topics their
-/// defaults, under the name that ranks first, and how often groups are assigned their partitions.
+/// defaults, under the name that ranks first, how often groups are assigned their partitions, and whether partitions
+/// ask before they take a transaction's batches.
 pub fn is_dynamic(name: &str) -> bool {
     let mut of_topics = TOPIC_KEYS.iter();
-    name == coordinator::ASSIGNMENT_INTERVAL
+    [
+        coordinator::ASSIGNMENT_INTERVAL,
+        transaction::PARTITION_VERIFICATION,
+    ]
+    .contains(&name)
         || of_topics.any(|key| key.synonyms.first().is_some_and(|synonym| synonym.name == name))
 }
 

@@ -10,7 +10,13 @@ const ANY_INT: Kind = Kind::Int(i32::MIN, i32::MAX);
 const POSITIVE_INT: Kind = Kind::Int(1, i32::MAX);
 const INT: Kind = Kind::Int(0, i32::MAX);
 
-const fn key(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> BrokerKey {
+/// A setting that has a default.
+pub(super) const fn key(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    doc: &'static str,
+) -> BrokerKey {
     BrokerKey {
         name,
         kind,

@@ -24,6 +24,8 @@ pub enum Source {
     Static = 4,
     /// Built in.
     Default = 5,
+    /// The level of a logger.
+    BrokerLogger = 6,
     /// Set on the group.
     Group = 8,
 }
@@ -132,7 +134,7 @@ impl<'a> Layers<'a> {
             Source::DynamicDefault => self.cluster?,
             Source::Static => &self.config.fixed,
             Source::Default => return broker_key(name)?.default,
-            Source::Topic | Source::Group => return None,
+            Source::Topic | Source::BrokerLogger | Source::Group => return None,
         };
         settings.get(name).map(String::as_str)
     }

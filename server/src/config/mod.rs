@@ -9,8 +9,12 @@ pub mod coordinator;
 pub mod group;
 pub mod kind;
 pub mod layers;
+mod nearest;
+mod notices;
+pub mod pending;
 pub mod properties;
 pub mod topic;
+pub mod transaction;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,6 +25,9 @@ use ringlog_engine::io::Durability;
 use broker::{BROKER_KEYS, Endpoint, broker_key};
 pub use layers::{Candidate, Effective, Layers, Settings, Source};
 pub use topic::TopicSettings;
+
+/// What the names of all settings begin with that Kafka does not have.
+const OWN_PREFIX: &str = "ringlog.";
 
 /// What the command line says about the configuration, each stronger than the one before.
 #[derive(Clone, Debug, Default)]
@@ -72,6 +79,8 @@ pub struct Config {
     pub fixed: Settings,
     /// Names that were set and are not supported, in order of appearance.
     pub unsupported: Vec<String>,
+    /// What whoever set this should know, a line each, to be said at start.
+    pub notices: Vec<String>,
     /// `node.id` or `broker.id` when set; otherwise the data directory's, or 1.
     pub node_id: Option<i32>,
     /// `log.dirs`.
@@ -136,15 +145,13 @@ impl Config {
                 .cores
                 .map(|cores| ("ringlog.cores".to_owned(), cores.to_string())),
         );
-        if let Some(address) = origin.listen {
-            // A file's advertised addresses go with the file's listeners; what was set beside `--listen` goes with that.
-            let set = |pair: &&str| pair.starts_with("advertised.listeners=");
-            if !origin.sets.iter().any(|pair| set(&pair.trim())) {
-                pairs.retain(|(name, _)| name != "advertised.listeners");
-            }
-            pairs.push(("listeners".to_owned(), format!("PLAINTEXT://{address}")));
-        }
-        Config::from_pairs(pairs)
+        let replaced = match origin.listen {
+            Some(address) => notices::listen(&mut pairs, address, origin.sets).map_err(ConfigError)?,
+            None => None,
+        };
+        let mut config = Config::from_pairs(pairs)?;
+        config.notices.extend(replaced);
+        Ok(config)
     }
 
     /// Checks the settings, a later one of the same name outranking an earlier.
@@ -161,12 +168,21 @@ impl Config {
                 Some(_) => {
                     fixed.insert(name.clone(), check(name, value)?);
                 }
+                None if name.starts_with(OWN_PREFIX) => return Err(unknown(name)),
                 None if unsupported.contains(name) => {}
                 None => unsupported.push(name.clone()),
             }
         }
         resolve(fixed, unsupported)
     }
+}
+
+/// A name of Kafka's that is not served may stay in a file; one of our own can only be a slip.
+fn unknown(name: &str) -> ConfigError {
+    let known = BROKER_KEYS.iter().map(|key| key.name);
+    let own = known.filter(|name| name.starts_with(OWN_PREFIX));
+    let meant = nearest::nearest(name, own, OWN_PREFIX).map(|meant| format!("; did you mean {meant}?"));
+    ConfigError(format!("unknown setting {name}{}", meant.unwrap_or_default()))
 }
 
 fn read_file(path: &Path) -> Result<Vec<(String, String)>, ConfigError> {
@@ -197,6 +213,7 @@ pub fn check(name: &str, value: &str) -> Result<String, ConfigError> {
         })?;
     topic::keepable(name, &checked).map_err(ConfigError)?;
     coordinator::keepable(name, &checked).map_err(ConfigError)?;
+    transaction::keepable(name, &checked).map_err(ConfigError)?;
     Ok(checked)
 }
 
@@ -227,12 +244,13 @@ impl Reader<'_> {
 fn resolve(fixed: Settings, unsupported: Vec<String>) -> Result<Config, ConfigError> {
     let read = Reader(&fixed);
     let idle_ms: i64 = read.number("connections.max.idle.ms");
+    let cores = read.set("ringlog.cores").unwrap_or_else(default_cores);
     let config = Config {
         node_id: node_id(&read)?,
         data_dir: data_dir(&read)?,
         listeners: listeners(&read)?,
         rack: read.set("broker.rack"),
-        cores: read.set("ringlog.cores").unwrap_or_else(default_cores),
+        cores,
         memory_bytes: read.set("ringlog.memory").unwrap_or_else(default_memory_bytes),
         journal_bytes: read.number("ringlog.journal.bytes"),
         zero_copy_send: read.flag("ringlog.send.zerocopy"),
@@ -249,6 +267,10 @@ fn resolve(fixed: Settings, unsupported: Vec<String>) -> Result<Config, ConfigEr
         producer_id_expiration_ms: read.number("producer.id.expiration.ms"),
         describe_partitions_limit: read.number("max.request.partition.size.limit"),
         unsupported,
+        notices: pending::notice(&fixed)
+            .into_iter()
+            .chain(notices::more_cores(cores, default_cores()))
+            .collect(),
         fixed,
     };
     Layers::fixed(&config).check_defaults()?;
@@ -531,6 +553,27 @@ mod tests {
         ] {
             let said = Config::from_pairs(pairs(list)).expect_err(part).to_string();
             assert!(said.contains(part), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_slip_in_a_setting_of_our_own_is_refused_with_what_was_meant() {
+        for (name, said) in [
+            (
+                "ringlog.core",
+                "unknown setting ringlog.core; did you mean ringlog.cores?",
+            ),
+            (
+                "ringlog.durabilty",
+                "unknown setting ringlog.durabilty; did you mean ringlog.durability?",
+            ),
+            (
+                "ringlog.something.else.altogether",
+                "unknown setting ringlog.something.else.altogether",
+            ),
+        ] {
+            let refused = Config::from_pairs(pairs(&[(name, "1")])).expect_err(name);
+            assert_eq!(refused.to_string(), said);
         }
     }
 

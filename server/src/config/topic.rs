@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use ringlog_engine::io::Durability;
 
 use super::kind::{Items, Kind};
+use super::pending::Pending;
 
 /// One topic setting.
 #[derive(Debug)]
@@ -18,8 +19,17 @@ pub struct TopicKey {
     pub default: Option<&'static str>,
     /// The broker settings that give its default, the strongest first.
     pub synonyms: &'static [Synonym],
-    /// What it does, for DescribeConfigs.
+    /// What it does.
     pub doc: &'static str,
+    /// Which of its values have no effect yet.
+    pub pending: Pending,
+}
+
+impl TopicKey {
+    /// What it does, and whether it does that yet: for DescribeConfigs.
+    pub fn documentation(&self) -> String {
+        self.pending.documentation(self.doc)
+    }
 }
 
 /// A broker setting that stands in for a topic setting.
@@ -71,8 +81,11 @@ const fn long_from(min: i64) -> Kind {
 }
 
 macro_rules! key {
-    ($name:literal, $kind:expr, $default:expr, [$($synonym:expr),*], $doc:literal) => {
-        TopicKey { name: $name, kind: $kind, default: $default, synonyms: &[$($synonym),*], doc: $doc }
+    ($name:literal, $kind:expr, $default:expr, $synonyms:tt, $doc:literal) => {
+        key!($name, $kind, $default, $synonyms, $doc, Pending::Nothing)
+    };
+    ($name:literal, $kind:expr, $default:expr, [$($synonym:expr),*], $doc:literal, $pending:expr) => {
+        TopicKey { name: $name, kind: $kind, default: $default, synonyms: &[$($synonym),*], doc: $doc, pending: $pending }
     };
 }
 
@@ -84,7 +97,8 @@ pub static TOPIC_KEYS: &[TopicKey] = &[
         Some("delete"),
         [same_unit("log.cleanup.policy")],
         "What becomes of old data: delete drops segments past the retention limits, compact keeps the last record \
-         of each key. Ringlog stores the choice; cleaning by key is not done yet."
+         of each key.",
+        Pending::Word("compact")
     ),
     key!(
         "compression.gzip.level",
@@ -119,7 +133,8 @@ pub static TOPIC_KEYS: &[TopicKey] = &[
         long_from(0),
         Some("86400000"),
         [same_unit("log.cleaner.delete.retention.ms")],
-        "How long a compacted topic keeps the marker of a deleted key, in milliseconds."
+        "How long a compacted topic keeps the marker of a deleted key, in milliseconds.",
+        Pending::Everything
     ),
     key!(
         "file.delete.delay.ms",
@@ -194,7 +209,8 @@ pub static TOPIC_KEYS: &[TopicKey] = &[
         long_from(1),
         Some("9223372036854775807"),
         [same_unit("log.cleaner.max.compaction.lag.ms")],
-        "The longest a record of a compacted topic may wait for cleaning, in milliseconds."
+        "The longest a record of a compacted topic may wait for cleaning, in milliseconds.",
+        Pending::Everything
     ),
     key!(
         "max.message.bytes",
@@ -229,21 +245,23 @@ pub static TOPIC_KEYS: &[TopicKey] = &[
         Kind::Double(0.0, 1.0),
         Some("0.5"),
         [same_unit("log.cleaner.min.cleanable.ratio")],
-        "The share of a compacted log that must be uncleaned before it is cleaned again."
+        "The share of a compacted log that must be uncleaned before it is cleaned again.",
+        Pending::Everything
     ),
     key!(
         "min.compaction.lag.ms",
         long_from(0),
         Some("0"),
         [same_unit("log.cleaner.min.compaction.lag.ms")],
-        "The shortest a record of a compacted topic stays untouched, in milliseconds."
+        "The shortest a record of a compacted topic stays untouched, in milliseconds.",
+        Pending::Everything
     ),
     key!(
         "min.insync.replicas",
         int_from(1),
         Some("1"),
         [same_unit("min.insync.replicas")],
-        "How many replicas must hold a record before acks=all is answered. With more than one, a single node refuses acks=all."
+        "How many replicas must hold a record before acks=all is answered; never more than the partition has, which is one."
     ),
     key!(
         "preallocate",
@@ -278,7 +296,8 @@ pub static TOPIC_KEYS: &[TopicKey] = &[
         Kind::Long(i64::MIN, i64::MAX),
         Some("-1"),
         [same_unit("log.retention.bytes")],
-        "The size a partition may grow to before its oldest segments are deleted, in bytes; -1 sets no limit."
+        "The size a partition may grow to before its oldest segments are deleted, in bytes; -1 sets no limit.",
+        Pending::AllBut("-1")
     ),
     key!(
         "retention.ms",
@@ -289,7 +308,8 @@ pub static TOPIC_KEYS: &[TopicKey] = &[
             minutes("log.retention.minutes"),
             hours("log.retention.hours")
         ],
-        "The age after which a segment may be deleted, in milliseconds, counted from its newest record; -1 sets no limit."
+        "The age after which a segment may be deleted, in milliseconds, counted from its newest record; -1 sets no limit.",
+        Pending::AllBut("-1")
     ),
     key!(
         "ringlog.durability",

@@ -4,7 +4,9 @@ use super::Core;
 use super::dispatch::Incoming;
 use crate::conn::Answer;
 use crate::handlers::context::Context;
-use crate::handlers::{alter_log_dirs, client_quotas, describe_quorum, list_config_resources, reassignments};
+use crate::handlers::{
+    alter_log_dirs, client_quotas, describe_quorum, list_config_resources, reassignments, scram_credentials,
+};
 use crate::wire::{ApiKey, WireError};
 
 impl Core {
@@ -27,6 +29,9 @@ impl Core {
             ApiKey::AlterReplicaLogDirs => {
                 let directory = &self.shared.data_dir;
                 reply.encode(&alter_log_dirs::handle(ctx, &incoming.decode()?, directory))
+            }
+            ApiKey::DescribeUserScramCredentials => {
+                reply.encode(&scram_credentials::describe(&incoming.decode()?))
             }
             ApiKey::DescribeQuorum => reply.encode(&describe_quorum::handle(
                 ctx,

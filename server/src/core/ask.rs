@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use ringlog_engine::batch::BatchHeader;
-use ringlog_engine::shard::{AppendError, ReadError, Slot, Ticket, TimeHit, TimeOutcome};
+use ringlog_engine::shard::{AppendError, Isolation, ReadError, Slot, Ticket, TimeHit, TimeOutcome};
 
 use super::Core;
 use super::calls::{Call, CallId, CallKind, ReplyTo};
@@ -47,7 +47,7 @@ pub struct Questions {
     /// Deletions that are not durable yet. Tickets ascend.
     deleting: VecDeque<(Ticket, Asker, Told)>,
     /// Searches by time that read from disk.
-    searching: Vec<(u64, Asker, Question)>,
+    searching: Vec<(u64, Asker, Slot, Question)>,
     /// Questions that wait for memory or journal room.
     stalled: VecDeque<(Asker, Slot, Question)>,
     next_token: u64,
@@ -174,9 +174,9 @@ impl Core {
         };
         let leader_epoch = offsets.leader_epoch;
         Some(match question {
-            Question::Latest => Told::Offset {
+            Question::Latest(isolation) => Told::Offset {
                 timestamp_ms: -1,
-                offset: offsets.high_watermark,
+                offset: offsets.visible_end(isolation),
                 leader_epoch,
             },
             Question::Earliest => Told::Offset {
@@ -193,7 +193,7 @@ impl Core {
             Question::DeleteBefore(offset) => {
                 return self.delete_before(asker, slot, offset, offsets.high_watermark);
             }
-            Question::Time(_) | Question::LargestTime => return self.search_time(asker, slot, question),
+            Question::Time(..) | Question::LargestTime(_) => return self.search_time(asker, slot, question),
         })
     }
 
@@ -225,7 +225,7 @@ impl Core {
         self.questions.next_token += 1;
         let token = self.questions.next_token;
         let outcome = match question {
-            Question::Time(timestamp_ms) => {
+            Question::Time(timestamp_ms, _) => {
                 self.shard
                     .offset_for_timestamp(&mut *self.io, slot, timestamp_ms, token)
             }
@@ -234,9 +234,9 @@ impl Core {
                 .offset_for_largest_timestamp(&mut *self.io, slot, token),
         };
         match outcome {
-            TimeOutcome::Now(hit) => Some(self.time_told(question, hit)),
+            TimeOutcome::Now(hit) => Some(self.time_told(slot, question, hit)),
             TimeOutcome::Later => {
-                self.questions.searching.push((token, asker, question));
+                self.questions.searching.push((token, asker, slot, question));
                 None
             }
             TimeOutcome::Error(ReadError::Busy) => {
@@ -248,18 +248,26 @@ impl Core {
     }
 
     /// Looks inside the batch for the record: the one place where the broker opens a batch while a client waits.
-    fn time_told(&self, question: Question, hit: Option<TimeHit>) -> Told {
+    fn time_told(&self, slot: Slot, question: Question, hit: Option<TimeHit>) -> Told {
         let none = Told::Offset {
             timestamp_ms: -1,
             offset: -1,
             leader_epoch: -1,
         };
         let Some(hit) = hit else { return none };
+        let isolation = match question {
+            Question::Time(_, isolation) | Question::LargestTime(isolation) => isolation,
+            _ => Isolation::Uncommitted,
+        };
+        let offsets = self.shard.offsets(slot);
+        let end = offsets.map_or(i64::MAX, |offsets| offsets.visible_end(isolation));
         let found = match question {
-            Question::Time(timestamp_ms) => times::first_at_or_after(&hit.batch, timestamp_ms),
+            Question::Time(timestamp_ms, _) => times::first_at_or_after(&hit.batch, timestamp_ms),
             _ => times::largest(&hit.batch),
         };
         match found {
+            // Not for those who read what is committed only.
+            Ok(Some((_, offset, _))) if offset >= end => none,
             Ok(Some((timestamp_ms, offset, leader_epoch))) => Told::Offset {
                 timestamp_ms,
                 offset,
@@ -289,9 +297,9 @@ impl Core {
         else {
             return;
         };
-        let (_, asker, question) = self.questions.searching.swap_remove(at);
+        let (_, asker, slot, question) = self.questions.searching.swap_remove(at);
         let told = match result {
-            Ok(hit) => self.time_told(question, hit),
+            Ok(hit) => self.time_told(slot, question, hit),
             Err(error) => Told::Failed(time_code(&error)),
         };
         self.tell(asker, told);

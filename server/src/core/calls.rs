@@ -7,6 +7,8 @@ use super::describe::DescribeCall;
 use super::fetch::FetchCall;
 use super::groups::GroupCall;
 use super::produce::ProduceCall;
+use super::transactions::TxnCall;
+use super::transactions::markers::MarkCall;
 use crate::wire::find_coordinator::FindCoordinatorRequest;
 use crate::wire::metadata::MetadataRequest;
 use crate::wire::{Api, ApiKey, Message};
@@ -91,6 +93,10 @@ pub enum CallKind {
     Coordinator(Box<FindCoordinatorRequest>),
     /// Answers of the coordinators of groups.
     Groups(Box<GroupCall>),
+    /// Answers of the coordinators of transactions.
+    Transactions(Box<TxnCall>),
+    /// Markers an administrator has written.
+    Mark(Box<MarkCall>),
 }
 
 /// The calls of one core, by id.

@@ -227,7 +227,13 @@ fn decide_client(ctx: &Context<'_>, placement: &Placement, to: ReplyTo, request:
             granted(to, incremental_alter_configs::handle(ctx, request))
         }
         ClientRequest::ElectLeaders(request) => granted(to, elect_leaders::handle(ctx, request)),
-        ClientRequest::AlterClientQuotas(request) => granted(to, client_quotas::alter(ctx, request)),
+        ClientRequest::AlterClientQuotas(request) => {
+            let outcome = client_quotas::alter(ctx, request);
+            if !outcome.records.is_empty() {
+                crate::warn!("quotas are stored, and without effect yet");
+            }
+            granted(to, outcome)
+        }
         ClientRequest::AlterPartitionReassignments(request) => {
             granted(to, reassignments::alter(ctx, request))
         }
@@ -248,7 +254,7 @@ fn decide_move(
         |response: &RinglogMovePartitionResponse| After::Answer(to, Answer::Bytes(to.encode(response)));
     let after = match move_partition::handle(request, ctx.image, placement) {
         Ok(Some(relocation)) => After::Relocate(to, relocation),
-        Ok(None) => answer(&move_partition::done(Ok(()))),
+        Ok(None) => answer(&move_partition::already_there(request)),
         Err(refusal) => answer(&refusal),
     };
     Decision {

@@ -1,6 +1,8 @@
 //! RinglogDescribeCores across cores: the connection's core asks all, each tells what it has done, and the last one's words
 //! complete the answer.
 
+use std::sync::Arc;
+
 use ringlog_engine::shard::Slot;
 use ringlog_engine::stats::Load;
 
@@ -36,26 +38,35 @@ impl Core {
             reply,
             kind: CallKind::Describe(Box::new(call)),
         });
+        let topic: Option<Arc<str>> = request.topic.as_deref().map(Into::into);
         for core in 0..self.cores {
             let origin = self.id;
+            let topic = topic.clone();
             self.post(
                 core,
                 Mail::Describe {
                     origin,
                     call,
                     max_partitions,
+                    topic,
                 },
             );
         }
     }
 
     /// Every core: tells what it has done.
-    pub(super) fn take_describe(&mut self, origin: usize, call: CallId, max_partitions: usize) {
-        let description = Box::new(self.description(max_partitions));
+    pub(super) fn take_describe(
+        &mut self,
+        origin: usize,
+        call: CallId,
+        max_partitions: usize,
+        topic: Option<&str>,
+    ) {
+        let description = Box::new(self.description(max_partitions, topic));
         self.post(origin, Mail::Described { call, description });
     }
 
-    fn description(&self, max_partitions: usize) -> CoreDescription {
+    fn description(&self, max_partitions: usize, topic: Option<&str>) -> CoreDescription {
         CoreDescription {
             core: self.id as i32,
             uptime_ns: self.stages.uptime(self.io.clock()).as_nanos() as i64,
@@ -68,17 +79,19 @@ impl Core {
                 &self.shard.counters(),
             ),
             stages: describe_cores::stages(&self.stages),
-            busiest: self.busiest(max_partitions),
+            busiest: self.busiest(max_partitions, topic),
         }
     }
 
-    fn busiest(&self, most: usize) -> Vec<PartitionLoad> {
+    /// The partitions, or those of one topic, with the largest load.
+    fn busiest(&self, most: usize, topic: Option<&str>) -> Vec<PartitionLoad> {
         if most == 0 {
             return Vec::new();
         }
         let loads: Vec<(Load, (&PartitionKey, &str, Slot))> = self
             .partitions
             .all()
+            .filter(|(_, of, _)| topic.is_none_or(|topic| topic == *of))
             .map(|open| (self.shard.load(open.2), open))
             .collect();
         let busiest = describe_cores::busiest(loads, most);

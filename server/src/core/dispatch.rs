@@ -119,7 +119,7 @@ impl Core {
             }
             ApiKey::InitProducerId => {
                 let request = incoming.decode()?;
-                self.start_init_producer_id(reply, &request);
+                self.start_init_producer_id(reply, request);
             }
             ApiKey::JoinGroup
             | ApiKey::SyncGroup
@@ -132,7 +132,17 @@ impl Core {
             | ApiKey::ListGroups
             | ApiKey::DeleteGroups
             | ApiKey::ConsumerGroupHeartbeat
-            | ApiKey::ConsumerGroupDescribe => self.start_groups(incoming)?,
+            | ApiKey::ConsumerGroupDescribe
+            | ApiKey::TxnOffsetCommit => self.start_groups(incoming)?,
+            ApiKey::AddPartitionsToTxn
+            | ApiKey::AddOffsetsToTxn
+            | ApiKey::EndTxn
+            | ApiKey::DescribeTransactions
+            | ApiKey::ListTransactions => self.start_transactions(incoming)?,
+            ApiKey::WriteTxnMarkers => {
+                let request = incoming.decode()?;
+                self.start_write_txn_markers(reply, &request);
+            }
             _ => self.start_metadata(incoming)?,
         }
         Ok(())

@@ -9,6 +9,8 @@
 
 use std::time::{Duration, Instant};
 
+use ringlog_engine::shard::Isolation;
+
 use super::Core;
 use super::calls::{Call, CallId, CallKind, ReplyTo};
 use super::mail::{Mail, PartRead, PartitionKey, ReadItem, ReadOrder};
@@ -32,7 +34,7 @@ pub struct FetchCall {
     parts: Vec<Part>,
     min_bytes: usize,
     max_bytes: usize,
-    read_committed: bool,
+    isolation: Isolation,
     /// When the answer must go out with whatever is there.
     deadline: Instant,
     round: u32,
@@ -96,7 +98,7 @@ impl Core {
             parts: Vec::new(),
             min_bytes: (request.min_bytes.max(0) as usize).min(max_bytes),
             max_bytes,
-            read_committed: request.isolation_level == 1,
+            isolation: fetch::isolation(request.isolation_level),
             deadline: now + wait,
             round: 0,
             pending: 0,
@@ -116,7 +118,7 @@ impl Core {
         let response = Response {
             code,
             session_id: 0,
-            read_committed: false,
+            isolation: Isolation::Uncommitted,
             parts: Vec::new(),
         };
         self.deliver(reply, Answer::Pieces(fetch::encode(&reply, response)));
@@ -179,7 +181,7 @@ impl Core {
         call.min_bytes = call.min_bytes.min(max_bytes);
         let may_wait = call.deadline > now && call.min_bytes > 0 && !call.is_urgent();
         let watch_bytes = if may_wait { call.min_bytes } else { 0 };
-        let round = call.round;
+        let (round, isolation) = (call.round, call.isolation);
         self.note_unparked(parked);
         for (owner, items) in items
             .into_iter()
@@ -200,6 +202,7 @@ impl Core {
                     max_bytes,
                     watch_bytes,
                     owners,
+                    isolation,
                     items,
                 }),
             );
@@ -286,7 +289,7 @@ impl Core {
             .collect();
         for id in ids {
             if let Some(call) = self.fetch_call(id) {
-                call.parts.iter_mut().for_each(|part| part.bytes = 0);
+                call.parts.iter_mut().for_each(Part::give_up_records);
             }
             self.finish_fetch(id);
         }
@@ -337,11 +340,11 @@ impl Core {
             .filter(|(_, included)| *included)
             .map(|(part, _)| part)
             .collect();
-        let read_committed = call.read_committed;
+        let isolation = call.isolation;
         let response = Response {
             code: ErrorCode::None,
             session_id,
-            read_committed,
+            isolation,
             parts,
         };
         self.deliver(reply, Answer::Pieces(fetch::encode(&reply, response)));

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use ringlog_engine::io::{ConnId, Slice};
+use ringlog_engine::shard::{AbortedTxn, Isolation};
 
 use super::ask::{Question, Told};
 use super::calls::{CallId, ReplyTo};
@@ -13,9 +14,13 @@ use super::control::{ControlRequest, Update};
 use super::groups::GroupOrder;
 use super::moving::Moving;
 use super::relocate::{InTransit, Relocation};
+use super::transactions::TxnOrder;
+use super::transactions::markers::{MarkOrder, MarkResult, MarkedBy};
+use super::transactions::verify::Transaction;
 use crate::conn::Answer;
 use crate::handlers::groups::Told as GroupTold;
 use crate::handlers::produce::AppendResult;
+use crate::transactions::TxnResponse;
 use crate::wire::Uuid;
 use crate::wire::describe_cores::CoreDescription;
 
@@ -110,6 +115,31 @@ pub enum Mail {
         /// Which of its questions, and what came of it.
         answers: Vec<(u32, GroupTold)>,
     },
+    /// To an owner: a question to the coordinator of one of its partitions of the transactions' topic.
+    Transaction(Box<TxnOrder>),
+    /// To the connection's core: answers of coordinators of transactions.
+    Transacted {
+        /// The request.
+        call: CallId,
+        /// Which of its questions, and what came of it.
+        answers: Vec<(u32, TxnResponse)>,
+    },
+    /// To the owner that asked: whether a partition takes part in a transaction.
+    Checked {
+        /// What waits for the answer.
+        check: u64,
+        /// The answer.
+        answer: TxnResponse,
+    },
+    /// To an owner: write these ends of transactions.
+    Mark(MarkOrder),
+    /// To whoever asked for them: what became of them.
+    Marked {
+        /// Who asked.
+        by: MarkedBy,
+        /// One for each.
+        results: Vec<(u32, MarkResult)>,
+    },
     /// To the core itself: its coordinators have more to read.
     GoOnLoading,
     /// To every core: tell what you have done since you started.
@@ -120,6 +150,8 @@ pub enum Mail {
         call: CallId,
         /// How many partitions to name at most.
         max_partitions: usize,
+        /// Of which topic; of all if none.
+        topic: Option<Arc<str>>,
     },
     /// To the connection's core: that.
     Described {
@@ -197,8 +229,25 @@ pub struct AppendOrder {
     pub deadline: Instant,
     /// When it was posted; once its owner has it, when that took it up.
     pub since: Instant,
+    /// The transaction the request names.
+    pub transaction: Option<Arc<Transaction>>,
     /// What to append, in order.
     pub items: Vec<AppendItem>,
+}
+
+impl AppendOrder {
+    /// The same order for one of its batches.
+    pub fn with_item(&self, item: AppendItem) -> AppendOrder {
+        AppendOrder {
+            origin: self.origin,
+            call: self.call,
+            wait: self.wait,
+            deadline: self.deadline,
+            since: self.since,
+            transaction: self.transaction.clone(),
+            items: vec![item],
+        }
+    }
 }
 
 /// One batch.
@@ -227,6 +276,8 @@ pub struct ReadOrder {
     pub watch_bytes: usize,
     /// Number of owners that read for the fetch.
     pub owners: usize,
+    /// Whether only what is committed is wanted.
+    pub isolation: Isolation,
     /// What to read, in order.
     pub items: Vec<ReadItem>,
 }
@@ -255,12 +306,16 @@ pub struct PartRead {
     pub error: Option<ReadFailure>,
     /// One past the last offset consumers see.
     pub high_watermark: i64,
+    /// One past the last offset before which every transaction has ended.
+    pub last_stable: i64,
     /// The first offset.
     pub log_start: i64,
     /// The batches.
     pub slices: Vec<Slice>,
     /// Their bytes.
     pub bytes: usize,
+    /// Aborted transactions among them, when only what is committed was wanted.
+    pub aborted: Vec<AbortedTxn>,
     /// Where the client's log and this one part, as epoch and its end offset.
     pub diverging: Option<(i32, i64)>,
 }
@@ -272,9 +327,11 @@ impl PartRead {
             at,
             error: Some(error),
             high_watermark: -1,
+            last_stable: -1,
             log_start: -1,
             slices: Vec::new(),
             bytes: 0,
+            aborted: Vec::new(),
             diverging: None,
         }
     }

@@ -14,9 +14,11 @@ pub mod ask;
 pub mod calls;
 pub mod cluster;
 pub mod control;
+mod coordinators;
 pub mod describe;
 mod dispatch;
 pub mod fetch;
+mod gather;
 pub mod groups;
 mod load;
 pub mod mail;
@@ -29,6 +31,7 @@ pub mod read;
 pub mod relocate;
 pub mod stages;
 pub mod stop;
+pub mod transactions;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -47,8 +50,11 @@ use crate::metadata::image::MetadataImage;
 use crate::parked::Watches;
 use crate::placement::Placement;
 use crate::sessions::Sessions;
+use crate::transactions::TransactionSettings;
 use calls::{CallId, Calls};
+use groups::Groups;
 use mail::Mail;
+use transactions::Transactions;
 
 /// How soon a core with mail that did not fit a queue tries again.
 const OUTBOX_RETRY: Duration = Duration::from_millis(1);
@@ -111,7 +117,13 @@ pub struct Core {
     appends: produce::Appends,
     reads: read::Reads,
     questions: ask::Questions,
-    groups: groups::Groups,
+    groups: coordinators::Hosts<Groups>,
+    group_settings: GroupSettings,
+    rebalance_log: groups::RebalanceLog,
+    transactions: coordinators::Hosts<Transactions>,
+    transaction_settings: TransactionSettings,
+    markers: transactions::markers::Markers,
+    checks: transactions::verify::Checks,
     watches: Watches,
     /// Parked fetches by the time they must be answered.
     timers: BTreeSet<(Instant, CallId)>,
@@ -146,8 +158,11 @@ impl Core {
         let stages = stages::Stages::new(io.now());
         let telling = load::Telling::new(io.now());
         let slots = shared.config.fetch_session_slots;
-        let settings = GroupSettings::of(&image.layers(&shared.config, shared.node.id));
-        let groups = groups::Groups::new(io.now(), settings);
+        let layers = image.layers(&shared.config, shared.node.id);
+        let group_settings = GroupSettings::of(&layers);
+        let transaction_settings = TransactionSettings::of(&layers);
+        let groups = coordinators::Hosts::new(io.now());
+        let transactions = coordinators::Hosts::new(io.now());
         let frame_limit_bytes = shared.config.memory_bytes as usize / cores / FRAME_SHARE;
         Core {
             id,
@@ -174,6 +189,12 @@ impl Core {
             reads: read::Reads::default(),
             questions: ask::Questions::default(),
             groups,
+            group_settings,
+            rebalance_log: groups::RebalanceLog::default(),
+            transactions,
+            transaction_settings,
+            markers: transactions::markers::Markers::default(),
+            checks: transactions::verify::Checks::default(),
             watches: Watches::default(),
             timers: BTreeSet::new(),
             produce_sweep: None,
@@ -191,7 +212,7 @@ impl Core {
     pub fn run(mut self) -> stop::Ended {
         let (mut events, mut from_shard) = (Vec::new(), Vec::new());
         self.begin_control();
-        self.host_groups();
+        self.host_coordinators();
         loop {
             self.work(&mut from_shard);
             let retry = self.flush_mail().then_some(OUTBOX_RETRY);
@@ -218,6 +239,9 @@ impl Core {
             self.shard.next_deadline(),
             self.partitions.deadline(),
             self.groups.deadline(),
+            self.transactions.deadline(),
+            self.markers.deadline(),
+            self.checks.deadline(),
             self.stop.deadline(),
             retry.map(|pause| now + pause),
         ];
@@ -276,13 +300,17 @@ impl Core {
                 self.committed = self.committed.max(ticket);
                 self.on_committed(ticket);
                 self.on_deletions_committed(ticket);
-                self.on_groups_committed(ticket);
+                self.on_decided_committed::<Groups>(ticket);
+                self.on_decided_committed::<Transactions>(ticket);
+                self.on_marks_committed(ticket);
                 self.on_control_committed(ticket);
                 self.retry_questions();
             }
             ShardEvent::Advanced(slot) => self.on_advanced(slot),
             ShardEvent::ReadDone { token, result } => {
-                if let Some(result) = self.on_group_read(token, result) {
+                let result = self.on_machine_read::<Groups>(token, result);
+                let result = result.and_then(|result| self.on_machine_read::<Transactions>(token, result));
+                if let Some(result) = result {
                     self.on_disk_read(token, result);
                 }
             }
@@ -301,7 +329,9 @@ impl Core {
                 crate::error!("nothing can be acknowledged any more: {reason}");
                 self.fail_waiting(&reason);
                 self.fail_deletions();
-                self.fail_groups();
+                self.fail_machines::<Groups>();
+                self.fail_machines::<Transactions>();
+                self.fail_marks();
                 self.fail_control(&reason);
                 self.next_control();
                 // What waits for room is refused now: nothing will make any.
@@ -315,7 +345,9 @@ impl Core {
         self.retry_parked();
         self.retry_stalled_reads();
         self.retry_questions();
-        self.retry_groups();
+        self.retry_decided::<Groups>();
+        self.retry_decided::<Transactions>();
+        self.retry_marks();
         self.retry_control();
     }
 
@@ -323,7 +355,8 @@ impl Core {
         while let Some(mail) = self.inbox.pop_front() {
             self.on_mail(mail);
         }
-        self.flush_groups();
+        self.flush_decided::<Groups>();
+        self.flush_decided::<Transactions>();
         self.note_appended();
     }
 
@@ -347,14 +380,23 @@ impl Core {
             Mail::Adopt(moving) => self.adopt(*moving),
             Mail::Ask(order) => self.take_ask(order),
             Mail::Told { call, answers } => self.on_told(call, answers),
-            Mail::Group(order) => self.take_group(*order),
+            Mail::Group(order) => self.take_offsets(order),
             Mail::Grouped { call, answers } => self.on_grouped(call, answers),
-            Mail::GoOnLoading => self.go_on_loading(),
+            Mail::Transaction(order) => self.take_transaction(*order),
+            Mail::Transacted { call, answers } => self.on_transacted(call, answers),
+            Mail::Checked { check, answer } => self.on_checked(check, answer),
+            Mail::Mark(order) => self.take_marks(order),
+            Mail::Marked { by, results } => self.on_marked(by, results),
+            Mail::GoOnLoading => {
+                self.go_on_loading::<Groups>();
+                self.go_on_loading::<Transactions>();
+            }
             Mail::Describe {
                 origin,
                 call,
                 max_partitions,
-            } => self.take_describe(origin, call, max_partitions),
+                topic,
+            } => self.take_describe(origin, call, max_partitions, topic.as_deref()),
             Mail::Described { call, description } => self.on_described(call, *description),
             Mail::Control(order) => self.take_control(*order),
             Mail::Answer { to, answer } => self.deliver(to, answer),
@@ -398,7 +440,10 @@ impl Core {
             self.timers.remove(&(at, call));
             self.on_fetch_timer(call);
         }
-        self.expire_groups(now);
+        self.expire_machines::<Groups>(now);
+        self.expire_machines::<Transactions>(now);
+        self.retry_endings(now);
+        self.retry_checks(now);
         self.sweep_produces(now);
         self.sweep_connections();
     }

@@ -16,9 +16,11 @@ use ringlog_engine::shard::{LogOptions, PartitionSpec, Slot};
 
 use super::Core;
 use super::control::{PartitionChange, Update};
+use super::groups::Groups;
 use super::mail::{Mail, PartitionKey};
 use crate::config::TopicSettings;
 use crate::groups::GroupSettings;
+use crate::transactions::TransactionSettings;
 
 /// The open partitions of one core, and what is under way for them.
 #[derive(Debug, Default)]
@@ -185,7 +187,7 @@ impl Core {
                 Ok(_) if self.is_current(&change.key) => {
                     self.open_partition(&change);
                     // One that is opened late, after its folder could not be made at first, has a coordinator too.
-                    self.host_groups();
+                    self.host_coordinators();
                 }
                 Ok(_) => self.retire_folder(&change),
                 Err(_) if !self.is_current(&change.key) => {}
@@ -270,11 +272,12 @@ impl Core {
         }
         if update.reconfigured.is_none() {
             let layers = self.image.layers(&self.shared.config, self.shared.node.id);
-            self.groups.reconfigure(GroupSettings::of(&layers));
+            self.group_settings = GroupSettings::of(&layers);
+            self.transaction_settings = TransactionSettings::of(&layers);
         }
         self.let_go();
-        self.host_groups();
-        self.tell_groups_of_topics();
+        self.host_coordinators();
+        self.tell_machines_of_topics::<Groups>();
         self.post(0, Mail::Ready);
     }
 }

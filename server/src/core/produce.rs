@@ -11,7 +11,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use ringlog_engine::shard::{AppendError, Ticket};
+use ringlog_engine::producers::ProducerError;
+use ringlog_engine::shard::{AppendError, Producing, Ticket};
 
 use super::Core;
 use super::calls::{Call, CallId, CallKind, ReplyTo};
@@ -27,6 +28,18 @@ pub const SWEEP_EVERY: Duration = Duration::from_millis(500);
 
 /// How much longer than its deadline a produce without acknowledgement waits for room: its client does not wait for anything.
 const UNACKNOWLEDGED_FOR: Duration = Duration::from_secs(30);
+
+/// A batch of a transaction the partition does not know, or one behind such a batch.
+const NOT_VERIFIED: AppendError = AppendError::Sequence(ProducerError::NotVerified { producer_id: -1 });
+
+/// Whether nobody waits for it any more.
+fn is_expired(order: &AppendOrder, now: Instant) -> bool {
+    let patience = match order.wait {
+        true => Duration::ZERO,
+        false => UNACKNOWLEDGED_FOR,
+    };
+    order.deadline + patience <= now
+}
 
 /// A produce whose owners have not all answered.
 #[derive(Debug)]
@@ -74,12 +87,9 @@ impl Appends {
 
     /// Takes out what is parked and no longer waited for.
     fn take_expired(&mut self, now: Instant) -> VecDeque<AppendOrder> {
-        let patience = |order: &AppendOrder| match order.wait {
-            true => Duration::ZERO,
-            false => UNACKNOWLEDGED_FOR,
-        };
-        let is_expired = |order: &AppendOrder| order.deadline + patience(order) <= now;
-        let (expired, left) = std::mem::take(&mut self.parked).into_iter().partition(is_expired);
+        let (expired, left) = std::mem::take(&mut self.parked)
+            .into_iter()
+            .partition(|order| is_expired(order, now));
         self.parked = left;
         expired
     }
@@ -92,8 +102,14 @@ impl Appends {
 
 impl Core {
     /// Starts a produce of one of this core's connections.
-    pub(super) fn start_produce(&mut self, reply: ReplyTo, client_id: Option<&str>, request: ProduceRequest) {
+    pub(super) fn start_produce(
+        &mut self,
+        reply: ReplyTo,
+        client_id: Option<&str>,
+        mut request: ProduceRequest,
+    ) {
         let (acks, timeout_ms) = (request.acks, request.timeout_ms);
+        let transaction = Self::transaction_of(request.transactional_id.take(), reply.version);
         let admitted = produce::admit(request, reply.version, client_id, &self.image);
         let wait = Duration::from_millis(timeout_ms.max(0) as u64);
         let deadline = self.io.now() + wait;
@@ -125,6 +141,7 @@ impl Core {
                 wait: acks != 0,
                 deadline,
                 since: self.stages.now(),
+                transaction: transaction.clone(),
                 items: Vec::with_capacity(1),
             });
             order.items.push(AppendItem { place, key, records });
@@ -194,13 +211,10 @@ impl Core {
     /// Owner: gives up what found no room until its deadline. Its client has been told so, or is told now, and sends more:
     /// without this what is parked would grow for as long as the engine is busy.
     fn expire_parked(&mut self, now: Instant) {
-        for AppendOrder {
-            origin, call, items, ..
-        } in self.appends.take_expired(now)
-        {
-            let refused = |item: AppendItem| (item.place, Err(produce::refusal(&AppendError::Busy)));
-            let results = items.into_iter().map(refused).collect();
-            self.post_appended(origin, call, results);
+        let mut expired = self.appends.take_expired(now);
+        expired.extend(self.checks.take_expired(|order| is_expired(order, now)));
+        for order in expired {
+            self.refuse_append(order, &produce::refusal(&AppendError::Busy));
         }
     }
 
@@ -217,14 +231,23 @@ impl Core {
             }
             let appended = if expired && self.appends.is_full() {
                 Err(AppendError::Busy)
+            } else if self.waits_behind_check(&item) {
+                Err(NOT_VERIFIED)
             } else {
-                self.append_one(&item, &mut ticket)
+                let producing = self.producing_in(order.transaction.as_deref());
+                self.append_one(&item, producing, &mut ticket)
             };
             match appended {
                 Ok(at) => results.push((item.place, Ok(at))),
                 Err(AppendError::Busy) if !expired => {
                     rest.push(item);
                     rest.extend(items.by_ref());
+                }
+                // What names no transaction cannot be asked about, and is refused.
+                Err(AppendError::Sequence(ProducerError::NotVerified { .. }))
+                    if order.transaction.is_some() =>
+                {
+                    self.hold_for_check(order.with_item(item));
                 }
                 Err(error) => results.push((item.place, Err(produce::refusal(&error)))),
             }
@@ -244,19 +267,53 @@ impl Core {
     fn append_one(
         &mut self,
         item: &AppendItem,
+        producing: Producing,
         last: &mut Option<Ticket>,
     ) -> Result<AppendedAt, AppendError> {
         let slot = self
             .partitions
             .slot(&item.key)
             .ok_or(AppendError::NoSuchPartition)?;
-        let appended = self.shard.append(&mut *self.io, slot, &item.records)?;
+        let appended = self
+            .shard
+            .append_as(&mut *self.io, slot, &item.records, producing)?;
         *last = (*last).max(Some(appended.ticket));
         Ok(AppendedAt {
             base_offset: appended.base_offset,
             log_append_time_ms: appended.log_append_time_ms,
             log_start_offset: appended.log_start_offset,
         })
+    }
+
+    /// Owner: the coordinator has the partition in the transaction of the batch that waited for it.
+    pub(super) fn append_checked(&mut self, mut order: AppendOrder, producing: Producing) {
+        let Some(item) = order.items.pop() else { return };
+        let mut ticket = None;
+        // What is parked was there before, and its answer is out of date when its turn comes: it is asked about once more then.
+        let appended = match self.appends.is_full() {
+            true => Err(AppendError::Busy),
+            false => self.append_one(&item, producing, &mut ticket),
+        };
+        let result = match appended {
+            Err(AppendError::Busy) => {
+                order.items.push(item);
+                self.appends.parked.push_back(order);
+                let sweep = self.io.now() + SWEEP_EVERY;
+                self.produce_sweep.get_or_insert(sweep);
+                return;
+            }
+            Ok(at) => Ok(at),
+            Err(error) => Err(produce::refusal(&error)),
+        };
+        self.settle_or_wait(&order, ticket, vec![(item.place, result)]);
+        self.note_appended();
+    }
+
+    /// Owner: what waited for the coordinator is not appended.
+    pub(super) fn refuse_append(&mut self, order: AppendOrder, refused: &Refused) {
+        let refused = |item: AppendItem| (item.place, Err(refused.clone()));
+        let results = order.items.into_iter().map(refused).collect();
+        self.post_appended(order.origin, order.call, results);
     }
 
     fn settle_or_wait(
@@ -438,7 +495,7 @@ impl Core {
             self.time_out_produce(id);
         }
         self.expire_parked(now);
-        left |= self.appends.is_full();
+        left |= self.appends.is_full() || !self.checks.is_idle();
         self.produce_sweep = left.then_some(now + SWEEP_EVERY);
     }
 
@@ -470,6 +527,7 @@ mod tests {
             wait,
             deadline: now + Duration::from_millis(after_ms),
             since: now,
+            transaction: None,
             items: Vec::new(),
         };
         let mut appends = Appends {

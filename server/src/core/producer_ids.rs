@@ -1,12 +1,13 @@
-//! InitProducerId without a transactional id: each core hands out ids of a block that core 0 gave it.
+//! Producer ids: each core hands out those of a block that core 0 gave it.
 
 use std::collections::VecDeque;
 
 use super::Core;
 use super::calls::ReplyTo;
 use super::control::ControlRequest;
+use super::transactions::{Transactions, TxnOrder};
 use crate::conn::Answer;
-use crate::handlers::init_producer_id;
+use crate::handlers::{init_producer_id, transactions};
 use crate::wire::ErrorCode;
 use crate::wire::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 
@@ -16,25 +17,61 @@ pub struct ProducerIds {
     /// `[next, end)`.
     next: i64,
     end: i64,
+    /// Whether a block is on its way.
+    is_asked: bool,
+    /// Somebody found none.
+    is_wanted: bool,
     /// Who waits for the next block.
-    waiting: VecDeque<ReplyTo>,
+    waiting: VecDeque<Waiting>,
+}
+
+#[derive(Debug)]
+enum Waiting {
+    /// A client without a transactional id.
+    Client(ReplyTo),
+    /// A coordinator's question.
+    Coordinator(Box<TxnOrder>),
+}
+
+impl ProducerIds {
+    /// Whether there is one.
+    pub fn has_one(&self) -> bool {
+        self.next < self.end
+    }
+
+    /// The next one.
+    pub fn take(&mut self) -> Option<i64> {
+        self.is_wanted |= !self.has_one();
+        let id = self.has_one().then_some(self.next)?;
+        self.next += 1;
+        Some(id)
+    }
 }
 
 impl Core {
-    pub(super) fn start_init_producer_id(&mut self, reply: ReplyTo, request: &InitProducerIdRequest) {
-        if let init_producer_id::Answer::Now(response) = init_producer_id::handle(request) {
-            return self.answer_producer_id(reply, &response);
+    pub(super) fn start_init_producer_id(&mut self, reply: ReplyTo, request: InitProducerIdRequest) {
+        match init_producer_id::handle(&request) {
+            init_producer_id::Answer::Now(response) => self.answer_producer_id(reply, &response),
+            init_producer_id::Answer::Coordinate => self.ask_transactions(reply, transactions::init(request)),
+            init_producer_id::Answer::Allocate => {
+                self.producer_ids.waiting.push_back(Waiting::Client(reply));
+                self.hand_out_ids();
+            }
         }
-        self.producer_ids.waiting.push_back(reply);
-        match self.producer_ids.waiting.len() {
-            _ if self.producer_ids.next < self.producer_ids.end => self.hand_out_ids(),
-            1 => self.ask_controller(ControlRequest::ProducerIds),
-            _ => {}
-        }
+    }
+
+    /// Owner: the question waits until there is a producer id.
+    pub(super) fn wait_for_producer_id(&mut self, order: TxnOrder) {
+        self.producer_ids
+            .waiting
+            .push_back(Waiting::Coordinator(Box::new(order)));
+        self.hand_out_ids();
     }
 
     /// A block has come, or none could be given.
     pub(super) fn on_producer_ids(&mut self, first: Option<i64>, count: i32) {
+        self.producer_ids.is_asked = false;
+        self.producer_ids.is_wanted = false;
         match first {
             Some(first) => {
                 self.producer_ids.next = first;
@@ -42,26 +79,43 @@ impl Core {
                 self.hand_out_ids();
             }
             None => {
-                for reply in std::mem::take(&mut self.producer_ids.waiting) {
-                    self.answer_producer_id(
-                        reply,
-                        &init_producer_id::refused(ErrorCode::CoordinatorNotAvailable),
-                    );
+                for waiting in std::mem::take(&mut self.producer_ids.waiting) {
+                    match waiting {
+                        Waiting::Client(reply) => {
+                            let refused = init_producer_id::refused(ErrorCode::CoordinatorNotAvailable);
+                            self.answer_producer_id(reply, &refused);
+                        }
+                        // It finds none, and says so.
+                        Waiting::Coordinator(order) => {
+                            self.take_order::<Transactions>(order.partition, *order)
+                        }
+                    }
                 }
             }
         }
     }
 
     fn hand_out_ids(&mut self) {
-        while self.producer_ids.next < self.producer_ids.end {
-            let Some(reply) = self.producer_ids.waiting.pop_front() else {
-                return;
-            };
-            let id = self.producer_ids.next;
-            self.producer_ids.next += 1;
-            self.answer_producer_id(reply, &init_producer_id::granted(id));
+        while self.producer_ids.has_one() {
+            match self.producer_ids.waiting.pop_front() {
+                None => return,
+                Some(Waiting::Coordinator(order)) => self.take_order::<Transactions>(order.partition, *order),
+                Some(Waiting::Client(reply)) => {
+                    if let Some(id) = self.producer_ids.take() {
+                        self.answer_producer_id(reply, &init_producer_id::granted(id));
+                    }
+                }
+            }
         }
-        if !self.producer_ids.waiting.is_empty() {
+        self.producer_ids.is_wanted |= !self.producer_ids.waiting.is_empty();
+        self.refill_producer_ids();
+    }
+
+    /// Asks for a block when somebody found no id.
+    pub(super) fn refill_producer_ids(&mut self) {
+        let ids = &mut self.producer_ids;
+        if ids.is_wanted && !ids.is_asked && !ids.has_one() {
+            ids.is_asked = true;
             self.ask_controller(ControlRequest::ProducerIds);
         }
     }

@@ -6,12 +6,12 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
-use ringlog_engine::shard::{Offsets, ReadData, ReadError, ReadOutcome, ReadRequest, Slot};
+use ringlog_engine::shard::{Isolation, Offsets, ReadData, ReadError, ReadOutcome, ReadRequest, Slot};
 
 use super::Core;
 use super::mail::{Mail, PartRead, PartitionKey, ReadFailure, ReadItem, ReadOrder};
 use super::stages::Stage;
-use crate::parked::Waiter;
+use crate::parked::{Waiter, Watched};
 
 /// What an owner holds of reads.
 #[derive(Debug, Default)]
@@ -120,8 +120,8 @@ impl Core {
             return Step::Done;
         };
         let mut part = self.look(&item, slot, &offsets);
-        let readable =
-            part.error.is_none() && part.diverging.is_none() && item.fetch_offset < offsets.high_watermark;
+        let end = offsets.visible_end(job.order.isolation);
+        let readable = part.error.is_none() && part.diverging.is_none() && item.fetch_offset < end;
         let at_least_one = job.found == 0 && job.in_flight == 0;
         let max_bytes = item.max_bytes.min(job.budget);
         if !readable || (max_bytes == 0 && !at_least_one) {
@@ -133,6 +133,7 @@ impl Core {
             offset: item.fetch_offset,
             max_bytes,
             at_least_one,
+            isolation: job.order.isolation,
             token,
         };
         match self.shard.read(&mut *self.io, slot, request) {
@@ -159,9 +160,11 @@ impl Core {
             at: item.at,
             error: None,
             high_watermark: offsets.high_watermark,
+            last_stable: offsets.last_stable,
             log_start: offsets.log_start,
             slices: Vec::new(),
             bytes: 0,
+            aborted: Vec::new(),
             diverging: None,
         };
         if item.last_fetched_epoch >= 0 {
@@ -266,12 +269,22 @@ impl Core {
                 moved = true;
                 continue;
             };
-            moved |= offsets.high_watermark > part.high_watermark;
-            if offsets.log_end > offsets.high_watermark {
+            let is_committed = job.order.isolation == Isolation::Committed;
+            let last_stable = is_committed.then_some(offsets.last_stable);
+            moved |= match is_committed {
+                true => offsets.last_stable > part.last_stable,
+                false => offsets.high_watermark > part.high_watermark,
+            };
+            let visible_end = last_stable.unwrap_or(offsets.high_watermark);
+            if offsets.log_end > visible_end {
                 // The size counts bytes that are not visible yet, so growth cannot be told from it.
                 needed = 1;
             }
-            slots.push((slot, self.shard.size_bytes(slot)));
+            slots.push(Watched {
+                slot,
+                size_bytes: self.shard.size_bytes(slot),
+                last_stable,
+            });
         }
         if moved {
             let owner = self.id;
@@ -283,7 +296,8 @@ impl Core {
 
     /// Owner: a partition's high watermark moved.
     pub(super) fn on_advanced(&mut self, slot: Slot) {
-        let fired = self.watches.moved(slot, self.shard.size_bytes(slot));
+        let last_stable = self.shard.offsets(slot).map_or(0, |offsets| offsets.last_stable);
+        let fired = self.watches.moved(slot, self.shard.size_bytes(slot), last_stable);
         self.tell_moved(fired);
     }
 
@@ -305,6 +319,7 @@ impl Job {
     fn take(&mut self, part: &mut PartRead, data: ReadData) {
         part.bytes = data.bytes;
         part.slices = data.slices;
+        part.aborted = data.aborted;
         self.found += data.bytes;
         self.budget = self.budget.saturating_sub(data.bytes);
     }

@@ -157,6 +157,8 @@ impl Core {
         let key = relocation.key;
         let slot = self.partitions.slot(&key);
         if self.appends.has_parked(&key)
+            || self.checks.has_any_of(&key)
+            || self.markers.has_parked(&key)
             || self.reads.has_stalled(&key)
             || slot.is_some_and(|slot| self.questions.has_stalled(slot))
         {

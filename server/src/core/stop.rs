@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use ringlog_engine::recover::boot::Stopped;
 
 use super::Core;
+use super::groups::Groups;
 use super::mail::Mail;
+use super::transactions::Transactions;
 
 /// How long requests in progress may take once the broker stops.
 pub const DRAIN_FOR: Duration = Duration::from_secs(5);
@@ -72,7 +74,8 @@ impl Core {
         self.io.stop_listening();
         self.stop_reading();
         self.finish_parked_fetches();
-        self.resign_groups();
+        self.resign_machines::<Groups>();
+        self.resign_machines::<Transactions>();
     }
 
     /// Tells core 0 once everything in progress is answered, or time is up.
@@ -83,6 +86,8 @@ impl Core {
         let done = self.calls.count() == 0
             && self.appends.is_idle()
             && self.groups.is_idle()
+            && self.transactions.is_idle()
+            && self.markers.is_idle()
             && self.conns.all_quiet()
             && self.control_is_idle();
         if done || self.io.now() >= until {

@@ -1,6 +1,6 @@
 //! The coordinator of the groups whose records are in one partition of `__consumer_offsets`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::wire::group_records::{GroupMetadataKey, GroupMetadataValue, GroupRecord};
@@ -48,10 +48,14 @@ impl<T: Clone> Coordinator<T> {
             GroupRequest::Heartbeat(request) => self.heartbeat(ctx, caller, request),
             GroupRequest::Leave(request) => self.leave(ctx, caller, request),
             GroupRequest::Commit(request) => self.commit(ctx, caller, request),
-            // All offsets are stable, whether or not they must be: none belongs to a transaction.
-            GroupRequest::Fetch { group, .. } => {
-                Step::reply(caller.to, GroupResponse::Fetch(self.fetch(ctx, version, group)))
-            }
+            GroupRequest::TxnCommit(request) => self.txn_commit(ctx, caller, request),
+            GroupRequest::Fetch {
+                group,
+                require_stable,
+            } => Step::reply(
+                caller.to,
+                GroupResponse::Fetch(self.fetch(ctx, version, group, require_stable)),
+            ),
             GroupRequest::DeleteOffsets(request) => self.delete_offsets(ctx, caller, request),
             GroupRequest::Describe(group_id) => Step::reply(
                 caller.to,
@@ -95,7 +99,7 @@ impl<T: Clone> Coordinator<T> {
     pub fn loaded(&mut self, ctx: &mut Ctx<'_>) -> Step<T> {
         let mut step = Step::default();
         // A group whose tombstone was stored and whose successor was not has its offsets still.
-        let orphaned: Vec<Arc<str>> = self
+        let orphaned: BTreeSet<Arc<str>> = self
             .offsets
             .groups()
             .filter(|id| !self.groups.contains_key(*id))
@@ -143,14 +147,24 @@ impl<T: Clone> Coordinator<T> {
 
 impl<T> Coordinator<T> {
     /// Does what a record says: one of its own just now, or one of the log. A tombstone of what is not there changes nothing.
-    pub fn replay(&mut self, record: GroupRecord) {
+    ///
+    /// `producer_id` is that of the record's batch if the batch is transactional. An offset of such a batch is pending until
+    /// [`Coordinator::end_transaction`]; every other record counts at once, whatever its batch says. Which of two commits is the newer one follows
+    /// from the order of calls alone: records, and ends of transactions among them, are to come in the order in which the log has them.
+    pub fn replay(&mut self, record: GroupRecord, producer_id: Option<i64>) {
         match record {
             GroupRecord::OffsetCommit(key, Some(value)) => {
                 let id = match self.groups.get_key_value(key.group.as_str()) {
                     Some((id, _)) => id.clone(),
                     None => self.insert_simple_group(&key.group, value.commit_timestamp),
                 };
-                self.offsets.put(&id, &key.topic, key.partition, value);
+                match producer_id {
+                    None => self.offsets.put(&id, &key.topic, key.partition, value),
+                    Some(producer_id) => {
+                        self.offsets
+                            .put_pending(&id, &key.topic, key.partition, producer_id, value);
+                    }
+                }
             }
             GroupRecord::OffsetCommit(key, None) => {
                 self.offsets.remove(&key.group, &key.topic, key.partition)
@@ -159,6 +173,16 @@ impl<T> Coordinator<T> {
             GroupRecord::Other(_) => {}
             record => self.replay_consumer(record),
         }
+    }
+
+    /// A transaction of this producer has ended: the offsets that were pending count from now on, or are forgotten. A pending offset that is older in
+    /// the log than one that counts already stays without effect, as in Kafka.
+    ///
+    /// For a marker that is appended now as for one that is read from the log; nothing else follows from it. It is to be told in the log's order:
+    /// after all records before the marker, also those that were decided and not appended yet when the marker was asked for. A producer without
+    /// pending offsets changes nothing.
+    pub fn end_transaction(&mut self, producer_id: i64, is_commit: bool) {
+        self.offsets.end_transaction(producer_id, is_commit);
     }
 
     fn replay_classic(&mut self, key: &GroupMetadataKey, value: Option<&GroupMetadataValue>) {

@@ -3,6 +3,7 @@
 //! ```text
 //! request ─▶ Coordinator (one for each partition of __consumer_offsets) ─▶ records, replies
 //! records ─▶ replay, when the partition is opened or comes from another core
+//! markers ─▶ end_transaction, when one is appended, and among the records that are replayed
 //! ```
 //! A [`Coordinator`] is a pure state machine: it knows no socket, disk or clock. Whoever runs it appends the records of a [`Step`] in
 //! order, sends its replies once those are durable, and calls [`Coordinator::expire`] when [`Coordinator::deadline`] has come.
@@ -17,6 +18,7 @@ pub mod group;
 mod listing;
 mod members;
 pub mod offsets;
+pub mod rebalances;
 pub mod refusal;
 pub mod settings;
 pub mod step;
@@ -26,5 +28,6 @@ pub mod timers;
 pub mod work;
 
 pub use coordinator::Coordinator;
+pub use rebalances::Rebalance;
 pub use settings::GroupSettings;
 pub use step::{Caller, Ctx, GroupRequest, GroupResponse, Step};

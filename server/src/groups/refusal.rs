@@ -15,6 +15,10 @@ use crate::wire::offset_commit::{
 use crate::wire::offset_delete::OffsetDeleteResponse;
 use crate::wire::offset_fetch::OffsetFetchResponseGroup;
 use crate::wire::sync_group::SyncGroupResponse;
+use crate::wire::txn_offset_commit::{
+    TxnOffsetCommitRequest, TxnOffsetCommitResponse, TxnOffsetCommitResponsePartition,
+    TxnOffsetCommitResponseTopic,
+};
 
 impl GroupRequest {
     /// The group it is about; nothing when it is about all of them.
@@ -25,6 +29,7 @@ impl GroupRequest {
             GroupRequest::Heartbeat(request) => Some(&request.group_id),
             GroupRequest::Leave(request) => Some(&request.group_id),
             GroupRequest::Commit(request) => Some(&request.group_id),
+            GroupRequest::TxnCommit(request) => Some(&request.group_id),
             GroupRequest::Fetch { group, .. } => Some(&group.group_id),
             GroupRequest::DeleteOffsets(request) => Some(&request.group_id),
             GroupRequest::ConsumerHeartbeat(request) => Some(&request.group_id),
@@ -53,6 +58,7 @@ impl GroupRequest {
                 ..Default::default()
             }),
             GroupRequest::Commit(request) => GroupResponse::Commit(refuse_commit(request, code)),
+            GroupRequest::TxnCommit(request) => GroupResponse::TxnCommit(refuse_txn_commit(request, code)),
             GroupRequest::Fetch { group, .. } => GroupResponse::Fetch(OffsetFetchResponseGroup {
                 group_id: group.group_id.clone(),
                 error_code,
@@ -118,6 +124,11 @@ impl GroupResponse {
                 partitions.for_each(|partition| partition.error_code = error_code);
                 GroupResponse::Commit(said)
             }
+            GroupResponse::TxnCommit(mut said) => {
+                let partitions = said.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+                partitions.for_each(|partition| partition.error_code = error_code);
+                GroupResponse::TxnCommit(said)
+            }
             GroupResponse::Fetch(said) => GroupResponse::Fetch(OffsetFetchResponseGroup {
                 group_id: said.group_id,
                 error_code,
@@ -180,6 +191,25 @@ pub fn refuse_commit(request: &OffsetCommitRequest, code: ErrorCode) -> OffsetCo
             .collect(),
     });
     OffsetCommitResponse {
+        topics: topics.collect(),
+        ..Default::default()
+    }
+}
+
+/// A TxnOffsetCommit answer with one error for every partition.
+pub fn refuse_txn_commit(request: &TxnOffsetCommitRequest, code: ErrorCode) -> TxnOffsetCommitResponse {
+    let topics = request.topics.iter().map(|topic| TxnOffsetCommitResponseTopic {
+        name: topic.name.clone(),
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|partition| TxnOffsetCommitResponsePartition {
+                partition_index: partition.partition_index,
+                error_code: code.into(),
+            })
+            .collect(),
+    });
+    TxnOffsetCommitResponse {
         topics: topics.collect(),
         ..Default::default()
     }

@@ -16,9 +16,11 @@ use crate::wire::offset_commit::{OffsetCommitRequest, OffsetCommitResponse};
 use crate::wire::offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse};
 use crate::wire::offset_fetch::{OffsetFetchRequestGroup, OffsetFetchResponseGroup};
 use crate::wire::sync_group::{SyncGroupRequest, SyncGroupResponse};
+use crate::wire::txn_offset_commit::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
 use crate::wire::uuid::Uuid;
 
 use super::GroupSettings;
+use super::rebalances::{MOST_TOLD, Rebalance};
 
 /// The world as a coordinator sees it during one step.
 pub struct Ctx<'a> {
@@ -61,6 +63,8 @@ pub enum GroupRequest {
     Leave(LeaveGroupRequest),
     /// OffsetCommit.
     Commit(OffsetCommitRequest),
+    /// TxnOffsetCommit. Whether the producer may write in this transaction is asked before it comes here: the coordinator knows of no epoch.
+    TxnCommit(TxnOffsetCommitRequest),
     /// OffsetFetch of one group, in the form of version 8 and later whatever the version is.
     Fetch {
         /// The group, its member, and the partitions.
@@ -100,6 +104,8 @@ pub enum GroupResponse {
     Leave(LeaveGroupResponse),
     /// OffsetCommit.
     Commit(OffsetCommitResponse),
+    /// TxnOffsetCommit.
+    TxnCommit(TxnOffsetCommitResponse),
     /// OffsetFetch of one group.
     Fetch(OffsetFetchResponseGroup),
     /// OffsetDelete.
@@ -121,15 +127,22 @@ pub enum GroupResponse {
 pub struct Step<T> {
     /// To be appended, in order. The coordinator's state has them already.
     pub records: Vec<GroupRecord>,
+    /// Id and epoch of the producer whose transaction the records belong to, all of them: they go into a transactional batch of that producer, with
+    /// no others. Nothing for records that count at once.
+    pub producer: Option<(i64, i16)>,
     /// To be sent once these records and all before them are durable.
     pub replies: Vec<(T, GroupResponse)>,
+    /// Rebalances that begin, for the log; at most [`MOST_TOLD`] of them.
+    pub rebalances: Vec<Rebalance>,
 }
 
 impl<T> Default for Step<T> {
     fn default() -> Self {
         Step {
             records: Vec::new(),
+            producer: None,
             replies: Vec::new(),
+            rebalances: Vec::new(),
         }
     }
 }
@@ -138,14 +151,32 @@ impl<T> Step<T> {
     /// One reply, and nothing to append.
     pub fn reply(to: T, response: GroupResponse) -> Self {
         Step {
-            records: Vec::new(),
             replies: vec![(to, response)],
+            ..Step::default()
         }
     }
 
-    /// Adds what follows from another.
+    /// Tells of a rebalance that begins.
+    pub fn tell(&mut self, rebalance: Rebalance) {
+        if self.rebalances.len() < MOST_TOLD {
+            self.rebalances.push(rebalance);
+        }
+    }
+
+    /// Adds what follows from another. Records of a transaction are not put together with any that are not of the same one.
     pub fn and(&mut self, other: Step<T>) {
+        debug_assert!(
+            self.records.is_empty() || other.records.is_empty() || self.producer == other.producer,
+            "records of a transaction beside others"
+        );
+        if !other.records.is_empty() {
+            self.producer = other.producer;
+        }
         self.records.extend(other.records);
         self.replies.extend(other.replies);
+        other
+            .rebalances
+            .into_iter()
+            .for_each(|rebalance| self.tell(rebalance));
     }
 }

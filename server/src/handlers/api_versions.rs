@@ -1,18 +1,20 @@
 //! ApiVersions: what this broker serves, printed from the wire's table, and the features of its cluster.
 //!
-//! Only `metadata.version` is named as a feature. A log taken over from Kafka may have others finalized
-//! (`transaction.version`, `group.version`, ...); clients change their behaviour when they see those, so they stay
-//! unnamed until what they stand for is served.
+//! A log taken over from Kafka may have more features finalized than are served (`share.version`, ...); clients change their behaviour when
+//! they see those, so they stay unnamed.
 
 use super::context::Context;
+use crate::metadata::features::{FEATURES, Feature};
 use crate::metadata::image::METADATA_VERSION;
-use crate::metadata::records::level;
 use crate::wire::ErrorCode;
 use crate::wire::api::{Api, ApiKey, TABLE};
 use crate::wire::api_versions::*;
 
 /// The first version that carries the client's name and version, and the features.
 const CLIENT_NAME_FROM: i16 = 3;
+
+/// The first version whose clients can read that a level of 0 is served (KIP-584); before it such features are not named as supported.
+const LEVEL_ZERO_FROM: i16 = 4;
 
 /// Answers in the request's own version.
 pub fn handle(ctx: &Context<'_>, request: &ApiVersionsRequest, version: i16) -> ApiVersionsResponse {
@@ -23,20 +25,31 @@ pub fn handle(ctx: &Context<'_>, request: &ApiVersionsRequest, version: i16) -> 
             ..Default::default()
         };
     }
-    let level = ctx.image.metadata_version();
+    let level = |feature: &Feature| match feature.name {
+        METADATA_VERSION => ctx.image.metadata_version(),
+        name => ctx.image.feature(name).unwrap_or(0).min(feature.newest),
+    };
+    let supported = FEATURES
+        .iter()
+        .filter(|feature| feature.oldest > 0 || version >= LEVEL_ZERO_FROM);
+    let finalized = FEATURES.iter().filter(|feature| level(feature) > 0);
     ApiVersionsResponse {
         api_keys: advertised().map(row).collect(),
-        supported_features: vec![SupportedFeatureKey {
-            name: METADATA_VERSION.to_owned(),
-            min_version: level::OLDEST,
-            max_version: level::V4_3,
-        }],
+        supported_features: supported
+            .map(|feature| SupportedFeatureKey {
+                name: feature.name.to_owned(),
+                min_version: feature.oldest,
+                max_version: feature.newest,
+            })
+            .collect(),
         finalized_features_epoch: ctx.image.applied().map_or(-1, |(offset, _)| offset),
-        finalized_features: vec![FinalizedFeatureKey {
-            name: METADATA_VERSION.to_owned(),
-            max_version_level: level,
-            min_version_level: level,
-        }],
+        finalized_features: finalized
+            .map(|feature| FinalizedFeatureKey {
+                name: feature.name.to_owned(),
+                max_version_level: level(feature),
+                min_version_level: level(feature),
+            })
+            .collect(),
         ..Default::default()
     }
 }
@@ -95,7 +108,11 @@ mod tests {
             .into()
         };
         let world = World::new(
-            &[feature(METADATA_VERSION, 29), feature("transaction.version", 2)],
+            &[
+                feature(METADATA_VERSION, 29),
+                feature("transaction.version", 2),
+                feature("share.version", 1),
+            ],
             &[],
         );
         let response = handle(&world.context(), &request("a"), 4);
@@ -103,13 +120,20 @@ mod tests {
         let keys: Vec<i16> = response.api_keys.iter().map(|row| row.api_key).collect();
         assert!(keys.contains(&75) && keys.iter().all(|key| *key < 31000));
         assert_eq!(keys.len(), TABLE.len() - 2);
-        assert_eq!(response.finalized_features_epoch, 1);
+        assert_eq!(response.finalized_features_epoch, 2);
         let found: Vec<_> = response
             .finalized_features
             .iter()
             .map(|f| (f.name.as_str(), f.max_version_level))
             .collect();
-        assert_eq!(found, [(METADATA_VERSION, 29)]);
+        assert_eq!(found, [(METADATA_VERSION, 29), ("transaction.version", 2)]);
+        assert_eq!(response.supported_features.len(), 3);
+        let old = handle(&world.context(), &request("a"), 3);
+        assert_eq!(
+            old.supported_features.len(),
+            1,
+            "those with a level of 0 came later"
+        );
     }
 
     #[test]

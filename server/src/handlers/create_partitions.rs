@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::context::Context;
-use super::groups::OFFSETS_TOPIC;
+use super::internal_topics;
 use crate::metadata::controller::{MAX_RECORDS, Outcome, Refusal, topics};
 use crate::metadata::records::Record;
 use crate::wire::ErrorCode;
@@ -42,10 +42,7 @@ pub fn handle(ctx: &Context<'_>, request: &CreatePartitionsRequest) -> Outcome<C
 }
 
 fn decide(ctx: &Context<'_>, topic: &CreatePartitionsTopic, so_far: usize) -> Result<Vec<Record>, Refusal> {
-    if topic.name == OFFSETS_TOPIC {
-        let message = format!(
-            "groups find their partition of {OFFSETS_TOPIC} by how many there are: more would make them lose their offsets"
-        );
+    if let Some(message) = internal_topics::why_not_more(&topic.name) {
         return Err(Refusal::new(ErrorCode::InvalidRequest, message));
     }
     let assignments = topic.assignments.as_ref();

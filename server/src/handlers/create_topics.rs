@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::context::Context;
-use super::groups::OFFSETS_TOPIC;
+use super::internal_topics;
 use crate::config::Settings;
 use crate::config::topic::TOPIC_KEYS;
 use crate::metadata::controller::topics::{self, Created, NewTopic};
@@ -51,31 +51,22 @@ pub fn handle(
     outcome
 }
 
-/// Creates the topics a request named and found missing, with the broker's defaults; the topic for groups with settings of its own.
+/// Creates the topics a request named and found missing, with the broker's defaults; those of coordinators with settings of their own.
 /// Names that cannot be are left out; the answer, made anew afterwards, tells.
 pub fn auto_create(ctx: &Context<'_>, names: &[String], fresh_id: &mut dyn FnMut() -> Uuid) -> Outcome<()> {
     let mut outcome = Outcome::unchanged(());
     let mut done = HashSet::new();
     for name in names
         .iter()
-        .filter(|name| done.insert(name.as_str()) && (*name == OFFSETS_TOPIC || !names::is_internal(name)))
+        .filter(|name| done.insert(name.as_str()) && may_be_created(name))
     {
-        let is_for_groups = name == OFFSETS_TOPIC;
-        let wish = NewTopic {
+        let wish = internal_topics::wish(ctx, name).unwrap_or_else(|| NewTopic {
             name,
-            partitions: if is_for_groups {
-                offsets_partitions(ctx)
-            } else {
-                -1
-            },
-            replication_factor: if is_for_groups { 1 } else { -1 },
+            partitions: -1,
+            replication_factor: -1,
             assignments: Vec::new(),
-            settings: if is_for_groups {
-                offsets_settings(ctx)
-            } else {
-                Settings::new()
-            },
-        };
+            settings: Settings::new(),
+        });
         if let Ok(created) = topics::create(ctx.view(), &wish, fresh_id())
             && outcome.records.len() + created.records.len() <= MAX_RECORDS
         {
@@ -85,23 +76,9 @@ pub fn auto_create(ctx: &Context<'_>, names: &[String], fresh_id: &mut dyn FnMut
     outcome
 }
 
-fn offsets_partitions(ctx: &Context<'_>) -> i32 {
-    let layers = ctx.image.layers(ctx.config, ctx.node.id);
-    i32::try_from(layers.broker_number("offsets.topic.num.partitions")).unwrap_or(i32::MAX)
-}
-
-/// The settings Kafka gives the topic for groups.
-fn offsets_settings(ctx: &Context<'_>) -> Settings {
-    let layers = ctx.image.layers(ctx.config, ctx.node.id);
-    let segment_bytes = layers.broker_number("offsets.topic.segment.bytes");
-    let own = [
-        ("cleanup.policy", "compact".to_owned()),
-        ("compression.type", "producer".to_owned()),
-        ("segment.bytes", segment_bytes.to_string()),
-    ];
-    own.map(|(name, value)| (name.to_owned(), value))
-        .into_iter()
-        .collect()
+/// Whether a client may have a topic of this name created by asking for it.
+pub fn may_be_created(name: &str) -> bool {
+    internal_topics::is_of_coordinator(name) || !names::is_internal(name)
 }
 
 fn partitions_asked(ctx: &Context<'_>, topic: &CreatableTopic) -> usize {
@@ -288,9 +265,18 @@ mod tests {
     #[test]
     fn topics_are_created_on_demand() {
         let world = World::new(&topic("there", 1), &[("num.partitions", "3")]);
-        let names = ["new", "new", "there", "a b", "__consumer_offsets"].map(str::to_owned);
+        let names = [
+            "new",
+            "new",
+            "there",
+            "a b",
+            "__consumer_offsets",
+            "__transaction_state",
+            "__share_group_state",
+        ]
+        .map(str::to_owned);
         let outcome = auto_create(&world.context(), &names, &mut counting());
-        // A topic with three partitions, and the one for groups with its settings.
-        assert_eq!(outcome.records.len(), 4 + 1 + 3 + 50);
+        // A topic with three partitions, and those for groups and for transactions with their settings.
+        assert_eq!(outcome.records.len(), 4 + 1 + 3 + 50 + 1 + 5 + 50);
     }
 }

@@ -9,6 +9,7 @@ use crate::config::group::GROUP_KEYS;
 use crate::config::kind::ConfigType;
 use crate::config::topic::TOPIC_KEYS;
 use crate::config::{Candidate, Effective, Source};
+use crate::logging;
 use crate::metadata::controller::settings::check_broker_name;
 use crate::metadata::controller::{Refusal, names};
 use crate::metadata::image::ResourceType;
@@ -45,13 +46,16 @@ pub fn handle(ctx: &Context<'_>, request: &DescribeConfigsRequest) -> DescribeCo
     }
 }
 
+/// The logger that all others take their level from.
+const ROOT_LOGGER: &str = "root";
+
 /// A setting before the request's wishes about its details.
 struct Row {
     name: String,
     effective: Effective,
     read_only: bool,
     config_type: ConfigType,
-    documentation: &'static str,
+    documentation: String,
 }
 
 impl Row {
@@ -65,7 +69,7 @@ impl Row {
             .effective
             .candidates
             .iter()
-            .filter(|_| request.include_synonyms);
+            .filter(|one| request.include_synonyms && one.source != Source::BrokerLogger);
         let synonyms = candidates.map(synonym).collect();
         DescribeConfigsResourceResult {
             name: self.name,
@@ -75,9 +79,7 @@ impl Row {
             is_sensitive: false,
             synonyms,
             config_type: self.config_type as i8,
-            documentation: request
-                .include_documentation
-                .then(|| self.documentation.to_owned()),
+            documentation: request.include_documentation.then_some(self.documentation),
         }
     }
 }
@@ -95,6 +97,7 @@ fn describe(ctx: &Context<'_>, resource: &DescribeConfigsResource) -> Result<Vec
             }
         }
         ResourceType::Group => group(ctx, name)?,
+        ResourceType::BrokerLogger => logger(ctx, name)?,
         other => {
             let message = format!("settings of {other:?} resources are not supported");
             return Err(Refusal::new(ErrorCode::InvalidRequest, message));
@@ -117,7 +120,7 @@ fn topic(ctx: &Context<'_>, name: &str) -> Result<Vec<Row>, Refusal> {
         effective: layers.topic_value(key, own),
         read_only: false,
         config_type: key.kind.config_type(),
-        documentation: key.doc,
+        documentation: key.documentation(),
     });
     // A setting without a value is for internal use, and not shown until someone sets it.
     Ok(rows.filter(|row| row.effective.value.is_some()).collect())
@@ -138,9 +141,40 @@ fn group(ctx: &Context<'_>, name: &str) -> Result<Vec<Row>, Refusal> {
         effective: layers.group_value(key, own),
         read_only: false,
         config_type: key.kind.config_type(),
-        documentation: key.doc,
+        documentation: key.doc.to_owned(),
     });
     Ok(rows.collect())
+}
+
+/// This broker's loggers: all lines have one level, which is that of Kafka's root logger. It cannot be changed while the broker runs.
+fn logger(ctx: &Context<'_>, name: &str) -> Result<Vec<Row>, Refusal> {
+    let refused = |message| Err(Refusal::new(ErrorCode::InvalidRequest, message));
+    match name.parse::<i32>() {
+        _ if name.is_empty() => refused("Broker id must not be empty".to_owned()),
+        Err(_) => refused(format!("Broker id must be an integer, but it is: {name}")),
+        Ok(id) if id != ctx.node.id => refused(format!(
+            "Unexpected broker id, expected {} but received {name}",
+            ctx.node.id
+        )),
+        Ok(_) => {
+            let level = logging::level_name().to_owned();
+            Ok(vec![Row {
+                name: ROOT_LOGGER.to_owned(),
+                effective: Effective {
+                    value: Some(level.clone()),
+                    candidates: vec![Candidate {
+                        name: ROOT_LOGGER,
+                        value: level,
+                        source: Source::BrokerLogger,
+                    }],
+                },
+                read_only: true,
+                // As in Kafka, where loggers have no definitions.
+                config_type: ConfigType::Unknown,
+                documentation: String::new(),
+            }])
+        }
+    }
 }
 
 fn broker(ctx: &Context<'_>) -> Vec<Row> {
@@ -153,7 +187,7 @@ fn broker(ctx: &Context<'_>) -> Vec<Row> {
             effective,
             read_only: !is_dynamic(key.name),
             config_type: key.kind.config_type(),
-            documentation: key.doc,
+            documentation: key.documentation(),
         }
     });
     rows.collect()
@@ -188,7 +222,7 @@ fn cluster(ctx: &Context<'_>) -> Vec<Row> {
             },
             read_only: !is_dynamic(name),
             config_type: key.map_or(ConfigType::Unknown, |key| key.kind.config_type()),
-            documentation: key.map_or("", |key| key.doc),
+            documentation: key.map(|key| key.documentation()).unwrap_or_default(),
         }
     });
     rows.collect()
@@ -313,6 +347,26 @@ mod tests {
     }
 
     #[test]
+    fn the_broker_has_one_logger() {
+        let world = world();
+        let told = ask(&world, 8, "1", None).configs;
+        let row: Vec<_> = told
+            .iter()
+            .map(|row| {
+                (
+                    row.name.as_str(),
+                    row.value.as_deref(),
+                    row.config_source,
+                    row.read_only,
+                )
+            })
+            .collect();
+        assert_eq!(row, [("root", Some("INFO"), 6, true)]);
+        assert!(told[0].synonyms.is_empty());
+        assert_eq!(ask(&world, 8, "1", Some(&["kafka"])).configs, []);
+    }
+
+    #[test]
     fn a_resource_is_described_once() {
         let world = world();
         let resource = DescribeConfigsResource {
@@ -343,7 +397,9 @@ mod tests {
             (2, "a b", 17),
             (4, "2", 42),
             (4, "x", 42),
-            (8, "1", 42),
+            (8, "2", 42),
+            (8, "x", 42),
+            (8, "", 42),
             (7, "", 42),
         ] {
             let result = ask(&world, kind, name, None);

@@ -135,7 +135,10 @@ mod tests {
     use super::*;
 
     fn request(max_partitions: i32) -> RinglogDescribeCoresRequest {
-        RinglogDescribeCoresRequest { max_partitions }
+        RinglogDescribeCoresRequest {
+            max_partitions,
+            topic: None,
+        }
     }
 
     #[test]

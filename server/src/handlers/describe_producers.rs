@@ -121,7 +121,7 @@ mod tests {
                 .record(0, None, Some(b"a"))
                 .finish();
             let header = BatchHeader::read(&batch).expect("a batch");
-            states.record(&header, offset as i64, 0);
+            states.record(&header, offset as i64, 0, None);
         }
         states
     }

@@ -4,6 +4,7 @@
 //! buffers, and nothing copies them on the way to the socket.
 
 use ringlog_engine::io::{Piece, Slice};
+use ringlog_engine::shard::{AbortedTxn, Isolation};
 
 use crate::core::calls::ReplyTo;
 use crate::core::mail::{PartRead, PartitionKey, ReadFailure};
@@ -11,7 +12,7 @@ use crate::metadata::image::MetadataImage;
 use crate::sessions::{Outcome, SessionError, TopicRef, Wanted};
 use crate::wire::code::ErrorCode;
 use crate::wire::fetch::{
-    EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData,
+    AbortedTransaction, EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData,
 };
 use crate::wire::{FetchResponseWriter, Uuid};
 
@@ -105,6 +106,14 @@ pub fn session_code(error: SessionError) -> ErrorCode {
     }
 }
 
+/// The isolation level of a request: 1 is for those who want nothing but what is committed.
+pub fn isolation(level: i8) -> Isolation {
+    match level {
+        1 => Isolation::Committed,
+        _ => Isolation::Uncommitted,
+    }
+}
+
 /// What a failed read is called.
 pub fn read_code(failure: ReadFailure) -> ErrorCode {
     match failure {
@@ -120,8 +129,10 @@ pub fn read_code(failure: ReadFailure) -> ErrorCode {
 pub struct Part {
     /// Kafka's code.
     pub code: ErrorCode,
-    /// One past the last offset consumers see, -1 when unknown. Without transactions it is the last stable offset, too.
+    /// One past the last offset consumers see, -1 when unknown.
     pub high_watermark: i64,
+    /// One past the last offset before which every transaction has ended, -1 when unknown.
+    pub last_stable: i64,
     /// The first offset, -1 when unknown.
     pub log_start: i64,
     /// Where the logs part, as epoch and its end offset.
@@ -130,6 +141,8 @@ pub struct Part {
     pub slices: Vec<Slice>,
     /// Their bytes.
     pub bytes: usize,
+    /// Aborted transactions among them, when only what is committed was wanted.
+    pub aborted: Vec<AbortedTxn>,
 }
 
 impl Part {
@@ -138,10 +151,12 @@ impl Part {
         Part {
             code,
             high_watermark: -1,
+            last_stable: -1,
             log_start: -1,
             diverging: None,
             slices: Vec::new(),
             bytes: 0,
+            aborted: Vec::new(),
         }
     }
 
@@ -150,11 +165,20 @@ impl Part {
         Part {
             code: read.error.map_or(ErrorCode::None, read_code),
             high_watermark: read.high_watermark,
+            last_stable: read.last_stable,
             log_start: read.log_start,
             diverging: read.diverging,
             slices: read.slices,
             bytes: read.bytes,
+            aborted: read.aborted,
         }
+    }
+
+    /// Leaves out the records, and what was told about them.
+    pub fn give_up_records(&mut self) {
+        self.slices = Vec::new();
+        self.aborted = Vec::new();
+        self.bytes = 0;
     }
 
     /// Whether the answer must not wait for more.
@@ -179,8 +203,7 @@ pub fn fit(parts: &mut [Part], max_bytes: usize) {
     let mut total = 0;
     for part in parts.iter_mut().filter(|part| part.bytes > 0) {
         if total > 0 && total + part.bytes > max_bytes {
-            part.slices = Vec::new();
-            part.bytes = 0;
+            part.give_up_records();
         }
         total += part.bytes;
     }
@@ -193,8 +216,8 @@ pub struct Response<'a> {
     pub code: ErrorCode,
     /// The session, or 0.
     pub session_id: i32,
-    /// Whether aborted transactions are listed (there are none) rather than null.
-    pub read_committed: bool,
+    /// Whether aborted transactions are listed, if there are any, rather than null.
+    pub isolation: Isolation,
     /// The partitions, with their names.
     pub parts: Vec<(&'a Wanted, Part)>,
 }
@@ -219,7 +242,7 @@ pub fn encode(reply: &ReplyTo, response: Response<'_>) -> Vec<Piece> {
             if at == 0 {
                 writer.topic(&topic_head(&wanted.topic), run);
             }
-            let data = partition_data(wanted.partition, &part, response.read_committed);
+            let data = partition_data(wanted.partition, &part, response.isolation);
             writer.partition(&data, part.slices, part.bytes);
         }
     }
@@ -246,15 +269,19 @@ fn topic_head(topic: &TopicRef) -> FetchableTopicResponse {
     }
 }
 
-fn partition_data(partition_index: i32, part: &Part, read_committed: bool) -> PartitionData {
+fn partition_data(partition_index: i32, part: &Part, isolation: Isolation) -> PartitionData {
+    let aborted = part.aborted.iter().map(|aborted| AbortedTransaction {
+        producer_id: aborted.producer_id,
+        first_offset: aborted.first_offset,
+    });
     let (epoch, end_offset) = part.diverging.unwrap_or((-1, -1));
     PartitionData {
         partition_index,
         error_code: part.code.code(),
         high_watermark: part.high_watermark,
-        last_stable_offset: part.high_watermark,
+        last_stable_offset: part.last_stable,
         log_start_offset: part.log_start,
-        aborted_transactions: read_committed.then(Vec::new),
+        aborted_transactions: (isolation == Isolation::Committed).then(|| aborted.collect()),
         diverging_epoch: EpochEndOffset { epoch, end_offset },
         ..Default::default()
     }
@@ -301,8 +328,15 @@ mod tests {
     fn part(bytes: usize) -> Part {
         Part {
             high_watermark: 9,
+            last_stable: 7,
             log_start: 2,
             bytes,
+            aborted: vec![AbortedTxn {
+                producer_id: 4,
+                first_offset: 5,
+                last_offset: 6,
+                last_stable_offset: 7,
+            }],
             ..Part::failed(ErrorCode::None)
         }
     }
@@ -319,13 +353,20 @@ mod tests {
     }
 
     fn data(partition_index: i32, code: ErrorCode, offsets: (i64, i64), version: i16) -> PartitionData {
+        let aborted = match offsets.0 {
+            -1 => Vec::new(),
+            _ => vec![AbortedTransaction {
+                producer_id: 4,
+                first_offset: 5,
+            }],
+        };
         PartitionData {
             partition_index,
             error_code: code.code(),
             high_watermark: offsets.0,
-            last_stable_offset: offsets.0,
+            last_stable_offset: if offsets.0 < 0 { -1 } else { 7 },
             log_start_offset: if version >= 5 { offsets.1 } else { -1 },
-            aborted_transactions: Some(Vec::new()),
+            aborted_transactions: Some(aborted),
             records: Some(Bytes::new()),
             ..Default::default()
         }
@@ -346,7 +387,7 @@ mod tests {
             let response = Response {
                 code: ErrorCode::None,
                 session_id: 5,
-                read_committed: true,
+                isolation: Isolation::Committed,
                 parts,
             };
             let frame = flat(&encode(&reply(version), response));

@@ -1,9 +1,8 @@
-//! FindCoordinator: this broker coordinates every group. There are no transactions or share groups yet: for the former the answer is
-//! COORDINATOR_NOT_AVAILABLE, which clients take as "not yet" and ask again until they give up; the latter are refused as by a Kafka that has
-//! them turned off.
+//! FindCoordinator: this broker coordinates every group and every transaction. Share groups are refused as by a Kafka that has them turned
+//! off.
 
 use super::context::Context;
-use super::groups;
+use super::{groups, transactions};
 use crate::wire::ErrorCode;
 use crate::wire::find_coordinator::*;
 
@@ -14,9 +13,14 @@ const GROUP: i8 = 0;
 /// The kind of key that names a transaction.
 const TRANSACTION: i8 = 1;
 
-/// Whether it takes the topic for groups to answer.
-pub fn needs_offsets_topic(request: &FindCoordinatorRequest, version: i16) -> bool {
-    request.key_type == GROUP && (version < MANY_FROM || !request.coordinator_keys.is_empty())
+/// The topic that it takes to answer.
+pub fn topic_needed(request: &FindCoordinatorRequest, version: i16) -> Option<&'static str> {
+    let topic = match request.key_type {
+        GROUP => groups::OFFSETS_TOPIC,
+        TRANSACTION => transactions::TRANSACTIONS_TOPIC,
+        _ => return None,
+    };
+    (version < MANY_FROM || !request.coordinator_keys.is_empty()).then_some(topic)
 }
 
 /// Answers for every key and kind.
@@ -51,9 +55,10 @@ fn find(ctx: &Context<'_>, key_type: i8) -> Result<(), (ErrorCode, &'static str)
             ErrorCode::CoordinatorNotAvailable,
             "the topic for groups could not be made",
         )),
+        TRANSACTION if transactions::transactions_topic(ctx.image).is_some() => Ok(()),
         TRANSACTION => Err((
             ErrorCode::CoordinatorNotAvailable,
-            "transactions are not supported yet",
+            "the topic for transactions could not be made",
         )),
         _ => Err((ErrorCode::InvalidRequest, "unknown or unsupported kind of key")),
     }
@@ -115,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_coordinates_transactions_yet_nor_share_groups() {
+    fn nobody_coordinates_share_groups() {
         let world = World::new(&topic(groups::OFFSETS_TOPIC, 50), &[]);
         let code = |key_type| handle(&world.context(), &request(key_type), 3).error_code;
         assert_eq!([1, 2, 3].map(code), [15, 42, 42]);
@@ -125,8 +130,10 @@ mod tests {
     fn without_their_topic_groups_have_no_coordinator() {
         let world = World::new(&[], &[]);
         assert_eq!(handle(&world.context(), &request(0), 3).error_code, 15);
-        let is_needed = |key_type, version| needs_offsets_topic(&request(key_type), version);
-        assert!(is_needed(0, 3) && is_needed(0, 4) && !is_needed(1, 4));
-        assert!(!needs_offsets_topic(&FindCoordinatorRequest::default(), 4));
+        let needed = |key_type, version| topic_needed(&request(key_type), version);
+        assert_eq!([needed(0, 3), needed(0, 4)], [Some(groups::OFFSETS_TOPIC); 2]);
+        assert_eq!(needed(1, 4), Some(transactions::TRANSACTIONS_TOPIC));
+        assert_eq!(needed(2, 6), None);
+        assert_eq!(topic_needed(&FindCoordinatorRequest::default(), 4), None);
     }
 }

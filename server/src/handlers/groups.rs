@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 
+use super::txn_offset_commit;
 use crate::groups::{GroupRequest, GroupResponse};
 use crate::metadata::image::{MetadataImage, Topic};
 use crate::wire::consumer_group_describe::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse};
@@ -105,6 +106,7 @@ pub fn apart(
         ApiKey::Heartbeat => one(GroupRequest::Heartbeat(read(body, version)?)),
         ApiKey::LeaveGroup => one(GroupRequest::Leave(read(body, version)?)),
         ApiKey::OffsetCommit => one(GroupRequest::Commit(read(body, version)?)),
+        ApiKey::TxnOffsetCommit => one(GroupRequest::TxnCommit(read(body, version)?)),
         ApiKey::OffsetDelete => one(GroupRequest::DeleteOffsets(read(body, version)?)),
         ApiKey::ConsumerGroupHeartbeat => one(GroupRequest::ConsumerHeartbeat(read(body, version)?)),
         ApiKey::OffsetFetch => fetch(read(body, version)?, version),
@@ -220,6 +222,7 @@ fn write_one(answer: &GroupResponse, version: i16, out: &mut Vec<u8>) {
         GroupResponse::Heartbeat(response) => response.encode(out, version),
         GroupResponse::Leave(response) => response.encode(out, version),
         GroupResponse::Commit(response) => response.encode(out, version),
+        GroupResponse::TxnCommit(response) => txn_offset_commit::write(response, version, out),
         GroupResponse::DeleteOffsets(response) => response.encode(out, version),
         GroupResponse::ConsumerHeartbeat(response) => response.encode(out, version),
         // Those of requests with rows.

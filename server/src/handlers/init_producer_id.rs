@@ -1,9 +1,4 @@
-//! InitProducerId without a transactional id: the next producer id, at epoch 0.
-//!
-//! With a transactional id the answer is UNSUPPORTED_VERSION. It is the one code every client takes as final and
-//! words as "not supported": COORDINATOR_NOT_AVAILABLE would be tried again for ever, and an authorization error
-//! would send people looking for a permission that does not exist. Well-behaved clients do not get this far, since
-//! FindCoordinator finds no coordinator for the id.
+//! InitProducerId: without a transactional id the next producer id, at epoch 0; with one it is the coordinator's to answer.
 
 use crate::wire::ErrorCode;
 use crate::wire::init_producer_id::*;
@@ -13,6 +8,8 @@ use crate::wire::init_producer_id::*;
 pub enum Answer {
     /// It gets a producer id; [`granted`] makes the response.
     Allocate,
+    /// The coordinator of its transactional id answers it.
+    Coordinate,
     /// It gets this response.
     Now(InitProducerIdResponse),
 }
@@ -21,14 +18,16 @@ pub enum Answer {
 pub fn handle(request: &InitProducerIdRequest) -> Answer {
     match request.transactional_id.as_deref() {
         Some("") => return Answer::Now(refused(ErrorCode::InvalidRequest)),
-        Some(_) => return Answer::Now(refused(ErrorCode::UnsupportedVersion)),
-        None => {}
+        Some(_) | None => {}
     }
     // Id and epoch come together or not at all (KIP-360).
     if (request.producer_id == -1) != (request.producer_epoch == -1) {
         return Answer::Now(refused(ErrorCode::InvalidRequest));
     }
-    Answer::Allocate
+    match request.transactional_id {
+        Some(_) => Answer::Coordinate,
+        None => Answer::Allocate,
+    }
 }
 
 /// The response that hands out an id.
@@ -55,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_idempotent_producers_get_an_id() {
+    fn with_a_transactional_id_it_is_the_coordinators_question() {
         let request = |id: Option<&str>, producer_id, producer_epoch| InitProducerIdRequest {
             transactional_id: id.map(str::to_owned),
             producer_id,
@@ -67,10 +66,12 @@ mod tests {
             (request(None, 5, 1), None),
             (request(None, 5, -1), Some(42)),
             (request(Some(""), -1, -1), Some(42)),
-            (request(Some("t"), -1, -1), Some(35)),
+            (request(Some("t"), -1, -1), Some(-1)),
+            (request(Some("t"), 5, -1), Some(42)),
         ] {
             let found = match handle(&request) {
                 Answer::Allocate => None,
+                Answer::Coordinate => Some(-1),
                 Answer::Now(response) => Some(response.error_code),
             };
             assert_eq!(found, want, "{request:?}");

@@ -52,9 +52,7 @@ pub fn handle(
 fn names(ctx: &Context<'_>, kind: ResourceType) -> Vec<String> {
     match kind {
         ResourceType::Topic => ctx.image.topics().map(|topic| topic.name.to_string()).collect(),
-        ResourceType::Broker => vec![ctx.node.id.to_string()],
-        // Kafka's are its Java loggers, which can be made louder one by one. Here is none.
-        ResourceType::BrokerLogger => Vec::new(),
+        ResourceType::Broker | ResourceType::BrokerLogger => vec![ctx.node.id.to_string()],
         ResourceType::ClientMetrics | ResourceType::Group => {
             let all = ctx.image.all_settings().map(|(resource, _)| resource);
             all.filter(|(of, _)| *of == kind as i8)
@@ -89,7 +87,8 @@ mod tests {
     fn kinds_are_told_as_asked_for() {
         let row = |kind, name: &str| (kind, name.to_owned());
         let (topics, broker) = ([row(2, "a"), row(2, "b")], row(4, "1"));
-        let all = [&[row(32, "g"), row(16, "m"), broker.clone()][..], &topics].concat();
+        let logger = row(8, "1");
+        let all = [&[row(32, "g"), row(16, "m"), logger, broker.clone()][..], &topics].concat();
         assert_eq!(ask(&[], 1), (0, all));
         assert_eq!(ask(&[2], 1), (0, topics.to_vec()));
         assert_eq!(ask(&[4, 32, 4], 1), (0, vec![row(32, "g"), broker]));

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::context::{CLUSTER_OPERATIONS, Context, TOPIC_OPERATIONS};
-use super::groups::OFFSETS_TOPIC;
+use super::create_topics::may_be_created;
 use crate::metadata::controller::names;
 use crate::metadata::image::{Partition, Topic};
 use crate::wire::ErrorCode;
@@ -49,8 +49,7 @@ fn missing(ctx: &Context<'_>, topics: &[MetadataRequestTopic]) -> Vec<String> {
         .iter()
         .filter(|topic| topic.topic_id.is_zero())
         .filter_map(|topic| topic.name.as_ref());
-    let may_be = |name: &str| name == OFFSETS_TOPIC || !names::is_internal(name);
-    let can_be = |name: &&String| may_be(name) && names::check_new(ctx.image, name).is_ok();
+    let can_be = |name: &&String| may_be_created(name) && names::check_new(ctx.image, name).is_ok();
     let mut seen = HashSet::new();
     by_name
         .filter(can_be)

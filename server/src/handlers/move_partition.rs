@@ -68,6 +68,19 @@ pub fn done(result: Result<(), String>) -> RinglogMovePartitionResponse {
     }
 }
 
+/// The answer for a partition that is at that core: no error, and a message that says so.
+pub fn already_there(request: &RinglogMovePartitionRequest) -> RinglogMovePartitionResponse {
+    let RinglogMovePartitionRequest {
+        topic,
+        partition_index,
+        core,
+    } = request;
+    refused(
+        ErrorCode::None,
+        format!("partition {partition_index} of {topic:?} is on core {core} already"),
+    )
+}
+
 fn refused(code: ErrorCode, message: String) -> RinglogMovePartitionResponse {
     RinglogMovePartitionResponse {
         error_code: code.into(),

@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 
 use ringlog_engine::producers::ActiveProducer;
+use ringlog_engine::shard::Isolation;
 
 use crate::core::mail::{PartitionKey, Place};
-use crate::handlers::fetch::check_epoch;
+use crate::handlers::fetch::{check_epoch, isolation};
 use crate::metadata::image::MetadataImage;
 use crate::wire::code::ErrorCode;
 use crate::wire::delete_records::{
@@ -21,14 +22,14 @@ use crate::wire::offset_for_leader_epoch::{
 /// What is asked of one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
-    /// The first record at or after this time.
-    Time(i64),
-    /// The end of what consumers see.
-    Latest,
+    /// The first record at or after this time, of those that consumers of this isolation see.
+    Time(i64, Isolation),
+    /// The end of what they see.
+    Latest(Isolation),
     /// The first offset.
     Earliest,
-    /// The record with the largest timestamp.
-    LargestTime,
+    /// The record with the largest timestamp, of those that consumers of this isolation see.
+    LargestTime(Isolation),
     /// Where this epoch, or the largest one before it, ended.
     EpochEnd(i32),
     /// Delete what is before this offset; -1 for the high watermark.
@@ -74,10 +75,10 @@ pub struct Asked<R> {
 
 /// Special timestamps of ListOffsets and the version that introduced each.
 const SPECIAL: [(i64, i16, Special); 6] = [
-    (-1, 1, Special::Ask(Question::Latest)),
-    (-2, 1, Special::Ask(Question::Earliest)),
-    (-3, 7, Special::Ask(Question::LargestTime)),
-    (-4, 8, Special::Ask(Question::Earliest)),
+    (-1, 1, Special::Latest),
+    (-2, 1, Special::Earliest),
+    (-3, 7, Special::LargestTime),
+    (-4, 8, Special::Earliest),
     // The latest tiered and the earliest not yet tiered offset: there is no tiered storage.
     (-5, 9, Special::Nothing),
     (-6, 11, Special::Nothing),
@@ -85,7 +86,9 @@ const SPECIAL: [(i64, i16, Special); 6] = [
 
 #[derive(Clone, Copy)]
 enum Special {
-    Ask(Question),
+    Latest,
+    Earliest,
+    LargestTime,
     Nothing,
 }
 
@@ -109,6 +112,7 @@ pub fn list(request: &ListOffsetsRequest, version: i16, image: &MetadataImage) -
         response: ListOffsetsResponse::default(),
         questions: Vec::new(),
     };
+    let isolation = isolation(request.isolation_level);
     let mut seen = HashSet::new();
     let mut twice = HashSet::new();
     for topic in &request.topics {
@@ -129,7 +133,7 @@ pub fn list(request: &ListOffsetsRequest, version: i16, image: &MetadataImage) -
             };
             let found = match twice.contains(&(topic.name.as_str(), index)) {
                 true => Err(ErrorCode::InvalidRequest),
-                false => question(partition.timestamp, version).and_then(|question| {
+                false => question(partition.timestamp, version, isolation).and_then(|question| {
                     let key = find(image, &topic.name, index, partition.current_leader_epoch)?;
                     Ok(question.map(|question| (key, question)))
                 }),
@@ -152,16 +156,18 @@ pub fn list(request: &ListOffsetsRequest, version: i16, image: &MetadataImage) -
 }
 
 /// What a timestamp asks for; nothing when the answer is always -1.
-fn question(timestamp_ms: i64, version: i16) -> Result<Option<Question>, ErrorCode> {
+fn question(timestamp_ms: i64, version: i16, isolation: Isolation) -> Result<Option<Question>, ErrorCode> {
     if timestamp_ms >= 0 {
-        return Ok(Some(Question::Time(timestamp_ms)));
+        return Ok(Some(Question::Time(timestamp_ms, isolation)));
     }
     match SPECIAL.iter().find(|(special, _, _)| *special == timestamp_ms) {
         Some((_, from, _)) if version < *from => Err(ErrorCode::UnsupportedVersion),
-        Some((_, _, Special::Ask(question))) => Ok(Some(*question)),
+        Some((_, _, Special::Latest)) => Ok(Some(Question::Latest(isolation))),
+        Some((_, _, Special::Earliest)) => Ok(Some(Question::Earliest)),
+        Some((_, _, Special::LargestTime)) => Ok(Some(Question::LargestTime(isolation))),
         Some((_, _, Special::Nothing)) => Ok(None),
         // Other negative times are times like any: before every record.
-        None => Ok(Some(Question::Time(timestamp_ms))),
+        None => Ok(Some(Question::Time(timestamp_ms, isolation))),
     }
 }
 
@@ -300,11 +306,11 @@ mod tests {
     #[test]
     fn special_timestamps_have_their_versions() {
         let cases = [
-            (5, 1, Ok(Some(Question::Time(5)))),
-            (-1, 1, Ok(Some(Question::Latest))),
+            (5, 1, Ok(Some(Question::Time(5, Isolation::Committed)))),
+            (-1, 1, Ok(Some(Question::Latest(Isolation::Committed)))),
             (-2, 1, Ok(Some(Question::Earliest))),
             (-3, 6, Err(ErrorCode::UnsupportedVersion)),
-            (-3, 7, Ok(Some(Question::LargestTime))),
+            (-3, 7, Ok(Some(Question::LargestTime(Isolation::Committed)))),
             (-4, 7, Err(ErrorCode::UnsupportedVersion)),
             (-4, 8, Ok(Some(Question::Earliest))),
             (-5, 8, Err(ErrorCode::UnsupportedVersion)),
@@ -314,7 +320,7 @@ mod tests {
         ];
         for (timestamp, version, expected) in cases {
             assert_eq!(
-                question(timestamp, version),
+                question(timestamp, version, Isolation::Committed),
                 expected,
                 "{timestamp} in version {version}"
             );

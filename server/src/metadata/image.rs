@@ -15,6 +15,8 @@ use crate::wire::metadata_records::BrokerEndpoint;
 
 /// The feature that says which records the log may hold.
 pub const METADATA_VERSION: &str = "metadata.version";
+/// The feature whose level says how transactions end.
+pub const TRANSACTION_VERSION: &str = "transaction.version";
 /// No broker leads.
 pub const NO_LEADER: i32 = -1;
 
@@ -227,6 +229,11 @@ impl MetadataImage {
     /// The level that says which versions of records may be written.
     pub fn metadata_version(&self) -> i16 {
         self.feature(METADATA_VERSION).unwrap_or(level::V4_3)
+    }
+
+    /// The level that says how transactions end: with 2 a producer's epoch grows with each (KIP-890). 0 where it was never finalized.
+    pub fn transaction_version(&self) -> i16 {
+        self.feature(TRANSACTION_VERSION).unwrap_or(0)
     }
 
     /// The first producer id that was never handed out.

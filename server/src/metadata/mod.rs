@@ -5,6 +5,7 @@
 pub mod batches;
 pub mod chunked;
 pub mod controller;
+pub mod features;
 pub mod image;
 pub mod quotas;
 pub mod records;

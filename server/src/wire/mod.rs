@@ -30,6 +30,7 @@ pub mod messages;
 pub mod metadata_records;
 pub mod primitives;
 pub mod schema;
+pub mod transaction_records;
 pub mod uuid;
 
 pub use api::{Api, ApiKey, Request};

@@ -78,6 +78,10 @@ def run(app, command):
     app.job("configs-describe", lambda: t.configs(*entity, "--describe", due=[r"max\.message\.bytes=2000000", r"retention\.ms=86400000"]))
     app.job("configs-broker", lambda: t.configs("--entity-type", "brokers", "--entity-name", str(broker_id(app)), "--describe", "--all",
                                                 due=[r"group\.max\.session\.timeout\.ms=1800000", r"offsets\.topic\.num\.partitions=50"]))
+    app.job("configs-users", lambda: t.configs("--entity-type", "users", "--describe"))
+    app.job("configs-user", lambda: t.configs("--entity-type", "users", "--entity-name", "nobody", "--describe"))
+    app.job("configs-loggers", lambda: t.configs("--entity-type", "broker-loggers", "--entity-name", str(broker_id(app)), "--describe",
+                                                 due=[r"^ *root=(ERROR|WARN|INFO|DEBUG) "]))
     of_group = ["--entity-type", "groups", "--entity-name", group]
     app.job("configs-group", lambda: (t.configs(*of_group, "--alter", "--add-config", "consumer.heartbeat.interval.ms=1500"),
                                       t.configs(*of_group, "--describe", due=[r"consumer\.heartbeat\.interval\.ms=1500"]))[1])

@@ -17,6 +17,7 @@ mod listing;
 mod migration;
 mod modern;
 mod offsets;
+mod racing;
 mod requests;
 mod script;
 
@@ -105,6 +106,9 @@ fn answers(bootstrap: &str) -> Vec<String> {
     corners::ranges(&mut script, t, u);
     corners::later(&mut script);
     corners::mixed(&mut script, t);
+    racing::classic(&mut script);
+    racing::modern(&mut script, t);
+    racing::mixed(&mut script, t);
     script.into_lines()
 }
 

@@ -78,7 +78,10 @@ fn connect(args: &ConnectArgs) -> CliResult<Connection> {
 /// need not be the busiest since the start.
 fn look(connection: &mut Connection, args: &CoresArgs) -> CliResult<Vec<CoreDescription>> {
     let max_partitions = if args.partitions == 0 { 0 } else { MOST_PARTITIONS };
-    let request = RinglogDescribeCoresRequest { max_partitions };
+    let request = RinglogDescribeCoresRequest {
+        max_partitions,
+        topic: None,
+    };
     let deadline = Instant::now() + args.connect.timeout;
     let RinglogDescribeCoresResponse {
         error_code,

@@ -33,8 +33,13 @@ pub(super) fn run(args: &CoresMoveArgs) -> CliResult<()> {
         )));
     }
     let mut out = Output::stdout(args.connect.json);
+    // A message without an error: there was nothing to do.
+    let kind = match error_message {
+        Some(_) => "already-there",
+        None => "moved",
+    };
     let moved = fields! {
-        kind: "moved", topic: args.topic.as_str(), partition: args.partition, core: args.core,
+        kind: kind, topic: args.topic.as_str(), partition: args.partition, core: args.core,
         took_ms: begun.elapsed().as_millis() as u64,
     };
     out.fields_line("", &moved)?;

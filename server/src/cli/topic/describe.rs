@@ -1,19 +1,20 @@
 //! `ringlog topic describe`: partitions with leaders and offsets, and settings with where they come from.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use serde_json::Value;
 
+use super::idle::TOPIC_RESOURCE;
 use crate::cli::args::{Isolation, TopicDescribeArgs};
 use crate::cli::client::{Client, EARLIEST, LATEST, Listed, Topic, describe};
 use crate::cli::error::{CliError, CliResult};
 use crate::cli::output::{Fields, Output, fields};
+use crate::handlers::describe_cores::MOST_PARTITIONS;
 use crate::wire::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult,
 };
-
-/// A topic, as a resource that has settings.
-const TOPIC_RESOURCE: i8 = 2;
+use crate::wire::describe_cores::RinglogDescribeCoresRequest;
 
 /// Shows each topic; an unknown one does not hide the others.
 pub(super) fn run(args: &TopicDescribeArgs) -> CliResult<()> {
@@ -42,6 +43,8 @@ struct Description {
     earliest: Listed,
     latest: Listed,
     configs: Vec<DescribeConfigsResourceResult>,
+    /// Which core each partition is on; empty at brokers other than Ringlog.
+    cores: BTreeMap<i32, i32>,
 }
 
 impl Description {
@@ -53,11 +56,18 @@ impl Description {
             .iter()
             .filter(|(_, partition)| partition.leader_id >= 0);
         let led: Vec<i32> = led.map(|(index, _)| *index).collect();
+        let mut configs = ask_configs(client, name)?;
+        let is_ringlog = configs.iter().any(|config| config.name == OURS);
+        configs.retain(|config| all_configs || config.config_source == SET_ON_TOPIC);
         Ok(Self {
             name: name.to_owned(),
             earliest: client.list_offsets(name, &led, EARLIEST, Isolation::ReadUncommitted)?,
             latest: client.list_offsets(name, &led, LATEST, Isolation::ReadUncommitted)?,
-            configs: ask_configs(client, name, all_configs)?,
+            configs,
+            cores: match is_ringlog {
+                true => ask_cores(client, name, &topic),
+                false => BTreeMap::new(),
+            },
             topic,
         })
     }
@@ -117,6 +127,9 @@ impl Description {
                 partition: *index, leader: partition.leader_id, leader_epoch: partition.leader_epoch,
                 replicas: partition.replica_nodes.clone(), isr: partition.isr_nodes.clone(),
             };
+            if let Some(core) = self.cores.get(index) {
+                shown.extend(fields! { core: *core });
+            }
             if let (Some(start), Some(end)) = (self.earliest.get(index), self.latest.get(index)) {
                 shown.extend(fields! { start_offset: *start, end_offset: *end });
             }
@@ -125,8 +138,32 @@ impl Description {
     }
 }
 
-/// The settings: those set on the topic itself, or all.
-fn ask_configs(client: &mut Client, name: &str, all: bool) -> CliResult<Vec<DescribeConfigsResourceResult>> {
+/// The setting by which a topic of Ringlog's is known.
+const OURS: &str = "ringlog.durability";
+
+/// Which core each partition is on, as far as the broker says: it need not, and the topic is shown all the same.
+fn ask_cores(client: &mut Client, name: &str, topic: &Topic) -> BTreeMap<i32, i32> {
+    let request = RinglogDescribeCoresRequest {
+        max_partitions: MOST_PARTITIONS,
+        topic: Some(name.to_owned()),
+    };
+    let leader = topic
+        .partitions
+        .values()
+        .map(|partition| partition.leader_id)
+        .find(|id| *id >= 0);
+    let deadline = Instant::now() + client.timeout();
+    let response = leader.and_then(|id| client.call_broker(id, &request, deadline).ok());
+    let cores = response.into_iter().flat_map(|response| response.cores);
+    let places = cores.flat_map(|core| core.busiest.into_iter().map(move |load| (load, core.core)));
+    places
+        .filter(|(load, _)| load.topic == name)
+        .map(|(load, core)| (load.partition_index, core))
+        .collect()
+}
+
+/// All settings, by name.
+fn ask_configs(client: &mut Client, name: &str) -> CliResult<Vec<DescribeConfigsResourceResult>> {
     let response = client.call(&DescribeConfigsRequest {
         resources: vec![DescribeConfigsResource {
             resource_type: TOPIC_RESOURCE,
@@ -143,7 +180,6 @@ fn ask_configs(client: &mut Client, name: &str, all: bool) -> CliResult<Vec<Desc
         return Err(CliError::refused(format!("settings of topic {name:?}: {reason}")));
     }
     let mut configs = result.configs;
-    configs.retain(|config| all || config.config_source == SET_ON_TOPIC);
     configs.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(configs)
 }

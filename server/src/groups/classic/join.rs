@@ -11,6 +11,7 @@ use crate::wire::ErrorCode;
 use crate::wire::join_group::JoinGroupRequest;
 
 use crate::groups::Caller;
+use crate::groups::rebalances::{Cause, Why};
 use crate::groups::work::Work;
 
 use super::members::{About, Member};
@@ -116,7 +117,11 @@ impl<T> ClassicGroup<T> {
         } else {
             self.update(&request, id);
             self.await_join(work, id, caller.to);
-            self.rebalance(work);
+            let cause = match self.state == State::Stable && self.is_leader(id) {
+                true => Cause::LeaderJoinedAgain,
+                false => Cause::JoinedAgain,
+            };
+            self.rebalance(work, why(cause, id, &request));
         }
     }
 
@@ -147,7 +152,7 @@ impl<T> ClassicGroup<T> {
         self.members.insert(member);
         self.await_join(work, &id, caller.to);
         work.set(self.session_of(&id), NEW_MEMBER_JOIN_TIMEOUT_MS);
-        self.rebalance(work);
+        self.rebalance(work, why(Cause::Joined, &id, request));
     }
 
     /// Takes up what a member says of itself now.
@@ -164,5 +169,14 @@ impl<T> ClassicGroup<T> {
         if let Some(earlier) = self.members.await_join(id, to) {
             work.reply(earlier, refused_join(id, ErrorCode::RebalanceInProgress));
         }
+    }
+}
+
+/// Why a member that sends this request makes a rebalance begin.
+pub(super) fn why<'a>(cause: Cause, member_id: &'a str, request: &'a JoinGroupRequest) -> Why<'a> {
+    Why {
+        cause,
+        member_id: Some(member_id),
+        reason: request.reason.as_deref(),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::wire::ErrorCode;
 use crate::wire::leave_group::MemberIdentity;
 
+use crate::groups::rebalances::{Cause, Why};
 use crate::groups::work::Work;
 
 use super::{ClassicGroup, State};
@@ -13,20 +14,24 @@ impl<T> ClassicGroup<T> {
     /// Takes members out, and begins a rebalance if any was there. What each is answered, in their order.
     pub fn leave(&mut self, work: &mut Work<'_, '_, T>, members: &[MemberIdentity]) -> Vec<ErrorCode> {
         let mut errors = Vec::with_capacity(members.len());
+        let mut first: Option<(Arc<str>, Option<&str>)> = None;
         for leaving in members {
             errors.push(match self.leaver(leaving) {
                 Ok(id) => {
                     self.remove(work, &id);
+                    first.get_or_insert((id, leaving.reason.as_deref()));
                     ErrorCode::None
                 }
                 Err(error) => error,
             });
         }
-        if errors.contains(&ErrorCode::None) {
-            match self.state {
-                State::Empty => {}
-                _ => self.rebalance(work),
-            }
+        if let Some((id, reason)) = first.filter(|_| self.state != State::Empty) {
+            let why = Why {
+                cause: Cause::Left,
+                member_id: Some(&id),
+                reason,
+            };
+            self.rebalance(work, why);
         }
         errors
     }

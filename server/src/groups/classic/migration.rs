@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::groups::consumer::migration::{ClassicGeneration, ClassicMember};
+use crate::groups::rebalances::{Cause, Why};
 use crate::groups::timers::Timer;
 use crate::groups::work::Work;
 use crate::wire::group_records::ClassicProtocol;
@@ -53,7 +54,7 @@ impl<T> ClassicGroup<T> {
             self.renew_session(work, &id);
         }
         if rebalance {
-            self.prepare_rebalance(work);
+            self.prepare_rebalance(work, Why::only(Cause::Downgraded));
         }
     }
 

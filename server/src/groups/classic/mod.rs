@@ -28,6 +28,7 @@ use crate::wire::join_group::JoinGroupResponse;
 use crate::wire::sync_group::SyncGroupResponse;
 use crate::wire::{ErrorCode, Uuid};
 
+use super::rebalances::{Cause, Why};
 use super::timers::Timer;
 use super::work::Work;
 use super::{GroupResponse, Step};
@@ -144,18 +145,38 @@ impl<T> ClassicGroup<T> {
         if generation < 0 && self.is_empty() {
             return Ok(());
         }
-        if generation >= 0 || !member_id.is_empty() || instance_id.is_some() {
-            self.check_member(member_id, instance_id)?;
-            if generation != self.generation {
-                return Err(ErrorCode::IllegalGeneration);
-            }
-        } else if !self.is_empty() {
+        let names_nobody = generation < 0 && member_id.is_empty() && instance_id.is_none();
+        if names_nobody {
             return Err(ErrorCode::UnknownMemberId);
         }
+        self.check_txn_commit(member_id, instance_id, generation)?;
         if self.state == State::CompletingRebalance {
             return Err(ErrorCode::RebalanceInProgress);
         }
         Ok(())
+    }
+
+    /// Whether a commit of a transaction is in order (KIP-447). Who names nobody is not asked who it is, as old producers cannot say; and a rebalance
+    /// under way is no obstacle.
+    ///
+    /// # Errors
+    /// What the partitions are answered.
+    pub fn check_txn_commit(
+        &self,
+        member_id: &str,
+        instance_id: Option<&str>,
+        generation: i32,
+    ) -> Result<(), ErrorCode> {
+        let names_nobody = generation < 0 && member_id.is_empty() && instance_id.is_none();
+        if names_nobody || (generation < 0 && self.is_empty()) {
+            return Ok(());
+        }
+        self.check_member(member_id, instance_id)?;
+        if generation == self.generation {
+            Ok(())
+        } else {
+            Err(ErrorCode::IllegalGeneration)
+        }
     }
 
     /// A commit keeps its member's session alive, unless the member has to ask for its assignment first.
@@ -184,7 +205,7 @@ impl<T> ClassicGroup<T> {
         }
         // The maximum was lowered: who joins last again has no place. Until then everybody can commit.
         if self.members.len() > usize::try_from(work.ctx.settings.max_size).unwrap_or(0) {
-            self.prepare_rebalance(work);
+            self.prepare_rebalance(work, Why::only(Cause::TooLarge));
         }
     }
 

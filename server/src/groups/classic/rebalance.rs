@@ -6,6 +6,7 @@ use crate::wire::ErrorCode;
 use crate::wire::join_group::{JoinGroupResponse, JoinGroupResponseMember};
 
 use crate::groups::GroupResponse;
+use crate::groups::rebalances::{Cause, Rebalance, Why};
 use crate::groups::timers::Timer;
 use crate::groups::work::Work;
 
@@ -27,16 +28,18 @@ pub(super) struct FirstRebalance {
 
 impl<T> ClassicGroup<T> {
     /// A member came, went, or said something new: a rebalance begins, or goes on.
-    pub(super) fn rebalance(&mut self, work: &mut Work<'_, '_, T>) {
+    pub(super) fn rebalance(&mut self, work: &mut Work<'_, '_, T>, why: Why<'_>) {
         if self.state == State::PreparingRebalance {
             self.complete_join_if_all_are_there(work);
         } else {
-            self.prepare_rebalance(work);
+            self.prepare_rebalance(work, why);
         }
     }
 
     /// Members are asked to join again: by the answers to their heartbeats, and to the SyncGroups that wait.
-    pub(super) fn prepare_rebalance(&mut self, work: &mut Work<'_, '_, T>) {
+    pub(super) fn prepare_rebalance(&mut self, work: &mut Work<'_, '_, T>, why: Why<'_>) {
+        let begun = Rebalance::new(self.id.clone(), self.generation, self.state, why);
+        work.step.tell(begun);
         if self.state == State::CompletingRebalance {
             self.refuse_assignments(work, ErrorCode::RebalanceInProgress);
         }
@@ -100,7 +103,7 @@ impl<T> ClassicGroup<T> {
             for id in std::mem::take(&mut self.pending_sync) {
                 self.remove(work, &id);
             }
-            self.prepare_rebalance(work);
+            self.prepare_rebalance(work, Why::only(Cause::NotSynced));
         }
     }
 
@@ -122,7 +125,14 @@ impl<T> ClassicGroup<T> {
         }
         self.remove(work, member_id);
         match self.state {
-            State::Stable | State::CompletingRebalance => self.rebalance(work),
+            State::Stable | State::CompletingRebalance => {
+                let why = Why {
+                    cause: Cause::SessionEnded,
+                    member_id: Some(member_id),
+                    reason: None,
+                };
+                self.rebalance(work, why);
+            }
             State::PreparingRebalance if self.all_have_joined() => self.complete_join(work),
             _ => {}
         }

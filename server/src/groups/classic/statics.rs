@@ -6,9 +6,11 @@ use std::sync::Arc;
 use crate::wire::ErrorCode;
 use crate::wire::join_group::{JoinGroupRequest, JoinGroupRequestProtocol};
 
+use crate::groups::rebalances::Cause;
 use crate::groups::work::Work;
 use crate::groups::{Caller, GroupResponse};
 
+use super::join::why;
 use super::members::Member;
 use super::{ClassicGroup, State};
 
@@ -56,7 +58,7 @@ impl<T> ClassicGroup<T> {
             // The leader may be assigning partitions to the former id at this moment.
             State::Stable | State::CompletingRebalance => {
                 self.await_join(work, &new, caller.to);
-                self.prepare_rebalance(work);
+                self.prepare_rebalance(work, why(Cause::StaticCameBack, &new, request));
             }
             State::PreparingRebalance | State::Empty => {
                 self.await_join(work, &new, caller.to);

@@ -8,6 +8,7 @@ use crate::wire::ErrorCode;
 use crate::wire::heartbeat::HeartbeatRequest;
 use crate::wire::sync_group::{SyncGroupRequest, SyncGroupRequestAssignment, SyncGroupResponse};
 
+use crate::groups::rebalances::{Cause, Why};
 use crate::groups::timers::Timer;
 use crate::groups::work::Work;
 use crate::groups::{Caller, GroupResponse};
@@ -75,7 +76,7 @@ impl<T> ClassicGroup<T> {
             Ok(record) => work.append(record),
             Err(error) => {
                 self.refuse_assignments(work, error);
-                return self.prepare_rebalance(work);
+                return self.prepare_rebalance(work, Why::only(Cause::NotStored));
             }
         }
         self.enter(State::Stable, work.ctx.wall_ms);

@@ -8,6 +8,9 @@ use crate::wire::uuid::Uuid;
 /// The version of OffsetCommit and OffsetFetch from which on a member says its epoch.
 const FIRST_VERSION_WITH_EPOCH: i16 = 9;
 
+/// No epoch was given.
+const NO_EPOCH: i32 = -1;
+
 /// A commit that is right as a whole; each of its partitions has to be asked about.
 #[derive(Debug)]
 #[must_use = "a commit with an older epoch is right for some partitions only"]
@@ -59,13 +62,25 @@ impl ConsumerGroup {
         if !member.uses_classic_protocol() && version < FIRST_VERSION_WITH_EPOCH {
             return Err(ErrorCode::UnsupportedVersion);
         }
-        match epoch {
-            epoch if epoch == member.epoch => Ok(CommitCheck { older: None }),
-            epoch if epoch > member.epoch => Err(member.stale()),
-            epoch => Ok(CommitCheck {
-                older: Some((member, epoch)),
-            }),
+        member.check_epoch(epoch)
+    }
+
+    /// Whether a commit of a transaction may be made (KIP-447). A producer need not say for which member it commits; whoever names nobody may.
+    ///
+    /// # Errors
+    /// UNKNOWN_MEMBER_ID; STALE_MEMBER_EPOCH, or ILLEGAL_GENERATION for a member of the classic protocol.
+    pub fn check_txn_commit(
+        &self,
+        member_id: &str,
+        group_instance_id: Option<&str>,
+        epoch: i32,
+    ) -> Result<CommitCheck<'_>, ErrorCode> {
+        let names_nobody = epoch == NO_EPOCH && member_id.is_empty() && group_instance_id.is_none();
+        if names_nobody || (epoch < 0 && self.members.is_empty()) {
+            return Ok(CommitCheck { older: None });
         }
+        let member = self.members.get(member_id).ok_or(ErrorCode::UnknownMemberId)?;
+        member.check_epoch(epoch)
     }
 
     /// Whether offsets may be fetched. Whoever names neither member nor epoch may.
@@ -88,6 +103,17 @@ impl ConsumerGroup {
 }
 
 impl Member {
+    /// Whether a commit with this epoch may be made, and for which partitions.
+    fn check_epoch(&self, epoch: i32) -> Result<CommitCheck<'_>, ErrorCode> {
+        match epoch {
+            epoch if epoch == self.epoch => Ok(CommitCheck { older: None }),
+            epoch if epoch > self.epoch => Err(self.stale()),
+            epoch => Ok(CommitCheck {
+                older: Some((self, epoch)),
+            }),
+        }
+    }
+
     /// The error of an epoch that is not the member's.
     fn stale(&self) -> ErrorCode {
         if self.uses_classic_protocol() {

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use regex::{Regex, RegexBuilder};
-
 use super::Refusal;
 use super::group::{ConsumerGroup, image_version};
 use super::index::Resolved;
 use super::member::Member;
+use crate::expression;
 use crate::groups::Ctx;
 use crate::groups::timers::{Timer, Timers};
 use crate::wire::code::ErrorCode;
@@ -17,12 +16,6 @@ use crate::wire::group_records::GroupRecord;
 const MIN_REFRESH_INTERVAL_MS: i64 = 10_000;
 /// Expressions that are looked up in one step.
 const REGEXES_AT_ONCE: usize = 8;
-/// What a compiled expression, and the cache of one that is being matched, may take in memory.
-const MAX_COMPILED_BYTES: usize = 1024 * 1024;
-/// How often a part of an expression may be asked to repeat, as in RE2.
-const MAX_REPEATS: u32 = 1_000;
-/// How deep an expression may be nested.
-const MAX_NESTING: u32 = 100;
 
 impl ConsumerGroup {
     /// Refuses a member that comes with an expression that nobody has yet, if it is none.
@@ -33,10 +26,9 @@ impl ConsumerGroup {
     ) -> Result<(), Refusal> {
         match updated.regex() {
             Some(regex) if before.regex() != Some(regex) && !self.index.regexes.contains_key(regex) => {
-                let reason = match compile(regex) {
-                    Ok(_) if repeats_too_often(regex) => "invalid repeat count".to_owned(),
+                let reason = match expression::compile(regex) {
                     Ok(_) => return Ok(()),
-                    Err(error) => reason(&error),
+                    Err(reason) => reason,
                 };
                 Err(Refusal::new(
                     ErrorCode::InvalidRegularExpression,
@@ -119,7 +111,7 @@ impl ConsumerGroup {
 
 /// The names of the topics that an expression matches as a whole. One that does not compile any more matches none.
 fn matches(regex: &str, ctx: &Ctx<'_>) -> BTreeSet<String> {
-    let Ok(regex) = compile(regex) else {
+    let Ok(regex) = expression::compile(regex) else {
         return Default::default();
     };
     let names = ctx.image.topics().map(|topic| topic.name.as_ref());
@@ -127,72 +119,4 @@ fn matches(regex: &str, ctx: &Ctx<'_>) -> BTreeSet<String> {
         .filter(|name| regex.is_match(name))
         .map(str::to_owned)
         .collect()
-}
-
-/// An expression that must match a whole name. One that ends in a comment needs a line break before what follows.
-fn compile(regex: &str) -> Result<Regex, regex::Error> {
-    let regex = without_quotes(regex);
-    limited(&regex)?;
-    limited(&format!("\\A(?:{regex})\\z")).or_else(|_| limited(&format!("\\A(?:{regex}\n)\\z")))
-}
-
-fn limited(regex: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(regex)
-        .size_limit(MAX_COMPILED_BYTES)
-        .dfa_size_limit(MAX_COMPILED_BYTES)
-        .nest_limit(MAX_NESTING)
-        .build()
-}
-
-/// `\Q…\E`, which RE2 has and the library has not, as single escapes.
-fn without_quotes(regex: &str) -> String {
-    let mut out = String::with_capacity(regex.len());
-    let mut chars = regex.chars();
-    while let Some(char) = chars.next() {
-        match (char, chars.as_str().chars().next()) {
-            ('\\', Some('Q')) => {
-                let rest = &chars.as_str()[1..];
-                let (quoted, after) = rest.split_once("\\E").unwrap_or((rest, ""));
-                out.push_str(&regex::escape(quoted));
-                chars = after.chars();
-            }
-            ('\\', Some(escaped)) => {
-                chars.next();
-                out.extend([char, escaped]);
-            }
-            _ => out.push(char),
-        }
-    }
-    out
-}
-
-/// Whether a repetition asks for more than RE2 allows. A class of characters may hold what looks like one; nobody misses it.
-fn repeats_too_often(regex: &str) -> bool {
-    let regex = without_quotes(regex);
-    let mut parts = regex.split('{');
-    let mut escaped = is_escaped(parts.next().unwrap_or_default());
-    for part in parts {
-        let counts = part.split_once('}').map_or("", |(counts, _)| counts);
-        let too_many = |count: &str| {
-            let digits = !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit());
-            digits && count.parse().map_or(true, |count: u32| count > MAX_REPEATS)
-        };
-        if !escaped && counts.split(',').any(too_many) {
-            return true;
-        }
-        escaped = is_escaped(part);
-    }
-    false
-}
-
-/// Whether what follows the text is escaped by its end.
-fn is_escaped(text: &str) -> bool {
-    text.bytes().rev().take_while(|&byte| byte == b'\\').count() % 2 == 1
-}
-
-/// The last line of an error, which is its reason: those before draw the expression.
-fn reason(error: &regex::Error) -> String {
-    let text = error.to_string();
-    let last = text.lines().last().unwrap_or_default();
-    last.strip_prefix("error: ").unwrap_or(last).to_owned()
 }

@@ -21,13 +21,13 @@ const TOPIC_IDS_FROM: i16 = 10;
 const NO_GROUP_FROM: i16 = 9;
 
 /// No retention was asked for.
-const DEFAULT_RETENTION: i64 = -1;
+pub(super) const DEFAULT_RETENTION: i64 = -1;
 
 /// A partition that exists, and what is committed for it.
-struct Commit {
-    topic: String,
-    topic_id: Uuid,
-    offset: OffsetCommitRequestPartition,
+pub(super) struct Commit {
+    pub topic: String,
+    pub topic_id: Uuid,
+    pub offset: OffsetCommitRequestPartition,
 }
 
 impl<T> Coordinator<T> {
@@ -52,14 +52,12 @@ impl<T> Coordinator<T> {
         };
         for commit in commits {
             let error = refused.unwrap_or_else(|| check_metadata(ctx, &commit));
-            answer.add(
-                &commit.topic,
-                commit.topic_id,
-                commit.offset.partition_index,
-                error,
-            );
+            answer.add_commit(&commit, error);
             if error.is_none() {
-                self.apply(record(ctx, &request, commit), &mut step);
+                self.apply(
+                    record(ctx, &request.group_id, request.retention_time_ms, commit),
+                    &mut step,
+                );
             }
         }
         step.replies
@@ -107,7 +105,7 @@ impl<T> Coordinator<T> {
 }
 
 /// Partitions that exist, and those that do not.
-fn sort_out(
+pub(super) fn sort_out(
     ctx: &Ctx<'_>,
     version: i16,
     topic: OffsetCommitRequestTopic,
@@ -142,7 +140,7 @@ fn sort_out(
 }
 
 /// Kafka counts UTF-16 units, as Java does.
-fn check_metadata(ctx: &Ctx<'_>, commit: &Commit) -> ErrorCode {
+pub(super) fn check_metadata(ctx: &Ctx<'_>, commit: &Commit) -> ErrorCode {
     let most = usize::try_from(ctx.settings.offset_metadata_max_bytes).unwrap_or(0);
     let metadata = commit.offset.committed_metadata.as_deref().unwrap_or_default();
     if metadata.len() > most && metadata.encode_utf16().count() > most {
@@ -152,8 +150,9 @@ fn check_metadata(ctx: &Ctx<'_>, commit: &Commit) -> ErrorCode {
     }
 }
 
-fn record(ctx: &Ctx<'_>, request: &OffsetCommitRequest, commit: Commit) -> GroupRecord {
-    let expire_timestamp = match request.retention_time_ms {
+/// The record of a commit; `retention_ms` is what the client asked for.
+pub(super) fn record(ctx: &Ctx<'_>, group_id: &str, retention_ms: i64, commit: Commit) -> GroupRecord {
+    let expire_timestamp = match retention_ms {
         DEFAULT_RETENTION => -1,
         retention_ms => ctx.wall_ms.saturating_add(retention_ms),
     };
@@ -165,19 +164,29 @@ fn record(ctx: &Ctx<'_>, request: &OffsetCommitRequest, commit: Commit) -> Group
         expire_timestamp,
         topic_id: commit.topic_id,
     };
-    let key = key(&request.group_id, &commit.topic, commit.offset.partition_index);
+    let key = key(group_id, &commit.topic, commit.offset.partition_index);
     GroupRecord::OffsetCommit(key, Some(value))
 }
 
 /// The answer, each topic in it once.
 #[derive(Default)]
-struct Answer {
-    response: OffsetCommitResponse,
+pub(super) struct Answer {
+    pub response: OffsetCommitResponse,
     places: HashMap<(String, Uuid), usize>,
 }
 
 impl Answer {
-    fn add(&mut self, topic: &str, topic_id: Uuid, partition_index: i32, error: ErrorCode) {
+    /// What became of a commit.
+    pub fn add_commit(&mut self, commit: &Commit, error: ErrorCode) {
+        self.add(
+            &commit.topic,
+            commit.topic_id,
+            commit.offset.partition_index,
+            error,
+        );
+    }
+
+    pub fn add(&mut self, topic: &str, topic_id: Uuid, partition_index: i32, error: ErrorCode) {
         let topics = &mut self.response.topics;
         let last = topics.len().wrapping_sub(1);
         let is_last = topics

@@ -12,7 +12,7 @@ use crate::wire::offset_delete::{
 use super::tombstone;
 
 impl<T> Coordinator<T> {
-    /// OffsetDelete. A partition without an offset is deleted as well.
+    /// OffsetDelete. A partition without an offset is deleted as well; with one go those of transactions that have not ended.
     pub(in crate::groups) fn delete_offsets(
         &mut self,
         ctx: &Ctx<'_>,
@@ -50,11 +50,8 @@ impl<T> Coordinator<T> {
                     (true, true) => ErrorCode::GroupSubscribedToTopic,
                     (true, false) => ErrorCode::None,
                 };
-                let has_offset = self.offsets.get(&request.group_id, &topic.name, index).is_some();
-                if error.is_none() && has_offset {
-                    let record = tombstone(&request.group_id, &topic.name, index);
-                    self.replay(record.clone());
-                    step.records.push(record);
+                if error.is_none() && self.offsets.has(&request.group_id, &topic.name, index) {
+                    self.apply(tombstone(&request.group_id, &topic.name, index), &mut step);
                 }
                 topics[place].partitions.push(OffsetDeleteResponsePartition {
                     partition_index: index,

@@ -41,11 +41,13 @@ impl<T> Coordinator<T> {
             return;
         };
         let mut records = Vec::new();
-        let mut is_kept = false;
+        let mut is_kept = self.offsets.has_pending(id);
         for (topic, partitions) in self.offsets.of_group(id).into_iter().flatten() {
             let is_subscribed = group.is_subscribed(topic);
             for (partition, value) in partitions {
-                if !is_subscribed && has_expired(ctx, group, value) {
+                // While a transaction may still change it, it is in use.
+                let is_pending = self.offsets.is_pending(id, topic, *partition);
+                if !is_subscribed && !is_pending && has_expired(ctx, group, value) {
                     records.push(tombstone(id, topic, *partition));
                 } else {
                     is_kept = true;
@@ -62,7 +64,8 @@ impl<T> Coordinator<T> {
 
     /// Appends a record, and does what it says.
     pub(in crate::groups) fn apply(&mut self, record: GroupRecord, step: &mut Step<T>) {
-        self.replay(record.clone());
+        debug_assert_eq!(step.producer, None, "a record beside those of a transaction");
+        self.replay(record.clone(), None);
         step.records.push(record);
     }
 }

@@ -47,7 +47,7 @@ pub fn commit(
 }
 
 /// The error of a commit of one partition of `t`.
-fn commit_error(bench: &mut Bench, version: i16, member: (&str, Option<&str>, i32)) -> ErrorCode {
+pub fn commit_error(bench: &mut Bench, version: i16, member: (&str, Option<&str>, i32)) -> ErrorCode {
     let (member_id, instance_id, generation) = member;
     let request = OffsetCommitRequest {
         member_id: member_id.to_owned(),
@@ -284,25 +284,6 @@ fn members_commit_with_their_generation() {
     ] {
         assert_eq!(commit_error(&mut bench, 9, member), expected, "{member:?}");
     }
-}
-
-#[test]
-fn commits_during_a_rebalance_are_taken_until_the_next_generation_has_begun() {
-    let mut bench = Bench::new();
-    bench.create_topic("t", 1, 1);
-    let ids = bench.stable(1);
-    let (_, _) = bench.join_with_new_id();
-    assert_eq!(commit_error(&mut bench, 9, (&ids[0], None, 1)), ErrorCode::None);
-    bench.join(JOIN, &ids[0], None);
-    assert_eq!(bench.state(), "CompletingRebalance");
-    assert_eq!(
-        commit_error(&mut bench, 9, (&ids[0], None, 2)),
-        ErrorCode::RebalanceInProgress
-    );
-    assert_eq!(
-        commit_error(&mut bench, 9, (&ids[0], None, 1)),
-        ErrorCode::IllegalGeneration
-    );
 }
 
 #[test]

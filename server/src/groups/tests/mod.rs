@@ -10,9 +10,16 @@ mod leaving;
 mod listing;
 mod offsets;
 mod protocols;
+mod racing;
+mod reasons;
+mod replay;
 mod statics;
 mod storm;
 mod syncing;
+mod txn_commits;
+mod txn_members;
+mod txn_model;
+mod txn_removal;
 
 use std::collections::BTreeMap;
 
@@ -29,7 +36,9 @@ use crate::wire::offset_fetch::{OffsetFetchRequestGroup, OffsetFetchResponseTopi
 use crate::wire::sync_group::{SyncGroupRequest, SyncGroupRequestAssignment, SyncGroupResponse};
 use crate::wire::{ErrorCode, Uuid};
 
-use super::{Caller, Coordinator, Ctx, GroupRequest, GroupResponse, GroupSettings, Step};
+use replay::{Transactions, describe, replayed};
+
+use super::{Caller, Coordinator, Ctx, GroupRequest, GroupResponse, GroupSettings, Rebalance, Step};
 
 /// When tests begin.
 const START_MS: i64 = 1_700_000_000_000;
@@ -47,8 +56,11 @@ const LEAVE: i16 = 5;
 pub struct Bench {
     pub coordinator: Coordinator<u32>,
     pub log: Vec<GroupRecord>,
+    transactions: Transactions,
     pub settings: GroupSettings,
     pub now_ms: i64,
+    /// What was told of rebalances.
+    pub rebalances: Vec<Rebalance>,
     metadata: Replay,
     answers: BTreeMap<u32, GroupResponse>,
     asked: u32,
@@ -61,8 +73,10 @@ impl Bench {
         let mut bench = Bench {
             coordinator: Coordinator::new(),
             log: Vec::new(),
+            transactions: Transactions::default(),
             settings: GroupSettings::default(),
             now_ms: START_MS,
+            rebalances: Vec::new(),
             metadata: Replay::default(),
             answers: BTreeMap::new(),
             asked: 0,
@@ -91,7 +105,9 @@ impl Bench {
     }
 
     fn take(&mut self, step: Step<u32>) {
+        self.transactions.note(self.log.len(), &step);
         self.log.extend(step.records);
+        self.rebalances.extend(step.rebalances);
         for (to, response) in step.replies {
             let earlier = self.answers.insert(to, response);
             assert_eq!(earlier, None, "request {to} was answered twice");
@@ -106,7 +122,7 @@ impl Bench {
     pub fn restart(&mut self) {
         let step = self.coordinator.resign();
         self.take(step);
-        self.coordinator = replayed(&self.log);
+        self.coordinator = replayed(&self.log, &self.transactions);
         self.load();
     }
 
@@ -315,7 +331,7 @@ impl Drop for Bench {
         }
         let image = MetadataImage::default();
         let lived = describe(&self.coordinator, &image, &self.settings);
-        let replayed = describe(&replayed(&self.log), &image, &self.settings);
+        let replayed = describe(&replayed(&self.log, &self.transactions), &image, &self.settings);
         for (id, (state, group)) in &lived {
             let (_, again) = replayed.get(id).expect("a group is in no record");
             // A group between two generations is what it was at its last one.
@@ -331,48 +347,6 @@ impl Drop for Bench {
             .collect();
         assert_eq!(unanswered, [0; 0], "requests without an answer");
     }
-}
-
-/// What must survive, by group: its state, and all that can be asked about it.
-fn describe(
-    coordinator: &Coordinator<u32>,
-    image: &MetadataImage,
-    settings: &GroupSettings,
-) -> BTreeMap<String, (String, String)> {
-    let mut new_id = || Uuid::ZERO;
-    let ctx = Ctx {
-        now_ms: 0,
-        wall_ms: 0,
-        settings,
-        image,
-        new_id: &mut new_id,
-    };
-    let groups = coordinator.list(&[], &[]).into_iter().map(|group| {
-        let id = group.group_id.clone();
-        let asked = OffsetFetchRequestGroup {
-            group_id: id.clone(),
-            ..Default::default()
-        };
-        let all = (
-            coordinator.describe(6, id.clone()),
-            coordinator.consumer_describe(&ctx, id.clone()),
-            coordinator.fetch(&ctx, 9, asked),
-        );
-        (id, (group.group_state.clone(), format!("{group:?} {all:?}")))
-    });
-    groups.collect()
-}
-
-/// A coordinator that has replayed the bytes of these records.
-fn replayed(log: &[GroupRecord]) -> Coordinator<u32> {
-    let mut coordinator = Coordinator::new();
-    for record in log {
-        let (key, value) = record.encode();
-        let value = value.map(Bytes::from);
-        let read = GroupRecord::decode(&Bytes::from(key), value.as_ref()).expect("a record");
-        coordinator.replay(read);
-    }
-    coordinator
 }
 
 /// A consumer that speaks `range` and then `roundrobin`.

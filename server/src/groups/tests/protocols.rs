@@ -1,6 +1,7 @@
 //! Groups of the new protocol beside classic ones, and those that change from one to the other.
 
 use super::commits::{commit, committing};
+use super::txn_members::txn_commit_error;
 use super::*;
 use crate::groups::settings::Migration;
 use crate::wire::consumer_group_heartbeat::*;
@@ -42,6 +43,22 @@ fn leave(bench: &mut Bench, version: i16, member_id: &str) -> ErrorCode {
         GroupResponse::Leave(response) if version < 3 => ErrorCode::from_code(response.error_code),
         GroupResponse::Leave(response) => ErrorCode::from_code(response.members[0].error_code),
         other => panic!("not left: {other:?}"),
+    }
+}
+
+#[test]
+fn behaviour_31_producers_of_members_with_an_older_epoch_are_told_of_a_generation() {
+    let mut bench = Bench::new();
+    bench.create_topic("t", 1, 1);
+    let epoch = heartbeat(&mut bench, "m", 0).member_epoch;
+    for (member, expected) in [
+        (("m", None, epoch), ErrorCode::None),
+        (("m", None, epoch + 1), ErrorCode::IllegalGeneration),
+        (("m", None, -1), ErrorCode::IllegalGeneration),
+        (("n", None, epoch), ErrorCode::UnknownMemberId),
+        (("", None, -1), ErrorCode::None),
+    ] {
+        assert_eq!(txn_commit_error(&mut bench, member), expected, "{member:?}");
     }
 }
 

@@ -2,6 +2,7 @@
 //! answered once, and the records are enough to know the groups by.
 
 use super::commits::committing;
+use super::txn_commits::in_transaction;
 use super::*;
 use crate::wire::consumer_group_heartbeat::ConsumerGroupHeartbeatRequest;
 use crate::wire::heartbeat::HeartbeatRequest;
@@ -47,7 +48,7 @@ impl Clients {
     fn request(&mut self) -> (i16, GroupRequest) {
         let group_id = self.dice.pick(&self.groups).to_owned();
         let member_id = self.dice.pick(&self.ids).to_owned();
-        match self.dice.roll(14) {
+        match self.dice.roll(16) {
             0..=3 => {
                 let protocols = [
                     ["range", "roundrobin"],
@@ -111,6 +112,16 @@ impl Clients {
                 (0, GroupRequest::DeleteOffsets(request))
             }
             11 => (2, GroupRequest::Delete(group_id)),
+            12..=13 => {
+                let mut request = in_transaction(&[("t", &[(0, 4), (1, 5)]), ("u", &[(0, 6)])]);
+                request.group_id = group_id;
+                request.producer_id = self.dice.roll(3) as i64;
+                if self.dice.roll(2) == 0 {
+                    request.member_id = member_id;
+                    request.generation_id = self.generation();
+                }
+                (self.dice.roll(6) as i16, GroupRequest::TxnCommit(request))
+            }
             _ => {
                 let epoch = self.generation();
                 let request = ConsumerGroupHeartbeatRequest {
@@ -152,7 +163,8 @@ impl Clients {
                 self.topics
                     .push(bench.create_topic(name, 2, id.0[15].wrapping_add(1)));
             }
-            3..=8 => bench.pass_ms(self.dice.roll(5_000) as i64),
+            3..=4 => bench.end_transaction(self.dice.roll(3) as i64, self.dice.roll(2) == 0),
+            5..=10 => bench.pass_ms(self.dice.roll(5_000) as i64),
             _ => {
                 let (version, request) = self.request();
                 let number = bench.ask(version, request);

@@ -1,8 +1,9 @@
 //! What a broker appends to the metadata log when it starts.
 
 use super::View;
+use crate::metadata::features::{FEATURES, Feature};
 use crate::metadata::image::{METADATA_VERSION, Partition};
-use crate::metadata::records::{Record, level};
+use crate::metadata::records::Record;
 use crate::wire::Uuid;
 use crate::wire::metadata_records::*;
 
@@ -36,11 +37,11 @@ pub fn records(
     }
     if view.image.feature(METADATA_VERSION).is_none() {
         if !bootstrap.iter().any(is_format) {
-            let record = FeatureLevelRecord {
-                name: METADATA_VERSION.to_owned(),
-                feature_level: level::V4_3,
+            let newest = |feature: &Feature| FeatureLevelRecord {
+                name: feature.name.to_owned(),
+                feature_level: feature.newest,
             };
-            records.push(record.into());
+            records.extend(FEATURES.iter().map(|feature| newest(feature).into()));
         }
         records.extend(bootstrap);
     }
@@ -61,17 +62,17 @@ fn register(view: View<'_>, me: &Registration<'_>, broker_epoch: i64) -> Registe
         port: *port,
         security_protocol: 0,
     };
-    let feature = BrokerFeature {
-        name: METADATA_VERSION.to_owned(),
-        min_supported_version: level::OLDEST,
-        max_supported_version: level::V4_3,
+    let feature = |feature: &Feature| BrokerFeature {
+        name: feature.name.to_owned(),
+        min_supported_version: feature.oldest,
+        max_supported_version: feature.newest,
     };
     RegisterBrokerRecord {
         broker_id: view.node_id,
         incarnation_id: me.incarnation_id,
         broker_epoch,
         end_points: me.endpoints.iter().map(endpoint).collect(),
-        features: vec![feature],
+        features: FEATURES.iter().map(feature).collect(),
         rack: me.rack.clone(),
         fenced: false,
         log_dirs: vec![view.directory_id],
@@ -142,11 +143,12 @@ mod tests {
         let empty = image(&[]);
         let made = records(view(&empty, &config), &me(), Vec::new(), false, 0);
         let then = image(&made);
-        assert_eq!((then.metadata_version(), then.features().count()), (30, 1));
+        assert_eq!((then.metadata_version(), then.features().count()), (30, 3));
+        assert_eq!(then.transaction_version(), 2);
         let broker = then.broker(1).expect("registered");
         assert_eq!(
             (broker.epoch, broker.fenced, broker.endpoints[0].port),
-            (1, false, 9092)
+            (3, false, 9092)
         );
         assert_eq!(
             records(view(&then, &config), &me(), Vec::new(), false, 2).len(),
@@ -227,7 +229,7 @@ mod tests {
         assert!(!replay.in_transaction() && replay.image().topic_count() == 0);
         assert_eq!(
             replay.image().broker(1).map(|broker| broker.epoch),
-            Some(next + 2)
+            Some(next + 4)
         );
     }
 }

@@ -1,8 +1,9 @@
-//! Raising the levels of features (KIP-584). One feature is served, `metadata.version`: which records the metadata log may hold.
+//! Raising and lowering the levels of features (KIP-584).
 
 use super::{Refusal, View};
+use crate::metadata::features::{self, Feature};
 use crate::metadata::image::METADATA_VERSION;
-use crate::metadata::records::{Record, level};
+use crate::metadata::records::Record;
 use crate::wire::ErrorCode;
 use crate::wire::metadata_records::FeatureLevelRecord;
 
@@ -50,7 +51,7 @@ pub fn update(
         return refused("A feature version cannot be less than 0.".to_owned());
     }
     let node_id = view.node_id;
-    if feature != METADATA_VERSION {
+    let Some(&Feature { oldest, newest, .. }) = features::feature(feature) else {
         return match wanted {
             // What is not finalized is at level 0, and may stay there.
             0 if view.image.feature(feature).is_none() => Ok(None),
@@ -58,25 +59,28 @@ pub fn update(
                 "Local controller {node_id} does not support this feature."
             )),
         };
-    }
-    let (oldest, newest) = (level::OLDEST, level::V4_3);
+    };
     if !(oldest..=newest).contains(&wanted) {
         return refused(format!(
             "Local controller {node_id} only supports versions {oldest}-{newest}"
         ));
     }
-    let now = view.image.metadata_version();
+    let is_format = feature == METADATA_VERSION;
+    let now = match is_format {
+        true => view.image.metadata_version(),
+        false => view.image.feature(feature).unwrap_or(0),
+    };
+    let (name, feature_level) = (feature.to_owned(), wanted);
+    let changed = || Ok(Some(FeatureLevelRecord { name, feature_level }.into()));
     match (wanted.cmp(&now), direction) {
         (std::cmp::Ordering::Equal, _) => Ok(None),
-        (std::cmp::Ordering::Greater, Direction::Upgrade) => {
-            let (name, feature_level) = (feature.to_owned(), wanted);
-            Ok(Some(FeatureLevelRecord { name, feature_level }.into()))
-        }
+        (std::cmp::Ordering::Greater, Direction::Upgrade) => changed(),
         (std::cmp::Ordering::Greater, _) => refused("Can't downgrade to a newer version.".to_owned()),
         (std::cmp::Ordering::Less, Direction::Upgrade) => refused(
             "Can't downgrade the version of this feature without setting the upgrade type to either safe or unsafe downgrade."
                 .to_owned(),
         ),
+        (std::cmp::Ordering::Less, _) if !is_format => changed(),
         (std::cmp::Ordering::Less, Direction::SafeDowngrade) => downgrade(
             now,
             wanted,
@@ -103,7 +107,11 @@ mod tests {
             let name = name.to_owned();
             Record::from(FeatureLevelRecord { name, feature_level })
         };
-        let log = vec![level(METADATA_VERSION, 20), level("group.version", 1)];
+        let log = vec![
+            level(METADATA_VERSION, 20),
+            level("group.version", 1),
+            level("share.version", 1),
+        ];
         let (now, config) = (image(&log), config(&[]));
         let decided = update(
             view(&now, &config),
@@ -115,7 +123,8 @@ mod tests {
             assert_eq!(refusal.code, ErrorCode::InvalidUpdateVersion);
             refusal.message
         })?;
-        Ok(record.map(|record| image(&[log, vec![record]].concat()).metadata_version()))
+        let after = |record| image(&[log, vec![record]].concat()).feature(feature).unwrap_or(0);
+        Ok(record.map(after))
     }
 
     #[test]
@@ -123,12 +132,23 @@ mod tests {
         assert_eq!(run(METADATA_VERSION, 30, 1), Ok(Some(30)));
         assert_eq!(run(METADATA_VERSION, 20, 1), Ok(None));
         assert_eq!(run("transaction.version", 0, 2), Ok(None));
+        assert_eq!(run("streams.version", 0, 2), Ok(None));
+    }
+
+    #[test]
+    fn other_levels_go_up_and_down() {
+        assert_eq!(run("transaction.version", 2, 1), Ok(Some(2)));
+        assert_eq!(run("group.version", 1, 1), Ok(None));
+        assert_eq!(run("group.version", 0, 2), Ok(Some(0)));
+        assert_eq!(run("group.version", 0, 3), Ok(Some(0)));
     }
 
     #[test]
     fn other_changes_are_refused_with_the_reason() {
         for (feature, wanted, direction, part) in [
             (METADATA_VERSION, 31, 1, "only supports versions 7-30"),
+            ("transaction.version", 3, 1, "only supports versions 0-2"),
+            ("group.version", 0, 1, "without setting the upgrade type"),
             (METADATA_VERSION, 0, 2, "only supports versions 7-30"),
             (METADATA_VERSION, -1, 2, "cannot be less than 0"),
             (METADATA_VERSION, 19, 1, "without setting the upgrade type"),
@@ -137,13 +157,13 @@ mod tests {
             (METADATA_VERSION, 21, 2, "Can't downgrade to a newer version"),
             (METADATA_VERSION, 21, 0, "does not support the given upgrade type"),
             (
-                "group.version",
+                "share.version",
                 1,
                 1,
                 "Local controller 1 does not support this feature.",
             ),
             (
-                "group.version",
+                "share.version",
                 0,
                 2,
                 "Local controller 1 does not support this feature.",

@@ -1,11 +1,12 @@
 //! RinglogDescribeCores: what each core has done since it started, and where the time of its requests went. Ringlog's own; its
-//! counters and stages are named, so that more of them are no new version.
+//! counters and stages are named, so that more of them are no new version. Whoever names a topic is told of its partitions only.
 
 use crate::wire::schema::schema;
 
 schema! {
     message RinglogDescribeCoresRequest 0-0 flexible 0+ {
         max_partitions: i32, 0+;
+        topic: Option<String>, 0+ tag 0;
     }
 
     message RinglogDescribeCoresResponse 0-0 flexible 0+ {

@@ -1,4 +1,5 @@
-//! RinglogMovePartition: a partition goes to another core of the broker. Ringlog's own; answered when it is there.
+//! RinglogMovePartition: a partition goes to another core of the broker. Ringlog's own; answered when it is there. A message
+//! without an error says that it was there already.
 
 use crate::wire::schema::schema;
 

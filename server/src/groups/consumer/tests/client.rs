@@ -21,6 +21,8 @@ pub(super) struct Client {
     pub owned: Owned,
     /// What it was told to work on.
     told: Owned,
+    /// Whether it has not looked yet at what it was told.
+    is_told_anew: bool,
     /// Whether the broker knows what it has and wants.
     has_said: bool,
     /// Whether an answer was lost, so that everything is said again.
@@ -38,6 +40,7 @@ impl Client {
             epoch: 0,
             owned: Owned::new(),
             told: Owned::new(),
+            is_told_anew: false,
             has_said: false,
             in_doubt: false,
             last_beat_ms: 0,
@@ -53,13 +56,17 @@ impl Client {
 
     /// Revokes what it shall not have any more, then takes what it shall have. While an answer is missing it takes nothing: it may have told
     /// the broker that it has not taken it yet, and somebody else have got it since.
+    ///
+    /// After each change of what it was told it says what it has, even if that is what it had: the broker waits until it hears so when it
+    /// takes back something that the member never began to work on.
     pub(super) fn reconcile(&mut self, now_ms: i64) {
         self.last_reconciled_ms = now_ms;
         let next = match self.in_doubt {
             true => self.owned.intersection(&self.told).copied().collect(),
             false => self.told.clone(),
         };
-        if self.owned != next {
+        let is_told_anew = std::mem::take(&mut self.is_told_anew);
+        if is_told_anew || self.owned != next {
             self.owned = next;
             self.has_said = false;
         }
@@ -106,7 +113,9 @@ impl Client {
         self.in_doubt = false;
         self.has_said |= request.topic_partitions.is_some();
         if let Some(assignment) = response.assignment {
-            self.told = flat(&assignment.topic_partitions);
+            let told = flat(&assignment.topic_partitions);
+            self.is_told_anew |= self.told != told;
+            self.told = told;
         }
     }
 
@@ -115,6 +124,7 @@ impl Client {
         self.epoch = 0;
         self.owned.clear();
         self.told.clear();
+        self.is_told_anew = false;
         self.in_doubt = false;
         self.has_said = false;
     }

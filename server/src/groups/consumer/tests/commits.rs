@@ -45,6 +45,35 @@ fn commits_are_for_members_with_their_epoch() {
 }
 
 #[test]
+fn transactions_commit_for_members_with_their_epoch_or_for_nobody() {
+    let mut world = World::new(&[("t", 1)]);
+    let check = |world: &World, member: &str, instance, epoch| {
+        let check = world.group.check_txn_commit(member, instance, epoch);
+        check.and_then(|check| check.partition(id_of("t"), 0))
+    };
+    assert_eq!(check(&world, "b", None, -1), Ok(()), "nobody is in it");
+    assert_eq!(check(&world, "b", None, 0), Err(UnknownMemberId));
+    world.beat(&join("a", &["t"]));
+    for (member, instance, epoch, expected) in [
+        ("a", None, 2, Ok(())),
+        ("a", None, 3, Err(StaleMemberEpoch)),
+        ("a", None, 1, Err(StaleMemberEpoch)),
+        ("a", None, -1, Err(StaleMemberEpoch)),
+        ("b", None, 2, Err(UnknownMemberId)),
+        ("b", None, -1, Err(UnknownMemberId)),
+        ("", None, -1, Ok(())),
+        ("", None, -2, Err(UnknownMemberId)),
+        ("", Some("i"), -1, Err(UnknownMemberId)),
+    ] {
+        assert_eq!(
+            check(&world, member, instance, epoch),
+            expected,
+            "{member} {instance:?} {epoch}"
+        );
+    }
+}
+
+#[test]
 fn an_older_epoch_may_commit_what_the_member_has_had_since() {
     let mut world = World::new(&[("t", 2)]);
     world.beat(&join("a", &["t"]));
@@ -69,4 +98,76 @@ fn an_older_epoch_may_commit_what_the_member_has_had_since() {
         (Err(StaleMemberEpoch), Err(StaleMemberEpoch))
     );
     assert_eq!(check("b", 3, 1), Ok(()));
+}
+
+/// Of each partition of `t`, whether it may be committed.
+type Answers = [Result<(), ErrorCode>; 2];
+
+fn may_commit(world: &World, member: &str, epoch: i32) -> Answers {
+    let check = world.group.check_commit(member, None, epoch, 9);
+    let partition = |partition| {
+        check
+            .as_ref()
+            .map_err(|error| *error)?
+            .partition(id_of("t"), partition)
+    };
+    [0, 1].map(partition)
+}
+
+#[test]
+fn commits_racing_a_rebalance_are_taken_for_what_the_member_has_not_given_back() {
+    const TAKEN: Result<(), ErrorCode> = Ok(());
+    const STALE: Result<(), ErrorCode> = Err(StaleMemberEpoch);
+    let mut world = World::new(&[("t", 2)]);
+    world.beat(&join("a", &["t"]));
+    world.pass(1_000);
+    let check = |world: &mut World, expected: &[(&str, i32, Answers)]| {
+        // A broker that starts anew in the midst of it decides the same.
+        for _ in 0..2 {
+            for (member, epoch, expected) in expected {
+                assert_eq!(
+                    may_commit(world, member, *epoch),
+                    *expected,
+                    "{member} in epoch {epoch}"
+                );
+            }
+            world.restart();
+        }
+    };
+    // The group is an epoch further, and `a` has not heard of it. In its own epoch a member is not asked what it has.
+    world.beat(&join("b", &["t"]));
+    let before = [
+        ("a", 1, [STALE, STALE]),
+        ("a", 2, [TAKEN, TAKEN]),
+        ("a", 3, [STALE, STALE]),
+        ("b", 2, [STALE, STALE]),
+        ("b", 3, [TAKEN, TAKEN]),
+        ("c", 3, [Err(UnknownMemberId); 2]),
+    ];
+    check(&mut world, &before);
+    // It is told to give partition 1 back, and commits what it has read of it before it does.
+    assert_eq!(world.beat(&at("a", 2)).member_epoch, 2);
+    check(&mut world, &before);
+    // It gave it back. The answer that raises its epoch and a commit may pass each other.
+    assert_eq!(world.beat(&having("a", 2, &[("t", &[0])])).member_epoch, 3);
+    let after = [
+        ("a", 1, [STALE, STALE]),
+        ("a", 2, [TAKEN, STALE]),
+        ("a", 3, [TAKEN, TAKEN]),
+        ("a", 4, [STALE, STALE]),
+    ];
+    check(&mut world, &after);
+    world.beat(&at("b", 3));
+    check(&mut world, &after);
+    // What comes back to a member is not what it had before.
+    world.beat(&at("b", -1));
+    world.pass(1_000);
+    assert_eq!(world.beat(&at("a", 3)).member_epoch, 4);
+    let again = [
+        ("a", 2, [TAKEN, STALE]),
+        ("a", 3, [TAKEN, STALE]),
+        ("a", 4, [TAKEN, TAKEN]),
+        ("b", 3, [Err(UnknownMemberId); 2]),
+    ];
+    check(&mut world, &again);
 }

@@ -1,6 +1,7 @@
 //! Heartbeats: what is refused, what is written, and who gets what when.
 
 use super::super::member::MemberState;
+use super::client::{Client, Owned};
 use super::world::*;
 use crate::groups::settings::Assignor;
 use crate::groups::timers::Timer;
@@ -119,6 +120,32 @@ fn partitions_are_given_back_before_somebody_else_gets_them() {
     let b = world.beat(&at("b", 3));
     assert_eq!((b.member_epoch, b.assignment), (3, has(&[("t", &[1])])));
     assert_eq!(world.group.state_name(), "Stable");
+}
+
+#[test]
+fn what_a_member_never_began_to_work_on_is_free_once_it_says_what_it_has() {
+    let mut world = World::new(&[("t", 1)]);
+    let [mut a, mut b] = ["a", "b"].map(|id| Client::new(id.to_owned(), vec!["t".to_owned()], None));
+    a.beat(&mut world, false);
+    a.reconcile(world.now_ms);
+    a.beat(&mut world, false);
+    // It is told of a second partition, and that it shall not have it, before it has looked at either.
+    world.pass(1_000);
+    world.add_partitions("t", 1..2);
+    world.tell_of_topics();
+    a.beat(&mut world, false);
+    world.pass(1_000);
+    b.beat(&mut world, false);
+    a.beat(&mut world, false);
+    // A heartbeat that does not say what `a` has sets nothing free: it may have taken the partition.
+    assert_eq!(world.beat(&at("a", 3)).member_epoch, 3);
+    a.reconcile(world.now_ms);
+    a.beat(&mut world, false);
+    b.beat(&mut world, false);
+    b.reconcile(world.now_ms);
+    assert_eq!((a.epoch, b.epoch), (4, 4));
+    assert_eq!(a.owned, Owned::from([(id_of("t"), 0)]));
+    assert_eq!(b.owned, Owned::from([(id_of("t"), 1)]));
 }
 
 #[test]

@@ -1,19 +1,17 @@
-//! Coordinators come to know their groups: each reads its partition of `__consumer_offsets` from front to back, in pieces, one partition
-//! of a core at a time, while clients use everything else.
+//! Machines come to know what they knew: each reads its partition from front to back, in pieces, one partition of a core at a time, while
+//! clients use everything else.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ringlog_engine::shard::{ReadData, ReadError, ReadOutcome, ReadRequest};
+use ringlog_engine::shard::{Isolation, ReadData, ReadError, ReadOutcome, ReadRequest};
 
 use super::host::{Host, State};
-use super::{Asker, OFFSETS_TOPIC, with_ctx};
+use super::{Machine, Replayed};
 use crate::cli::records::{Batches, ControlKind};
 use crate::core::Core;
 use crate::core::mail::{Mail, PartitionKey};
-use crate::groups::Coordinator;
-use crate::wire::group_records::GroupRecord;
 
 /// Bytes that are read at once.
 const PIECE_BYTES: usize = 1 << 20;
@@ -22,23 +20,22 @@ const RETRY: Duration = Duration::from_millis(100);
 /// Bytes that a batch of Kafka's may unpack to: it may have been compressed, and each is at most as large as a batch may be.
 const MAX_UNPACKED_BYTES: u64 = 64 << 20;
 
-/// How far a coordinator has come.
+/// How far a machine has come.
 #[derive(Debug, Default)]
-pub(super) struct Loading {
+pub(super) struct Loading<M> {
     /// What it knows so far.
-    pub coordinator: Coordinator<Asker>,
+    pub machine: M,
     /// The next offset to read; nothing before the first read.
     next: Option<i64>,
     is_reading: bool,
     records: u64,
     /// Records of types that are not served here, which are passed over.
     passed_over: u64,
+    /// When it began to read.
     since: Option<Instant>,
-    /// Records of transactions, by producer, that have not come to their end: those of one that was aborted, or has no end, never counted.
-    pending: HashMap<i64, Vec<GroupRecord>>,
 }
 
-impl Loading {
+impl<M: Machine> Loading<M> {
     /// Takes up the records of whole batches, and returns the offset behind them.
     ///
     /// # Errors
@@ -50,26 +47,32 @@ impl Loading {
             let (base, last) = (batch.header.base_offset, batch.header.last_offset());
             next = next.max(last + 1);
             let (is_control, producer_id) = (batch.header.is_control(), batch.header.producer_id);
+            let in_transaction = batch.header.is_transactional().then_some(producer_id);
             let wrong = |error: &dyn std::fmt::Display| format!("the batch at offset {base}: {error}");
             let records = batch.records(MAX_UNPACKED_BYTES).map_err(|error| wrong(&error))?;
             for record in records {
                 let record = record.map_err(|error| wrong(&error))?;
                 if is_control {
-                    self.end_transaction(producer_id, record.control_kind());
+                    match record.control_kind() {
+                        Some(ControlKind::Commit) => self.machine.replay_end(producer_id, true),
+                        Some(ControlKind::Abort) => self.machine.replay_end(producer_id, false),
+                        _ => {}
+                    }
                     continue;
                 }
                 let Some(key) = record.key.as_ref().filter(|_| record.offset >= from) else {
                     continue;
                 };
-                let decoded = GroupRecord::decode(key, record.value.as_ref())
-                    .map_err(|error| format!("the record at offset {}: {error}", record.offset))?;
+                let replayed = Replayed {
+                    key,
+                    value: record.value.as_ref(),
+                    producer_id: in_transaction,
+                };
                 self.records += 1;
-                match decoded {
-                    GroupRecord::Other(_) => self.passed_over += 1,
-                    known if batch.header.is_transactional() => {
-                        self.pending.entry(producer_id).or_default().push(known);
-                    }
-                    known => self.coordinator.replay(known),
+                match self.machine.replay(replayed) {
+                    Ok(true) => {}
+                    Ok(false) => self.passed_over += 1,
+                    Err(error) => return Err(format!("the record at offset {}: {error}", record.offset)),
                 }
             }
         }
@@ -77,78 +80,66 @@ impl Loading {
     }
 }
 
-impl Loading {
-    /// What a producer wrote in the transaction that ends here counts if it was committed.
-    fn end_transaction(&mut self, producer_id: i64, kind: Option<ControlKind>) {
-        let records = self.pending.remove(&producer_id).unwrap_or_default();
-        if kind == Some(ControlKind::Commit) {
-            records
-                .into_iter()
-                .for_each(|record| self.coordinator.replay(record));
-        }
-    }
-}
-
 impl Core {
-    /// Owner: has a coordinator for each of its partitions of the offsets topic, and none for others.
-    pub(in crate::core) fn host_groups(&mut self) {
-        let own = self
-            .partitions
-            .all()
-            .filter(|(_, topic, _)| *topic == OFFSETS_TOPIC);
+    /// Owner: has a machine for each of its partitions of the topic, and none for others.
+    pub(in crate::core) fn host_machines<M: Machine>(&mut self) {
+        let own = self.partitions.all().filter(|(_, topic, _)| *topic == M::TOPIC);
         let own: BTreeSet<PartitionKey> = own.map(|(key, _, _)| *key).collect();
         let gone: Vec<i32> = {
-            let hosts = self.groups.hosts.iter();
+            let hosts = M::hosts(self).by_partition.iter();
             hosts
                 .filter(|(_, host)| !own.contains(&host.key))
                 .map(|(index, _)| *index)
                 .collect()
         };
         for partition in gone {
-            self.resign_host(partition, true);
-            self.groups.hosts.remove(&partition);
-            self.groups.loading.retain(|_, loading| *loading != partition);
+            self.resign_host::<M>(partition, true);
+            let hosts = M::hosts(self);
+            hosts.by_partition.remove(&partition);
+            hosts.loading.retain(|_, loading| *loading != partition);
         }
         let (shared, node_id) = (&self.shared, self.shared.node.id);
-        let settings = self.image.topic_settings(&shared.config, node_id, OFFSETS_TOPIC);
+        let settings = self.image.topic_settings(&shared.config, node_id, M::TOPIC);
         for key in own {
-            let host = self
-                .groups
-                .hosts
+            let host = M::hosts(self)
+                .by_partition
                 .entry(key.index)
                 .or_insert_with(|| Host::new(key));
             host.set_max_batch_bytes(settings.max_message_bytes as usize);
         }
-        self.go_on_loading();
+        self.go_on_loading::<M>();
     }
 
-    /// Owner: a coordinator has decided what its log cannot take. It goes back to what the log has.
-    pub(super) fn reload_host(&mut self, partition: i32) {
-        if let Some(host) = self.groups.hosts.get_mut(&partition) {
-            let replies = host.reload();
-            self.send_group_replies(replies);
-            self.go_on_loading();
+    /// Owner: a machine has decided what its log cannot take. It goes back to what the log has.
+    pub(super) fn reload_host<M: Machine>(&mut self, partition: i32) {
+        if let Some(host) = M::hosts(self).by_partition.get_mut(&partition) {
+            let outcomes = host.reload();
+            M::act(self, partition, outcomes);
+            self.go_on_loading::<M>();
         }
     }
 
     /// Owner: reads on, unless a read is under way.
-    pub(in crate::core) fn go_on_loading(&mut self) {
+    pub(in crate::core) fn go_on_loading<M: Machine>(&mut self) {
         let mut next_one = None;
-        for (partition, host) in &self.groups.hosts {
-            let State::Loading(loading) = &host.state else {
-                continue;
-            };
-            if loading.is_reading {
-                return;
+        let hosts = M::hosts(self).by_partition.iter();
+        let mut loading = Vec::new();
+        for (partition, host) in hosts {
+            match &host.state {
+                State::Loading(loading) if loading.is_reading => return,
+                State::Loading(state) => loading.push((*partition, host.key, state.next)),
+                _ => {}
             }
-            let slot = self.partitions.slot(&host.key);
+        }
+        for (partition, key, next) in loading {
+            let slot = self.partitions.slot(&key);
             let Some((slot, offsets)) = slot.and_then(|slot| Some((slot, self.shard.offsets(slot)?))) else {
                 continue;
             };
-            let offset = loading.next.unwrap_or(offsets.log_start).max(offsets.log_start);
+            let offset = next.unwrap_or(offsets.log_start).max(offsets.log_start);
             // One whose rest is being committed lets the others go first.
             if offset >= offsets.log_end || offset < offsets.high_watermark {
-                next_one = Some((*partition, slot, offset, offset >= offsets.log_end));
+                next_one = Some((partition, slot, offset, offset >= offsets.log_end));
                 break;
             }
         }
@@ -156,31 +147,32 @@ impl Core {
             return;
         };
         if is_whole {
-            return self.activate_host(partition);
+            return self.activate_host::<M>(partition);
         }
         let token = self.reads.next_id();
         let request = ReadRequest {
             offset,
             max_bytes: PIECE_BYTES,
             at_least_one: true,
+            isolation: Isolation::Uncommitted,
             token,
         };
-        self.note_loading(partition, Some(offset), true);
+        self.note_loading::<M>(partition, Some(offset), true);
         match self.shard.read(&mut *self.io, slot, request) {
-            ReadOutcome::Now(data) => self.on_loaded(partition, Ok(data)),
+            ReadOutcome::Now(data) => self.on_loaded::<M>(partition, Ok(data)),
             ReadOutcome::Later => {
-                self.groups.loading.insert(token, partition);
+                M::hosts(self).loading.insert(token, partition);
             }
-            ReadOutcome::Error(error) => self.on_loaded(partition, Err(error)),
+            ReadOutcome::Error(error) => self.on_loaded::<M>(partition, Err(error)),
         }
     }
 
-    fn note_loading(&mut self, partition: i32, next: Option<i64>, is_reading: bool) {
+    fn note_loading<M: Machine>(&mut self, partition: i32, next: Option<i64>, is_reading: bool) {
         let now = self.io.now();
         if let Some(Host {
             state: State::Loading(loading),
             ..
-        }) = self.groups.hosts.get_mut(&partition)
+        }) = M::hosts(self).by_partition.get_mut(&partition)
         {
             loading.next = next.or(loading.next);
             loading.is_reading = is_reading;
@@ -188,25 +180,12 @@ impl Core {
         }
     }
 
-    /// Owner: a read from disk is finished, which may be a coordinator's. Gives back what is not.
-    pub(in crate::core) fn on_group_read(
-        &mut self,
-        token: u64,
-        result: Result<ReadData, ReadError>,
-    ) -> Option<Result<ReadData, ReadError>> {
-        let Some(partition) = self.groups.loading.remove(&token) else {
-            return Some(result);
-        };
-        self.on_loaded(partition, result);
-        None
-    }
-
-    fn on_loaded(&mut self, partition: i32, result: Result<ReadData, ReadError>) {
-        self.note_loading(partition, None, false);
+    pub(super) fn on_loaded<M: Machine>(&mut self, partition: i32, result: Result<ReadData, ReadError>) {
+        self.note_loading::<M>(partition, None, false);
         let Some(Host {
             state: State::Loading(loading),
             ..
-        }) = self.groups.hosts.get_mut(&partition)
+        }) = M::hosts(self).by_partition.get_mut(&partition)
         else {
             return;
         };
@@ -221,7 +200,8 @@ impl Core {
             }
             // Tried again when there is memory, of which nobody may tell.
             Err(ReadError::Busy) => {
-                self.groups.retry_at = Some(self.io.now() + RETRY);
+                let at = self.io.now() + RETRY;
+                M::hosts(self).retry_at = Some(at);
                 return;
             }
             // Records before an offset were deleted meanwhile.
@@ -236,45 +216,54 @@ impl Core {
                 // The next piece has to wait for its turn.
                 self.post(self.id, Mail::GoOnLoading);
             }
-            Ok(_) => self.fail_host(partition, "no whole batch can be read"),
-            Err(reason) => self.fail_host(partition, &reason),
+            Ok(_) => self.fail_host::<M>(partition, "no whole batch can be read"),
+            Err(reason) => self.fail_host::<M>(partition, &reason),
         }
     }
 
-    fn fail_host(&mut self, partition: i32, reason: &str) {
-        crate::error!("{OFFSETS_TOPIC}-{partition} cannot be read, its groups have no coordinator: {reason}");
-        if let Some(host) = self.groups.hosts.get_mut(&partition) {
+    fn fail_host<M: Machine>(&mut self, partition: i32, reason: &str) {
+        crate::error!(
+            "{}-{partition} cannot be read, its {} have no coordinator: {reason}",
+            M::TOPIC,
+            M::SUBJECT
+        );
+        if let Some(host) = M::hosts(self).by_partition.get_mut(&partition) {
             host.state = State::Resigned;
         }
+        self.say_loaded::<M>();
         self.post(self.id, Mail::GoOnLoading);
     }
 
-    fn activate_host(&mut self, partition: i32) {
+    /// Says what was loaded, if nothing more is being.
+    fn say_loaded<M: Machine>(&mut self) {
         let now = self.io.now();
-        let times = self.group_times();
-        let image = self.image.clone();
-        if let Some(host) = self.groups.hosts.get_mut(&partition) {
-            if let State::Loading(loading) = &host.state
-                && loading.records > 0
-            {
-                let took = loading
-                    .since
-                    .map_or(0, |since| now.saturating_duration_since(since).as_millis());
-                crate::info!(
-                    "groups loaded partition={OFFSETS_TOPIC}-{partition} records={} passed_over={} ms={took}",
-                    loading.records,
-                    loading.passed_over
-                );
-            }
-            with_ctx(&self.groups.settings, &image, times, |ctx| {
-                host.activate(ctx);
-                // Topics may have gone, and the broker with them before the offsets did.
-                host.topics_changed(ctx);
-            });
-            if host.has_decided() {
-                self.groups.touched.insert(partition);
-            }
+        let hosts = M::hosts(self);
+        let is_loading = |host: &Host<M>| matches!(host.state, State::Loading(_));
+        if !hosts.by_partition.values().any(is_loading)
+            && let Some(line) = hosts.loaded.line(M::SUBJECT, now)
+        {
+            crate::info!("{line}");
         }
+    }
+
+    fn activate_host<M: Machine>(&mut self, partition: i32) {
+        let hosts = M::hosts(self);
+        if let Some(Host {
+            state: State::Loading(loading),
+            ..
+        }) = hosts.by_partition.get(&partition)
+        {
+            hosts
+                .loaded
+                .add(loading.records, loading.passed_over, loading.since);
+        }
+        M::with_world(self, partition, |host, world| {
+            host.activate(world);
+            // Topics may have gone, and the broker with them before it was noticed.
+            host.step(world, |machine, world| machine.topics_changed(world));
+        });
+        self.note_decided::<M>(partition);
+        self.say_loaded::<M>();
         self.post(self.id, Mail::GoOnLoading);
     }
 }
@@ -285,10 +274,11 @@ mod tests {
 
     use super::*;
     use crate::core::calls::Calls;
+    use crate::core::groups::{Asker, Groups};
     use crate::groups::{Caller, Ctx, GroupRequest, GroupResponse, GroupSettings};
     use crate::metadata::image::MetadataImage;
     use crate::wire::Uuid;
-    use crate::wire::group_records::{OffsetCommitKey, OffsetCommitValue};
+    use crate::wire::group_records::{GroupRecord, OffsetCommitKey, OffsetCommitValue};
     use crate::wire::offset_fetch::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 
     const ABORT: i16 = 0;
@@ -329,7 +319,7 @@ mod tests {
 
     /// The offset that the group has after these batches.
     fn offset_after(batches: &[Vec<u8>]) -> i64 {
-        let mut loading = Loading::default();
+        let mut loading = Loading::<Groups>::default();
         assert_eq!(loading.take(batches.concat().into(), 0), Ok(batches.len() as i64));
         let topic = OffsetFetchRequestTopics {
             name: "t".into(),
@@ -362,7 +352,7 @@ mod tests {
             group,
             require_stable: false,
         };
-        let step = loading.coordinator.handle(&mut ctx, caller, request);
+        let step = loading.machine.handle(&mut ctx, caller, request);
         match step.replies.into_iter().next() {
             Some((_, GroupResponse::Fetch(answer))) => answer.topics[0].partitions[0].committed_offset,
             other => panic!("{other:?}"),
@@ -395,12 +385,16 @@ mod tests {
         let mut batch = commit(0, -1, 5);
         let end = batch.len();
         batch.truncate(end - 1);
-        assert_eq!(Loading::default().take(batch.clone().into(), 0), Ok(0), "cut off");
+        assert_eq!(
+            Loading::<Groups>::default().take(batch.clone().into(), 0),
+            Ok(0),
+            "cut off"
+        );
         let bad_key = BatchBuilder::new()
             .base_offset(3)
             .record(0, Some(&[0, 1, 0]), Some(&[0, 1]))
             .finish();
-        let told = Loading::default().take(bad_key.into(), 3);
+        let told = Loading::<Groups>::default().take(bad_key.into(), 3);
         assert!(
             told.as_ref().is_err_and(|why| why.contains("offset 3")),
             "{told:?}"

@@ -1,0 +1,414 @@
+//! The ends of transactions, written into all their partitions: the coordinator's core sends the orders and tries again what could not be
+//! done yet, owners append the markers and answer once they are durable.
+//!
+//! Only markers of this broker's own coordinators make a transaction complete; an administrator's (WriteTxnMarkers) take the same way.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use ringlog_engine::producers::ProducerError;
+use ringlog_engine::shard::{AppendError, Marker, MarkerKind, Ticket};
+
+use super::{Transactions, machine};
+use crate::conn::Answer;
+use crate::core::Core;
+use crate::core::calls::{Call, CallId, CallKind, ReplyTo};
+use crate::core::coordinators::Machine;
+use crate::core::mail::{Mail, PartitionKey};
+use crate::handlers::groups::OFFSETS_TOPIC;
+use crate::handlers::write_txn_markers::{self, Asked};
+use crate::transactions::Ending;
+use crate::wire::ErrorCode;
+use crate::wire::write_txn_markers::{WriteTxnMarkersRequest, WriteTxnMarkersResponse};
+
+/// How long after a marker could not be written it is tried again.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// Who is told what became of markers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MarkedBy {
+    /// A coordinator, by the number of the ending.
+    Ending(u64),
+    /// A client.
+    Client(CallId),
+}
+
+/// Markers for partitions of one core.
+#[derive(Debug)]
+pub struct MarkOrder {
+    /// The core that is told.
+    pub origin: usize,
+    /// Who there.
+    pub by: MarkedBy,
+    /// Where: index among the partitions of whoever asked, which partition, and the marker.
+    pub items: Vec<(u32, PartitionKey, Marker)>,
+}
+
+/// What became of a marker.
+pub type MarkResult = Result<(), ErrorCode>;
+
+/// A transaction whose markers are on their way.
+#[derive(Debug)]
+struct UnderWay {
+    /// The partition of its coordinator.
+    partition: i32,
+    ending: Ending,
+    /// Partitions without a marker, by their index in the ending.
+    left: BTreeMap<u32, IsSent>,
+}
+
+type IsSent = bool;
+
+/// What a core holds of markers.
+#[derive(Debug, Default)]
+pub struct Markers {
+    next_id: u64,
+    /// Coordinator's core: by number.
+    under_way: BTreeMap<u64, UnderWay>,
+    /// Coordinator's core: when what could not be written is tried again.
+    retry_at: Option<Instant>,
+    /// Owner: appended, not durable yet. Tickets ascend.
+    waiting: VecDeque<(Ticket, usize, MarkedBy, Vec<(u32, MarkResult)>)>,
+    /// Owner: there was no room for these.
+    parked: VecDeque<MarkOrder>,
+}
+
+impl Markers {
+    /// When markers are tried again.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// Whether an owner's work is done.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.parked.is_empty()
+    }
+
+    /// Whether markers for the partition wait for room.
+    pub fn has_parked(&self, key: &PartitionKey) -> bool {
+        let mut items = self.parked.iter().flat_map(|order| &order.items);
+        items.any(|(_, of, _)| of == key)
+    }
+}
+
+fn marker_of(ending: &Ending) -> Marker {
+    Marker {
+        producer_id: ending.producer_id,
+        producer_epoch: ending.producer_epoch,
+        kind: match ending.is_commit {
+            true => MarkerKind::Commit,
+            false => MarkerKind::Abort,
+        },
+        coordinator_epoch: ending.coordinator_epoch,
+        transaction_version: ending.transaction_version as i8,
+    }
+}
+
+impl Core {
+    /// Coordinator's core: the end of a transaction is decided and durable. Its markers are to be written.
+    pub(super) fn begin_ending(&mut self, partition: i32, ending: Ending) {
+        let id = self.markers.next_id;
+        self.markers.next_id += 1;
+        let left = (0..ending.partitions.len() as u32)
+            .map(|at| (at, false))
+            .collect();
+        let under_way = UnderWay {
+            partition,
+            ending,
+            left,
+        };
+        self.markers.under_way.insert(id, under_way);
+        self.go_on_ending(id);
+    }
+
+    /// Sends what was not sent; ends what has no partition left.
+    fn go_on_ending(&mut self, id: u64) {
+        let image = self.image.clone();
+        let Some(UnderWay {
+            ending,
+            left,
+            partition,
+        }) = self.markers.under_way.get_mut(&id)
+        else {
+            return;
+        };
+        let marker = marker_of(ending);
+        let mut orders: BTreeMap<usize, Vec<(u32, PartitionKey, Marker)>> = BTreeMap::new();
+        let mut is_held_back = false;
+        left.retain(|at, is_sent| {
+            let Some((name, index)) = ending.partitions.get(*at as usize) else {
+                return false;
+            };
+            let topic = image
+                .topic(name)
+                .filter(|topic| topic.partitions.contains_key(index));
+            // A topic that is deleted has nothing left to commit.
+            let Some(topic) = topic else { return *is_sent };
+            let key = PartitionKey {
+                topic_id: topic.id,
+                index: *index,
+            };
+            if !*is_sent && self.relocating.holds(&key) {
+                is_held_back = true;
+            } else if !*is_sent {
+                *is_sent = true;
+                let owner = self.placement.owner(&key);
+                orders.entry(owner).or_default().push((*at, key, marker));
+            }
+            true
+        });
+        let is_whole = left.is_empty();
+        let partition = *partition;
+        if is_held_back {
+            self.retry_markers_later();
+        }
+        for (owner, items) in orders {
+            let (origin, by) = (self.id, MarkedBy::Ending(id));
+            self.post(owner, Mail::Mark(MarkOrder { origin, by, items }));
+        }
+        if is_whole && let Some(UnderWay { ending, .. }) = self.markers.under_way.remove(&id) {
+            self.step_machine::<Transactions>(partition, |coordinator, ctx| {
+                machine::completed(coordinator, ctx, &ending)
+            });
+        }
+    }
+
+    fn retry_markers_later(&mut self) {
+        let at = self.io.now() + RETRY;
+        self.markers.retry_at.get_or_insert(at);
+    }
+
+    /// Coordinator's core: tries again what could not be written.
+    pub(in crate::core) fn retry_endings(&mut self, now: Instant) {
+        if self.markers.retry_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.markers.retry_at = None;
+        let unsent = |under_way: &UnderWay| under_way.left.values().any(|is_sent| !is_sent);
+        let under_way = self.markers.under_way.iter();
+        let ids: Vec<u64> = under_way
+            .filter(|(_, under_way)| unsent(under_way))
+            .map(|(id, _)| *id)
+            .collect();
+        ids.into_iter().for_each(|id| self.go_on_ending(id));
+    }
+
+    /// To whoever asked: what became of markers.
+    pub(in crate::core) fn on_marked(&mut self, by: MarkedBy, results: Vec<(u32, MarkResult)>) {
+        match by {
+            MarkedBy::Ending(id) => self.on_ending_marked(id, results),
+            MarkedBy::Client(call) => self.on_client_marked(call, results),
+        }
+    }
+
+    fn on_ending_marked(&mut self, id: u64, results: Vec<(u32, MarkResult)>) {
+        let Some(UnderWay { ending, left, .. }) = self.markers.under_way.get_mut(&id) else {
+            return;
+        };
+        let mut must_retry = false;
+        for (at, result) in results {
+            match result {
+                Ok(()) => drop(left.remove(&at)),
+                // The partition knows a later epoch of this producer: this transaction has ended there.
+                Err(ErrorCode::InvalidProducerEpoch | ErrorCode::TransactionCoordinatorFenced) => {
+                    let place = ending.partitions.get(at as usize);
+                    crate::debug!("{place:?} is past the end of {}", ending.transactional_id);
+                    left.remove(&at);
+                }
+                Err(_) => {
+                    left.insert(at, false);
+                    must_retry = true;
+                }
+            }
+        }
+        let is_whole = left.is_empty();
+        if must_retry {
+            self.retry_markers_later();
+        }
+        if is_whole {
+            self.go_on_ending(id);
+        }
+    }
+
+    /// Connection's core: an administrator ends transactions (KIP-664).
+    pub(in crate::core) fn start_write_txn_markers(
+        &mut self,
+        reply: ReplyTo,
+        request: &WriteTxnMarkersRequest,
+    ) {
+        let Asked { response, items } = write_txn_markers::handle(request, &self.image);
+        let call = MarkCall {
+            response,
+            remaining: items.len(),
+        };
+        if items.is_empty() {
+            return self.deliver(reply, Answer::Bytes(reply.encode(&call.response)));
+        }
+        let call = self.calls.insert(Call {
+            reply,
+            kind: CallKind::Mark(Box::new(call)),
+        });
+        let mut orders: BTreeMap<usize, Vec<(u32, PartitionKey, Marker)>> = BTreeMap::new();
+        let mut moving = Vec::new();
+        for (at, key, marker) in items {
+            match self.relocating.holds(&key) {
+                true => moving.push((at, Err(ErrorCode::NotLeaderOrFollower))),
+                false => {
+                    let owner = self.placement.owner(&key);
+                    orders.entry(owner).or_default().push((at, key, marker));
+                }
+            }
+        }
+        for (owner, items) in orders {
+            let (origin, by) = (self.id, MarkedBy::Client(call));
+            self.post(owner, Mail::Mark(MarkOrder { origin, by, items }));
+        }
+        if !moving.is_empty() {
+            self.on_client_marked(call, moving);
+        }
+    }
+
+    fn on_client_marked(&mut self, id: CallId, results: Vec<(u32, MarkResult)>) {
+        let Some(Call {
+            kind: CallKind::Mark(call),
+            ..
+        }) = self.calls.get_mut(id)
+        else {
+            return;
+        };
+        call.remaining = call.remaining.saturating_sub(results.len());
+        for (at, result) in results {
+            write_txn_markers::settle(&mut call.response, at, result.err().unwrap_or_default());
+        }
+        if call.remaining > 0 {
+            return;
+        }
+        if let Some(Call {
+            reply,
+            kind: CallKind::Mark(call),
+        }) = self.calls.remove(id)
+        {
+            self.deliver(reply, Answer::Bytes(reply.encode(&call.response)));
+        }
+    }
+
+    /// Owner: appends markers now, or after those that wait for room.
+    pub(in crate::core) fn take_marks(&mut self, order: MarkOrder) {
+        let left = match self.markers.parked.is_empty() {
+            true => self.mark_all(order),
+            false => Some(order),
+        };
+        self.markers.parked.extend(left);
+    }
+
+    /// Owner: the engine has room again.
+    pub(in crate::core) fn retry_marks(&mut self) {
+        while let Some(order) = self.markers.parked.pop_front() {
+            if let Some(left) = self.mark_all(order) {
+                self.markers.parked.push_front(left);
+                return;
+            }
+        }
+    }
+
+    /// Appends marker by marker. Returns what found no room.
+    fn mark_all(&mut self, order: MarkOrder) -> Option<MarkOrder> {
+        let MarkOrder { origin, by, items } = order;
+        let (mut results, mut last) = (Vec::with_capacity(items.len()), 0);
+        let mut left = Vec::new();
+        for (at, key, marker) in items {
+            match self.mark_one(&key, &marker) {
+                Err(AppendError::Busy) => left.push((at, key, marker)),
+                Ok(ticket) => {
+                    last = last.max(ticket);
+                    results.push((at, Ok(())));
+                }
+                Err(error) => results.push((at, Err(code_of(&error)))),
+            }
+        }
+        if !results.is_empty() {
+            let newest = self
+                .markers
+                .waiting
+                .back()
+                .map_or(last, |(ticket, ..)| last.max(*ticket));
+            match self.is_committed(newest) {
+                true => self.post(origin, Mail::Marked { by, results }),
+                false => self.markers.waiting.push_back((newest, origin, by, results)),
+            }
+        }
+        let items = left;
+        (!items.is_empty()).then_some(MarkOrder { origin, by, items })
+    }
+
+    fn mark_one(&mut self, key: &PartitionKey, marker: &Marker) -> Result<Ticket, AppendError> {
+        let slot = self.partitions.slot(key).ok_or(AppendError::NoSuchPartition)?;
+        let is_offsets = self
+            .image
+            .topic(OFFSETS_TOPIC)
+            .is_some_and(|topic| topic.id == key.topic_id);
+        // What its coordinator has decided comes first.
+        if is_offsets && self.groups.is_stalled(key.index) {
+            return Err(AppendError::Busy);
+        }
+        let appended = self.shard.append_marker(&mut *self.io, slot, marker)?;
+        if is_offsets {
+            let is_commit = marker.kind == MarkerKind::Commit;
+            self.end_offsets(key.index, marker.producer_id, is_commit, appended.ticket);
+        }
+        Ok(appended.ticket)
+    }
+
+    /// Owner: what a group was to read from counts now, or never.
+    fn end_offsets(&mut self, partition: i32, producer_id: i64, is_commit: bool, ticket: Ticket) {
+        if let Some(host) = self.groups.by_partition.get_mut(&partition) {
+            host.other_append(ticket, |coordinator| {
+                coordinator.replay_end(producer_id, is_commit)
+            });
+        }
+    }
+
+    /// Owner: everything up to the ticket is durable.
+    pub(in crate::core) fn on_marks_committed(&mut self, ticket: Ticket) {
+        while self
+            .markers
+            .waiting
+            .front()
+            .is_some_and(|first| first.0 <= ticket)
+        {
+            if let Some((_, origin, by, results)) = self.markers.waiting.pop_front() {
+                self.post(origin, Mail::Marked { by, results });
+            }
+        }
+    }
+
+    /// Owner: the shard can store nothing any more.
+    pub(in crate::core) fn fail_marks(&mut self) {
+        for (_, origin, by, results) in std::mem::take(&mut self.markers.waiting) {
+            let failed = results
+                .into_iter()
+                .map(|(at, result)| (at, result.and(Err(ErrorCode::KafkaStorageError))));
+            let results = failed.collect();
+            self.post(origin, Mail::Marked { by, results });
+        }
+    }
+}
+
+/// A client's markers that are not all written.
+#[derive(Debug)]
+pub struct MarkCall {
+    response: WriteTxnMarkersResponse,
+    remaining: usize,
+}
+
+fn code_of(error: &AppendError) -> ErrorCode {
+    match error {
+        AppendError::Sequence(ProducerError::CoordinatorFenced { .. }) => {
+            ErrorCode::TransactionCoordinatorFenced
+        }
+        AppendError::Sequence(_) => ErrorCode::InvalidProducerEpoch,
+        AppendError::NoSuchPartition => ErrorCode::NotLeaderOrFollower,
+        AppendError::Storage(_) => ErrorCode::KafkaStorageError,
+        _ => ErrorCode::UnknownServerError,
+    }
+}

@@ -1,0 +1,304 @@
+//! The first batch of a transaction for a partition, and the first offsets for a group, wait on the owner until the coordinator has the
+//! partition in the transaction (KIP-890): what follows them from the same producer waits behind them.
+//!
+//! The coordinator's answer and its markers come from one core, in order. So a batch that is appended at once when the answer comes is before
+//! the marker, and one that finds no room then is asked about again.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ringlog_engine::batch::BatchHeader;
+use ringlog_engine::shard::Producing;
+
+use super::Asker;
+use crate::core::Core;
+use crate::core::groups::{GroupOrder, Groups};
+use crate::core::mail::{AppendItem, AppendOrder, PartitionKey};
+use crate::groups::GroupRequest;
+use crate::handlers::groups::OFFSETS_TOPIC;
+use crate::handlers::produce::Refused;
+use crate::handlers::transactions::Enlisting;
+use crate::transactions::{Caller, TxnRequest, TxnResponse};
+use crate::wire::ErrorCode;
+use crate::wire::add_partitions_to_txn::{AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction};
+
+/// How soon the coordinator is asked again while it ends the transaction before.
+const RETRY: Duration = Duration::from_millis(1);
+/// How long it is: `add.partitions.to.txn.retry.backoff.max.ms` of Kafka.
+const RETRY_FOR: Duration = Duration::from_millis(100);
+
+/// The transaction a request writes in, as its client names it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Transaction {
+    /// The transactional id.
+    pub id: String,
+    /// How partitions come into it.
+    pub enlisting: Enlisting,
+}
+
+impl Transaction {
+    /// Whether the producer's epoch grows with each transaction.
+    pub fn bumps_epochs(&self) -> bool {
+        self.enlisting == Enlisting::Added
+    }
+}
+
+/// What waits for the coordinator.
+#[derive(Debug)]
+enum Held {
+    Append(AppendOrder),
+    Offsets(Box<GroupOrder>),
+}
+
+/// One question to a coordinator, and what waits for the answer.
+#[derive(Debug)]
+struct Check {
+    key: PartitionKey,
+    transaction: AddPartitionsToTxnTransaction,
+    enlisting: Enlisting,
+    held: Vec<Held>,
+    /// When no answer but "not now" is taken as the answer.
+    until: Instant,
+    /// When it is asked again.
+    retry_at: Option<Instant>,
+}
+
+/// What an owner asks coordinators.
+#[derive(Debug, Default)]
+pub struct Checks {
+    next_id: u64,
+    /// By number.
+    open: BTreeMap<u64, Check>,
+}
+
+impl Checks {
+    /// Whether nothing waits.
+    pub fn is_idle(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// When a coordinator is asked again.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.open.values().filter_map(|check| check.retry_at).min()
+    }
+
+    /// Whether batches for the partition wait.
+    pub fn has_any_of(&self, key: &PartitionKey) -> bool {
+        self.open.values().any(|check| check.key == *key)
+    }
+
+    fn of(&mut self, key: &PartitionKey, producer_id: i64) -> Option<&mut Check> {
+        let mut open = self.open.values_mut();
+        open.find(|check| check.key == *key && check.transaction.producer_id == producer_id)
+    }
+
+    /// Takes out the batches that nobody waits for any more.
+    pub fn take_expired(
+        &mut self,
+        mut is_expired: impl FnMut(&AppendOrder) -> bool,
+    ) -> VecDeque<AppendOrder> {
+        let mut expired = VecDeque::new();
+        for check in self.open.values_mut() {
+            for held in std::mem::take(&mut check.held) {
+                match held {
+                    Held::Append(order) if is_expired(&order) => expired.push_back(order),
+                    held => check.held.push(held),
+                }
+            }
+        }
+        expired
+    }
+}
+
+impl Core {
+    /// Owner: what is known of a batch before any coordinator is asked. Where a client does not leave it to the broker to add partitions, and
+    /// `transaction.partition.verification.enable` is off, nobody is.
+    pub(in crate::core) fn producing_in(&self, transaction: Option<&Transaction>) -> Producing {
+        let verifies = self.transaction_settings.partition_verification;
+        let bumps_epochs = transaction.is_some_and(Transaction::bumps_epochs);
+        Producing {
+            is_verified: !verifies && !bumps_epochs,
+            bumps_epochs,
+            ..Producing::default()
+        }
+    }
+
+    /// Owner: whether a batch has to wait behind one of the same producer.
+    pub(in crate::core) fn waits_behind_check(&mut self, item: &AppendItem) -> bool {
+        if self.checks.is_idle() {
+            return false;
+        }
+        let header = BatchHeader::read(&item.records);
+        header.is_some_and(|header| {
+            header.is_transactional() && self.checks.of(&item.key, header.producer_id).is_some()
+        })
+    }
+
+    /// Owner: one batch that waits for the coordinator.
+    pub(in crate::core) fn hold_for_check(&mut self, order: AppendOrder) {
+        let Some(item) = order.items.first() else { return };
+        let (header, key) = (BatchHeader::read(&item.records), item.key);
+        let image = self.image.clone();
+        let topic = image.topic_by_id(key.topic_id);
+        let (Some(transaction), Some(header), Some(topic)) = (order.transaction.clone(), header, topic)
+        else {
+            return self.refuse_append(order, &refused(ErrorCode::InvalidTxnState));
+        };
+        let producer = (header.producer_id, header.producer_epoch);
+        let name = topic.name.to_string();
+        self.hold_back(key, name, producer, &transaction, Held::Append(order));
+    }
+
+    /// Owner: offsets of a transaction for one of its coordinators of groups. True when they wait for the transaction's.
+    pub(in crate::core) fn take_offsets(&mut self, order: Box<GroupOrder>) {
+        let GroupRequest::TxnCommit(request) = &order.request else {
+            return self.take_order::<Groups>(order.partition, *order);
+        };
+        let host = self.groups.by_partition.get(&order.partition);
+        let Some(host) = host.filter(|host| host.refuses().is_none()) else {
+            return self.take_order::<Groups>(order.partition, *order);
+        };
+        let key = host.key;
+        let producer = (request.producer_id, request.producer_epoch);
+        let slot = self.partitions.slot(&key);
+        let is_open = slot.is_some_and(|slot| self.shard.has_open_txn(slot, producer.0, producer.1));
+        if is_open && self.checks.of(&key, producer.0).is_none() {
+            return self.take_order::<Groups>(order.partition, *order);
+        }
+        let transaction = Transaction {
+            id: request.transactional_id.clone(),
+            enlisting: Enlisting::of_offsets(order.caller.version),
+        };
+        let name = OFFSETS_TOPIC.to_owned();
+        self.hold_back(key, name, producer, &transaction, Held::Offsets(order));
+    }
+
+    fn hold_back(
+        &mut self,
+        key: PartitionKey,
+        topic: String,
+        (producer_id, producer_epoch): (i64, i16),
+        transaction: &Transaction,
+        held: Held,
+    ) {
+        if let Some(check) = self.checks.of(&key, producer_id) {
+            return check.held.push(held);
+        }
+        let enlisting = transaction.enlisting;
+        let transaction = AddPartitionsToTxnTransaction {
+            transactional_id: transaction.id.clone(),
+            producer_id,
+            producer_epoch,
+            verify_only: enlisting != Enlisting::Added,
+            topics: vec![AddPartitionsToTxnTopic {
+                name: topic,
+                partitions: vec![key.index],
+            }],
+        };
+        let check = Check {
+            key,
+            transaction,
+            enlisting,
+            held: vec![held],
+            until: self.io.now() + RETRY_FOR,
+            retry_at: None,
+        };
+        let id = self.checks.next_id;
+        self.checks.next_id += 1;
+        self.checks.open.insert(id, check);
+        self.ask_about(id);
+    }
+
+    fn ask_about(&mut self, id: u64) {
+        let Some(check) = self.checks.open.get_mut(&id) else {
+            return;
+        };
+        check.retry_at = None;
+        let request = TxnRequest::AddPartitions(check.transaction.clone());
+        let caller = Caller {
+            to: Asker::Owner {
+                core: self.id,
+                check: id,
+            },
+            version: CHECK_VERSION,
+        };
+        if let Err(request) = self.ask_coordinator(caller, None, request) {
+            self.on_checked(id, request.refuse(ErrorCode::CoordinatorNotAvailable));
+        }
+    }
+
+    /// Owner: the coordinator has answered.
+    pub(in crate::core) fn on_checked(&mut self, id: u64, answer: TxnResponse) {
+        let code = match answer {
+            TxnResponse::AddPartitions(topics) => {
+                let mut partitions = topics.iter().flat_map(|topic| &topic.results_by_partition);
+                partitions
+                    .next()
+                    .map_or(0, |partition| partition.partition_error_code)
+            }
+            _ => ErrorCode::UnknownServerError.code(),
+        };
+        let now = self.io.now();
+        let Some(check) = self.checks.open.get_mut(&id) else {
+            return;
+        };
+        let is_ending = code == ErrorCode::ConcurrentTransactions.code();
+        if is_ending && check.enlisting == Enlisting::Added && now < check.until {
+            check.retry_at = Some(now + RETRY);
+            return;
+        }
+        let verdict = check.enlisting.verdict(code);
+        let producing = Producing {
+            is_verified: true,
+            bumps_epochs: check.enlisting == Enlisting::Added,
+            ..Producing::default()
+        };
+        let Some(check) = self.checks.open.remove(&id) else {
+            return;
+        };
+        for held in check.held {
+            match (held, verdict) {
+                (Held::Append(order), None) => self.append_checked(order, producing),
+                (Held::Append(order), Some(code)) => self.refuse_append(order, &refused(code)),
+                (Held::Offsets(order), None) => self.take_order::<Groups>(order.partition, *order),
+                (Held::Offsets(order), Some(code)) => {
+                    // As a coordinator of groups words what is the log's.
+                    let code = match code {
+                        ErrorCode::NotEnoughReplicas => ErrorCode::CoordinatorNotAvailable,
+                        code => code,
+                    };
+                    self.refuse_order::<Groups>(order.partition, &order, code);
+                }
+            }
+        }
+    }
+
+    /// Owner: asks those again that were ending a transaction.
+    pub(in crate::core) fn retry_checks(&mut self, now: Instant) {
+        let due = |check: &Check| check.retry_at.is_some_and(|at| at <= now);
+        let open = self.checks.open.iter();
+        let ids: Vec<u64> = open.filter(|(_, check)| due(check)).map(|(id, _)| *id).collect();
+        ids.into_iter().for_each(|id| self.ask_about(id));
+    }
+
+    /// The transaction a produce names.
+    pub(in crate::core) fn transaction_of(id: Option<String>, version: i16) -> Option<Arc<Transaction>> {
+        let enlisting = Enlisting::of_produce(version);
+        id.map(|id| Arc::new(Transaction { id, enlisting }))
+    }
+}
+
+/// The version that brokers ask each other in.
+const CHECK_VERSION: i16 = 5;
+
+fn refused(code: ErrorCode) -> Refused {
+    match code {
+        ErrorCode::InvalidTxnState => Refused::because(code, "Partition was not added to the transaction"),
+        ErrorCode::NotEnoughReplicas => Refused::because(
+            code,
+            "Unable to verify the partition has been added to the transaction.",
+        ),
+        code => Refused::new(code),
+    }
+}

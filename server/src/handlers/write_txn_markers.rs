@@ -1,0 +1,130 @@
+//! WriteTxnMarkers: an administrator ends transactions that hang (KIP-664). Pure.
+
+use ringlog_engine::shard::{Marker, MarkerKind};
+
+use crate::core::mail::PartitionKey;
+use crate::metadata::image::MetadataImage;
+use crate::wire::ErrorCode;
+use crate::wire::write_txn_markers::*;
+
+/// What is to be written, and the response under construction.
+#[derive(Debug)]
+pub struct Asked {
+    /// Every partition of the request, those to be written with no error yet.
+    pub response: WriteTxnMarkersResponse,
+    /// The markers, each with the index of its partition among all of the response.
+    pub items: Vec<(u32, PartitionKey, Marker)>,
+}
+
+/// Sorts a request.
+pub fn handle(request: &WriteTxnMarkersRequest, image: &MetadataImage) -> Asked {
+    let mut items = Vec::new();
+    let mut count = 0u32;
+    let mut partition = |marker: &WritableTxnMarker, topic: &str, index: i32| {
+        let at = count;
+        count += 1;
+        let found = image
+            .topic(topic)
+            .filter(|topic| topic.partitions.contains_key(&index));
+        let error_code = match found {
+            None => ErrorCode::UnknownTopicOrPartition,
+            Some(topic) => {
+                let key = PartitionKey {
+                    topic_id: topic.id,
+                    index,
+                };
+                items.push((at, key, marker_of(marker)));
+                ErrorCode::None
+            }
+        };
+        WritableTxnMarkerPartitionResult {
+            partition_index: index,
+            error_code: error_code.code(),
+        }
+    };
+    let markers = request.markers.iter().map(|marker| {
+        let topics = marker.topics.iter().map(|topic| {
+            let indexes = topic.partition_indexes.iter();
+            WritableTxnMarkerTopicResult {
+                name: topic.name.clone(),
+                partitions: indexes
+                    .map(|index| partition(marker, &topic.name, *index))
+                    .collect(),
+            }
+        });
+        WritableTxnMarkerResult {
+            producer_id: marker.producer_id,
+            topics: topics.collect(),
+        }
+    });
+    let response = WriteTxnMarkersResponse {
+        markers: markers.collect(),
+    };
+    Asked { response, items }
+}
+
+fn marker_of(marker: &WritableTxnMarker) -> Marker {
+    Marker {
+        producer_id: marker.producer_id,
+        producer_epoch: marker.producer_epoch,
+        kind: match marker.transaction_result {
+            true => MarkerKind::Commit,
+            false => MarkerKind::Abort,
+        },
+        coordinator_epoch: marker.coordinator_epoch,
+        transaction_version: marker.transaction_version,
+    }
+}
+
+/// Writes what became of a marker into the response.
+pub fn settle(response: &mut WriteTxnMarkersResponse, at: u32, code: ErrorCode) {
+    let topics = response.markers.iter_mut().flat_map(|marker| &mut marker.topics);
+    let mut partitions = topics.flat_map(|topic| &mut topic.partitions);
+    if let Some(partition) = partitions.nth(at as usize) {
+        partition.error_code = code.code();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::controller::testing::{image, topic};
+
+    #[test]
+    fn what_is_there_is_written_and_the_rest_is_unknown() {
+        let image = image(&topic("t", 2));
+        let of = |name: &str, partition_indexes: &[i32]| WritableTxnMarkerTopic {
+            name: name.into(),
+            partition_indexes: partition_indexes.to_vec(),
+        };
+        let marker = |producer_id, transaction_result, topics| WritableTxnMarker {
+            producer_id,
+            transaction_result,
+            topics,
+            coordinator_epoch: -1,
+            ..Default::default()
+        };
+        let request = WriteTxnMarkersRequest {
+            markers: vec![
+                marker(7, true, vec![of("no", &[0]), of("t", &[2, 1])]),
+                marker(8, false, vec![of("t", &[0])]),
+            ],
+        };
+        let Asked { mut response, items } = handle(&request, &image);
+        let written: Vec<_> = items
+            .iter()
+            .map(|(at, key, marker)| (*at, key.index, marker.producer_id, marker.kind))
+            .collect();
+        assert_eq!(
+            written,
+            [(2, 1, 7, MarkerKind::Commit), (3, 0, 8, MarkerKind::Abort)]
+        );
+        settle(&mut response, 3, ErrorCode::InvalidProducerEpoch);
+        let topics = response.markers.iter().flat_map(|marker| &marker.topics);
+        let codes: Vec<_> = topics
+            .flat_map(|topic| &topic.partitions)
+            .map(|partition| partition.error_code)
+            .collect();
+        assert_eq!(codes, [3, 3, 0, 47]);
+    }
+}
