@@ -1,6 +1,7 @@
 //! EndTxn.
 
-use super::world::{START_MS, ending};
+use super::requests::ending;
+use super::world::START_MS;
 use super::*;
 use crate::transactions::Ending;
 
@@ -201,7 +202,7 @@ fn an_id_or_a_producer_that_is_not_known_has_no_transaction() {
             ("unknown", Err(ErrorCode::InvalidProducerIdMapping)),
         ] {
             let answer = world.ask(version, ending(id, (producer_id, epoch), COMMIT));
-            assert_eq!(super::world::ended(answer), want);
+            assert_eq!(super::requests::ended(answer), want);
         }
         for other in [epoch - 1, epoch + 1] {
             assert_eq!(world.end(version, (producer_id, other), COMMIT), FENCED);
