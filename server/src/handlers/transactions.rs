@@ -68,6 +68,15 @@ pub fn partition_of(transactional_id: &str, partitions: usize) -> i32 {
     groups::partition_of(transactional_id, partitions)
 }
 
+/// The version that a coordinator is told. To it AddOffsetsToTxn is AddPartitionsToTxn, which clients stop sending with version 3: what comes
+/// later is from brokers, for producers of the newest kind.
+pub fn coordinators_version(key: ApiKey, version: i16) -> i16 {
+    match key {
+        ApiKey::AddOffsetsToTxn => version.min(PARTITIONS_MANY_FROM - 1),
+        _ => version,
+    }
+}
+
 /// The topic in which transactions are kept, if it is there.
 pub fn transactions_topic(image: &MetadataImage) -> Option<&Topic> {
     image.topic(TRANSACTIONS_TOPIC)

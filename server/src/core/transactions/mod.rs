@@ -105,7 +105,7 @@ impl Core {
                 Question::Ask(request) => (None, request),
                 Question::AskAt(partition, request) => (Some(partition), request),
             };
-            let version = reply.version;
+            let version = transactions::coordinators_version(reply.api_key, reply.version);
             if let Err(request) = self.ask_coordinator(Caller { to, version }, partition, request) {
                 // As from a broker that coordinates none of the ids: the client looks for the coordinator, and the topic is made.
                 settled.push((place, request.refuse(ErrorCode::NotCoordinator)));
