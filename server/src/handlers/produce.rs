@@ -293,7 +293,9 @@ fn producer_code(error: &ProducerError) -> ErrorCode {
     match error {
         ProducerError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
         ProducerError::InvalidEpoch { .. } => ErrorCode::InvalidProducerEpoch,
-        ProducerError::OutsideTransaction { .. } | ProducerError::NotVerified { .. } => ErrorCode::InvalidTxnState,
+        ProducerError::OutsideTransaction { .. } | ProducerError::NotVerified { .. } => {
+            ErrorCode::InvalidTxnState
+        }
         ProducerError::CoordinatorFenced { .. } => ErrorCode::TransactionCoordinatorFenced,
         ProducerError::TooManyTransactions { .. } => ErrorCode::ConcurrentTransactions,
     }
