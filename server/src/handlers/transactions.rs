@@ -511,6 +511,8 @@ mod tests {
             [47, 90],
             "older clients do not know what fenced is"
         );
+        let version = |key| coordinators_version(key, 4);
+        assert_eq!([ApiKey::AddOffsetsToTxn, ApiKey::EndTxn].map(version), [3, 4]);
     }
 
     #[test]
