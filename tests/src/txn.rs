@@ -229,7 +229,9 @@ pub fn try_end_offset(
     let one = &answer.topics[0].partitions[0];
     match one.error_code {
         code::NONE => Ok(one.offset),
-        error => Err(io::Error::other(format!("ListOffsets of {topic}-{partition}: {error}"))),
+        error => Err(io::Error::other(format!(
+            "ListOffsets of {topic}-{partition}: {error}"
+        ))),
     }
 }
 
@@ -364,7 +366,9 @@ pub fn committed_records(
             return Err(io::Error::other(error));
         }
         let batches = fetched(&answer.records.clone().unwrap_or_default());
-        let Some(last) = batches.last() else { return Ok(out) };
+        let Some(last) = batches.last() else {
+            return Ok(out);
+        };
         let next = last.last_offset + 1;
         out.extend(visible(answer, batches, offset));
         offset = next;
@@ -442,7 +446,13 @@ pub fn add_partitions(
 }
 
 /// A Produce in a transaction, version 11: the partition was added before. Gives error and base offset.
-pub fn write(connection: &mut Connection, id: &str, topic: &str, partition: i32, batch: &Batch) -> (i16, i64) {
+pub fn write(
+    connection: &mut Connection,
+    id: &str,
+    topic: &str,
+    partition: i32,
+    batch: &Batch,
+) -> (i16, i64) {
     write_as(connection, 11, id, topic, partition, batch)
 }
 

@@ -103,7 +103,10 @@ impl Stage {
                 times == 1
             })
             .collect();
-        assert_eq!(there[0], there[1], "{number} is in one partition, and not in the other");
+        assert_eq!(
+            there[0], there[1],
+            "{number} is in one partition, and not in the other"
+        );
         let offset = wait_for("the offsets are decided", PATIENCE, || {
             stable_offset(&mut connection, GROUP, &self.source, 0).ok()
         });
@@ -138,7 +141,12 @@ fn good<R: Request>(
             | code::COORDINATOR_LOAD_IN_PROGRESS
             | code::COORDINATOR_NOT_AVAILABLE
             | code::NOT_COORDINATOR => std::thread::park_timeout(Duration::from_millis(2)),
-            other => return Err(io::Error::other(format!("{} {version} is answered {other}", R::KEY))),
+            other => {
+                return Err(io::Error::other(format!(
+                    "{} {version} is answered {other}",
+                    R::KEY
+                )));
+            }
         }
     }
 }
@@ -166,7 +174,10 @@ fn every_cut(client: Client, cores: usize, loss: impl Fn(u64) -> Loss) {
     let (mut number, mut kept) = (1, 1);
     let (mut commits, mut aborts) = (0, 0);
     for changes in 1.. {
-        assert!(changes < MOST_CHANGES, "a transaction makes fewer changes of the disk");
+        assert!(
+            changes < MOST_CHANGES,
+            "a transaction makes fewer changes of the disk"
+        );
         number += 1;
         let told = Told::default();
         let bootstrap = broker.bootstrap().to_owned();
@@ -188,11 +199,22 @@ fn every_cut(client: Client, cores: usize, loss: impl Fn(u64) -> Loss) {
         });
         disk.cut(loss(changes));
         broker.restart();
-        let (asked, committed) = (told.asked.load(Ordering::SeqCst), told.committed.load(Ordering::SeqCst));
+        let (asked, committed) = (
+            told.asked.load(Ordering::SeqCst),
+            told.committed.load(Ordering::SeqCst),
+        );
         let there = stage.is_there(&broker, number, kept);
-        println!("cut after {changes} changes: commit asked for {asked}, acknowledged {committed}; there {there}");
-        assert!(there || !committed, "the commit of {number} was acknowledged, and it is gone");
-        assert!(asked || !there, "nobody asked for the commit of {number}, and it is there");
+        println!(
+            "cut after {changes} changes: commit asked for {asked}, acknowledged {committed}; there {there}"
+        );
+        assert!(
+            there || !committed,
+            "the commit of {number} was acknowledged, and it is gone"
+        );
+        assert!(
+            asked || !there,
+            "nobody asked for the commit of {number}, and it is there"
+        );
         if there {
             (kept, commits) = (number, commits + 1);
         } else {
@@ -208,7 +230,10 @@ fn every_cut(client: Client, cores: usize, loss: impl Fn(u64) -> Loss) {
         }
     }
     println!("{commits} committed, {aborts} aborted");
-    assert!(commits > 1 && aborts > 1, "cuts before the decision and after it: {commits} and {aborts}");
+    assert!(
+        commits > 1 && aborts > 1,
+        "cuts before the decision and after it: {commits} and {aborts}"
+    );
 }
 
 /// Nothing has gone for a while: markers are written behind the answer.

@@ -24,7 +24,10 @@ const FEW_RUNS: u64 = 3;
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is {text}, no number")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} is {text}, no number")),
+    )
 }
 
 fn one(seed: u64) {
@@ -55,9 +58,17 @@ fn one(seed: u64) {
         history.polls.len(),
         begin.elapsed().as_secs_f64()
     );
-    assert!(ended(Outcome::Committed) > 0, "seed {seed}: nothing was committed");
+    assert!(
+        ended(Outcome::Committed) > 0,
+        "seed {seed}: nothing was committed"
+    );
     let found = check(&history);
-    assert!(found.is_empty(), "seed {seed}: {} anomalies: {:#?}", found.len(), &found[..found.len().min(10)]);
+    assert!(
+        found.is_empty(),
+        "seed {seed}: {} anomalies: {:#?}",
+        found.len(),
+        &found[..found.len().min(10)]
+    );
 }
 
 #[test]

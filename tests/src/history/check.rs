@@ -68,7 +68,8 @@ impl<'a> Index<'a> {
     fn places(&self, found: &mut Vec<Anomaly>) {
         let mut by_place: BTreeMap<(&Key, i64), &Value> = BTreeMap::new();
         let mut by_value: HashMap<&Value, (&Key, i64)> = HashMap::new();
-        let (mut misplaced, mut duplicate, mut unwritten) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let (mut misplaced, mut duplicate, mut unwritten) =
+            (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for (key, offset, value) in self.seen() {
             if !self.writer.contains_key(value) {
                 unwritten.insert((key, offset));
@@ -89,9 +90,21 @@ impl<'a> Index<'a> {
                 misplaced.extend(seen);
             }
         }
-        found.extend(unwritten.into_iter().map(|(key, offset)| Anomaly::Unwritten(key.clone(), offset)));
-        found.extend(misplaced.into_iter().map(|(key, offset)| Anomaly::Misplaced(key.clone(), offset)));
-        found.extend(duplicate.into_iter().map(|value| Anomaly::Duplicate(value.clone())));
+        found.extend(
+            unwritten
+                .into_iter()
+                .map(|(key, offset)| Anomaly::Unwritten(key.clone(), offset)),
+        );
+        found.extend(
+            misplaced
+                .into_iter()
+                .map(|(key, offset)| Anomaly::Misplaced(key.clone(), offset)),
+        );
+        found.extend(
+            duplicate
+                .into_iter()
+                .map(|value| Anomaly::Duplicate(value.clone())),
+        );
     }
 
     fn aborted(&self, found: &mut Vec<Anomaly>) {
@@ -118,14 +131,20 @@ impl<'a> Index<'a> {
                 .filter(|write| self.place.contains_key(&write.value))
                 .count();
             if seen != 0 && seen != transaction.writes.len() {
-                let values = transaction.writes.iter().map(|write| write.value.clone()).collect();
+                let values = transaction
+                    .writes
+                    .iter()
+                    .map(|write| write.value.clone())
+                    .collect();
                 found.push(Anomaly::IntermediateRead(values));
             }
         }
         // What a reader was given must still be there.
         let mut gone = BTreeSet::new();
         for (_, _, value) in self.seen() {
-            let Some(writer) = self.writer.get(value) else { continue };
+            let Some(writer) = self.writer.get(value) else {
+                continue;
+            };
             if writer.outcome != Outcome::Aborted && !self.place.contains_key(value) {
                 gone.insert(value);
             }
@@ -145,7 +164,11 @@ impl<'a> Index<'a> {
                 if self.place.contains_key(&write.value) {
                     continue;
                 }
-                let last = self.history.finals.get(&write.key).and_then(|records| records.last());
+                let last = self
+                    .history
+                    .finals
+                    .get(&write.key)
+                    .and_then(|records| records.last());
                 let passed = last.is_some_and(|(last, _)| write.offset.is_none_or(|offset| offset < *last));
                 let (key, value) = (write.key.clone(), write.value.clone());
                 found.push(if passed {

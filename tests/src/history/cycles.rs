@@ -35,8 +35,12 @@ pub fn cycles(history: &History) -> Vec<Anomaly> {
 
 /// The transactions that took effect.
 fn visible(history: &History) -> Vec<&Transaction> {
-    let places: std::collections::HashSet<&Value> =
-        history.finals.values().flatten().map(|(_, value)| value).collect();
+    let places: std::collections::HashSet<&Value> = history
+        .finals
+        .values()
+        .flatten()
+        .map(|(_, value)| value)
+        .collect();
     let effective = |one: &&Transaction| match one.outcome {
         Outcome::Committed => true,
         Outcome::Aborted => false,

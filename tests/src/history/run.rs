@@ -152,8 +152,10 @@ pub fn run(broker: &mut Broker, plan: Plan) -> History {
         shared.over.store(true, Ordering::SeqCst);
         watch.join().expect("it watches to the end")
     });
-    let finals = wait_for("every transaction has ended", DRAIN, || ended(&shared).then(|| finals(&shared)))
-        .expect("a broker that is not killed");
+    let finals = wait_for("every transaction has ended", DRAIN, || {
+        ended(&shared).then(|| finals(&shared))
+    })
+    .expect("a broker that is not killed");
     History {
         transactions: shared.transactions.into_inner().expect("no panic while held"),
         polls: shared.polls.into_inner().expect("no panic while held"),
@@ -176,9 +178,16 @@ impl Drop for End<'_> {
 /// Kills the broker now and then, for as long as the plan says.
 fn nemesis(broker: &mut Broker, plan: Plan, random: &mut Random) {
     let begin = Instant::now();
-    let kills = if broker::external().is_some() { 0 } else { plan.kills };
+    let kills = if broker::external().is_some() {
+        0
+    } else {
+        plan.kills
+    };
     let mut times: Vec<Duration> = (0..kills)
-        .map(|_| plan.time.mul_f64(0.1 + 0.8 * random.below(1_000) as f64 / 1_000.0))
+        .map(|_| {
+            plan.time
+                .mul_f64(0.1 + 0.8 * random.below(1_000) as f64 / 1_000.0)
+        })
         .collect();
     times.sort_unstable();
     for time in times {
@@ -257,7 +266,10 @@ fn finals(shared: &Shared) -> std::io::Result<BTreeMap<Key, Vec<(i64, Value)>>> 
         let records = committed_records(&mut connection, &key.topic, key.partition, 0)?;
         let decoded = |(offset, bytes): (i64, Vec<u8>)| {
             let value = Value::decode(&bytes);
-            (offset, value.unwrap_or_else(|| panic!("{key:?} holds {bytes:?} at {offset}")))
+            (
+                offset,
+                value.unwrap_or_else(|| panic!("{key:?} holds {bytes:?} at {offset}")),
+            )
         };
         let records = records.into_iter().map(decoded).collect();
         out.insert(key, records);

@@ -1,8 +1,8 @@
 //! Each anomaly, planted in a history that is sound without it, is found by its name.
 
+use super::Anomaly;
 use super::check;
 use super::record::{History, Key, Outcome, Poll, Read, Transaction, Value, Write};
-use super::Anomaly;
 
 fn key(topic: &str, partition: i32) -> Key {
     Key {
@@ -27,7 +27,13 @@ fn write(key: &Key, offset: i64, value: &Value) -> Write {
     }
 }
 
-fn transaction(client: &str, begin: u64, outcome: Outcome, reads: Vec<Read>, writes: Vec<Write>) -> Transaction {
+fn transaction(
+    client: &str,
+    begin: u64,
+    outcome: Outcome,
+    reads: Vec<Read>,
+    writes: Vec<Write>,
+) -> Transaction {
     Transaction {
         client: client.to_owned(),
         begin,
@@ -57,10 +63,22 @@ fn sound() -> History {
         value: v(origin),
     };
     let transactions = vec![
-        transaction("w0", 10, Outcome::Committed, vec![], vec![write(&a0, 0, &v(1)), write(&a1, 0, &v(2))]),
+        transaction(
+            "w0",
+            10,
+            Outcome::Committed,
+            vec![],
+            vec![write(&a0, 0, &v(1)), write(&a1, 0, &v(2))],
+        ),
         transaction("w1", 20, Outcome::Aborted, vec![], vec![write(&a0, 2, &v(3))]),
         transaction("w0", 30, Outcome::Committed, vec![], vec![write(&a0, 4, &v(4))]),
-        transaction("w1", 40, Outcome::Unknown, vec![], vec![write(&a0, 6, &v(5)), write(&a1, 2, &v(6))]),
+        transaction(
+            "w1",
+            40,
+            Outcome::Unknown,
+            vec![],
+            vec![write(&a0, 6, &v(5)), write(&a1, 2, &v(6))],
+        ),
         transaction(
             "c",
             50,
@@ -68,7 +86,13 @@ fn sound() -> History {
             vec![read(0, 1), read(4, 4)],
             vec![write(&b0, 0, &value(1, 1)), write(&b0, 1, &value(4, 1))],
         ),
-        transaction("c", 60, Outcome::Committed, vec![read(6, 5)], vec![write(&b0, 3, &value(5, 1))]),
+        transaction(
+            "c",
+            60,
+            Outcome::Committed,
+            vec![read(6, 5)],
+            vec![write(&b0, 3, &value(5, 1))],
+        ),
     ];
     let polls = vec![
         poll(0, &a0, 0, &v(1)),
@@ -115,7 +139,11 @@ fn overlapping_transactions_may_interleave_their_writes() {
         let (a0, a1) = (key("a", 0), key("a", 1));
         history.transactions[2].writes.push(write(&a1, -1, &value(7, 0)));
         history.transactions[2].writes[1].offset = None;
-        history.finals.get_mut(&a1).expect("a1").insert(0, (-1, value(7, 0)));
+        history
+            .finals
+            .get_mut(&a1)
+            .expect("a1")
+            .insert(0, (-1, value(7, 0)));
         assert_eq!(history.finals[&a0].len(), 3);
     });
     assert_eq!(found, []);
@@ -127,9 +155,18 @@ fn g0_a_write_below_one_that_had_ended_is_found() {
         // The second transaction of w0 began when its first had ended, and is below it in partition 1.
         let a1 = key("a", 1);
         history.transactions[2].writes.push(write(&a1, -1, &value(7, 0)));
-        history.finals.get_mut(&a1).expect("a1").insert(0, (-1, value(7, 0)));
+        history
+            .finals
+            .get_mut(&a1)
+            .expect("a1")
+            .insert(0, (-1, value(7, 0)));
     });
-    assert!(found.iter().any(|one| matches!(one, Anomaly::WriteCycle(names) if names.len() == 2)), "{found:?}");
+    assert!(
+        found
+            .iter()
+            .any(|one| matches!(one, Anomaly::WriteCycle(names) if names.len() == 2)),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -156,7 +193,11 @@ fn g0_a_circle_over_three_partitions_is_found() {
         .collect(),
         ..History::default()
     };
-    assert!(check(&history).iter().any(|one| matches!(one, Anomaly::WriteCycle(_))));
+    assert!(
+        check(&history)
+            .iter()
+            .any(|one| matches!(one, Anomaly::WriteCycle(_)))
+    );
 }
 
 #[test]
@@ -173,7 +214,13 @@ fn g1a_an_aborted_record_is_found_in_polls_reads_and_the_end() {
         });
     });
     assert_found(&found, &wanted);
-    let found = planted(|history| history.finals.get_mut(&a0).expect("a0").insert(1, (2, value(3, 0))));
+    let found = planted(|history| {
+        history
+            .finals
+            .get_mut(&a0)
+            .expect("a0")
+            .insert(1, (2, value(3, 0)))
+    });
     assert_found(&found, &wanted);
 }
 
@@ -189,7 +236,13 @@ fn g1b_a_transaction_that_is_there_in_one_partition_only_is_found() {
 fn g1b_a_record_that_was_seen_and_is_gone_is_found() {
     let found = planted(|history| {
         history.polls.push(poll(2, &key("a", 1), 4, &value(8, 0)));
-        let never = transaction("w1", 70, Outcome::Unknown, vec![], vec![write(&key("a", 1), 4, &value(8, 0))]);
+        let never = transaction(
+            "w1",
+            70,
+            Outcome::Unknown,
+            vec![],
+            vec![write(&key("a", 1), 4, &value(8, 0))],
+        );
         history.transactions.push(never);
     });
     assert_eq!(found, [Anomaly::IntermediateRead(vec![value(8, 0)])]);
@@ -205,16 +258,34 @@ fn g1c_two_transactions_that_read_from_each_other_are_found() {
     };
     let history = History {
         transactions: vec![
-            transaction("x", 10, Outcome::Committed, vec![read(&b, 2)], vec![write(&a, 0, &value(1, 0))]),
-            transaction("y", 12, Outcome::Committed, vec![read(&a, 1)], vec![write(&b, 0, &value(2, 0))]),
+            transaction(
+                "x",
+                10,
+                Outcome::Committed,
+                vec![read(&b, 2)],
+                vec![write(&a, 0, &value(1, 0))],
+            ),
+            transaction(
+                "y",
+                12,
+                Outcome::Committed,
+                vec![read(&a, 1)],
+                vec![write(&b, 0, &value(2, 0))],
+            ),
         ],
-        finals: [(a.clone(), vec![(0, value(1, 0))]), (b.clone(), vec![(0, value(2, 0))])]
-            .into_iter()
-            .collect(),
+        finals: [
+            (a.clone(), vec![(0, value(1, 0))]),
+            (b.clone(), vec![(0, value(2, 0))]),
+        ]
+        .into_iter()
+        .collect(),
         ..History::default()
     };
     let found = check(&history);
-    assert!(matches!(&found[..], [Anomaly::Circular(names)] if names.len() == 2), "{found:?}");
+    assert!(
+        matches!(&found[..], [Anomaly::Circular(names)] if names.len() == 2),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -266,7 +337,10 @@ fn a_second_output_of_a_consumed_record_is_found() {
         history.transactions.push(one);
         history.finals.get_mut(&b0).expect("b0").push((5, again.clone()));
     });
-    assert!(matches!(&found[..], [Anomaly::DoubleOutput(value)] if value.origin == 4), "{found:?}");
+    assert!(
+        matches!(&found[..], [Anomaly::DoubleOutput(value)] if value.origin == 4),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -279,7 +353,11 @@ fn a_missing_output_is_found() {
             _ => None,
         })
         .collect();
-    assert_eq!(missing, [2, 6], "the records of partition 1, which nobody consumed: {found:?}");
+    assert_eq!(
+        missing,
+        [2, 6],
+        "the records of partition 1, which nobody consumed: {found:?}"
+    );
 }
 
 #[test]

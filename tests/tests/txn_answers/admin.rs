@@ -35,9 +35,17 @@ pub fn producers(script: &mut Script) {
     let idempotent = Batch::of(&[b"i", b"j"]).from_producer(plain.id, 5, 0);
     script.ask("idempotent", 9, &produce_request("p", 0, -1, &idempotent.build()));
     ask(script, "an idempotent one", &[("p", &[0, 1])]);
-    script.ask("in a transaction", 12, &produce_in("producers", "p", 1, &batch(own, 0, &[b"x"])));
+    script.ask(
+        "in a transaction",
+        12,
+        &produce_in("producers", "p", 1, &batch(own, 0, &[b"x"])),
+    );
     ask(script, "one in a transaction", &[("p", &[1])]);
-    script.ask("another", 12, &produce_in("producers", "p", 1, &batch(own, 1, &[b"y"])));
+    script.ask(
+        "another",
+        12,
+        &produce_in("producers", "p", 1, &batch(own, 1, &[b"y"])),
+    );
     ask(script, "with two batches", &[("p", &[1])]);
     script.ask("aborted", 5, &end_request("producers", own, false));
     script.settled("aborted", "producers");
@@ -49,13 +57,22 @@ pub fn transactions(script: &mut Script) {
     script.part("transactions");
     let empty = script.init("list-empty");
     let open = script.init("list-open");
-    script.ask("opened", 3, &add_partitions_request("list-open", open, &[("u", &[1]), ("t", &[2, 0])]));
+    script.ask(
+        "opened",
+        3,
+        &add_partitions_request("list-open", open, &[("u", &[1]), ("t", &[2, 0])]),
+    );
     let done = script.init("list-done");
-    script.ask("opened", 3, &add_partitions_request("list-done", done, &[("t", &[0])]));
+    script.ask(
+        "opened",
+        3,
+        &add_partitions_request("list-done", done, &[("t", &[0])]),
+    );
     script.ask("committed", 4, &end_request("list-done", done, true));
     script.settled("committed", "list-done");
     let describe = |ids: &[&str]| {
-        DescribeTransactionsRequest::default().with_transactional_ids(ids.iter().map(|id| txn_id(id)).collect())
+        DescribeTransactionsRequest::default()
+            .with_transactional_ids(ids.iter().map(|id| txn_id(id)).collect())
     };
     script.describe("nothing", &describe(&[]));
     let all = ["list-empty", "list-open", "", "nowhere", "list-done", "list-open"];
@@ -71,11 +88,28 @@ pub fn transactions(script: &mut Script) {
     };
     for version in 0..=2 {
         list(script, "all", version, ours(version));
-        let states = |states: &[&str]| ours(version).with_state_filters(states.iter().map(|&state| text(state)).collect());
+        let states = |states: &[&str]| {
+            ours(version).with_state_filters(states.iter().map(|&state| text(state)).collect())
+        };
         list(script, "ongoing", version, states(&["Ongoing"]));
-        list(script, "some states", version, states(&["CompleteCommit", "Empty", "CompleteAbort"]));
-        list(script, "no such state", version, states(&["ongoing", "Nonsense", "Ongoing", ""]));
-        list(script, "states in which none is", version, states(&["Dead", "PrepareEpochFence"]));
+        list(
+            script,
+            "some states",
+            version,
+            states(&["CompleteCommit", "Empty", "CompleteAbort"]),
+        );
+        list(
+            script,
+            "no such state",
+            version,
+            states(&["ongoing", "Nonsense", "Ongoing", ""]),
+        );
+        list(
+            script,
+            "states in which none is",
+            version,
+            states(&["Dead", "PrepareEpochFence"]),
+        );
         let by_id = ours(version).with_producer_id_filters(vec![ProducerId(open.id), ProducerId(MADE_UP)]);
         list(script, "of a producer", version, by_id);
     }
@@ -85,14 +119,26 @@ pub fn transactions(script: &mut Script) {
             list(script, &format!("running for {duration_ms} ms"), version, request);
         }
     }
-    for pattern in ["", "list-o.*", "o", "(", "list-(open|done)", "list-open|x", "(?i)LIST-OPEN"] {
+    for pattern in [
+        "",
+        "list-o.*",
+        "o",
+        "(",
+        "list-(open|done)",
+        "list-open|x",
+        "(?i)LIST-OPEN",
+    ] {
         let request = ListTransactionsRequest::default()
             .with_duration_filter(-1)
             .with_producer_id_filters([empty, open, done].map(|one| ProducerId(one.id)).to_vec())
             .with_transactional_id_pattern(Some(text(pattern)));
         list(script, &format!("named {pattern:?}"), 2, request);
     }
-    script.ask("the open one is aborted", 4, &end_request("list-open", open, false));
+    script.ask(
+        "the open one is aborted",
+        4,
+        &end_request("list-open", open, false),
+    );
     script.settled("aborted", "list-open");
 }
 

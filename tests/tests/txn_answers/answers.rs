@@ -16,7 +16,7 @@ pub struct Names {
 impl Names {
     /// The name of a producer id; what is none stays a number.
     pub fn of(&mut self, id: i64) -> String {
-        if id < 0 || id >= crate::script::MADE_UP {
+        if !(0..crate::script::MADE_UP).contains(&id) {
             return id.to_string();
         }
         let next = self.producers.len() + 1;
@@ -38,7 +38,13 @@ impl Names {
         let text = numbers(&text, "producer_id: ", |id| self.of(id));
         let text = numbers(&text, "producer_id: ProducerId(", |id| self.of(id));
         TIMES.iter().fold(text, |text, field| {
-            let shown = |value: i64| if value < 0 { value.to_string() } else { "<some>".to_owned() };
+            let shown = |value: i64| {
+                if value < 0 {
+                    value.to_string()
+                } else {
+                    "<some>".to_owned()
+                }
+            };
             numbers(&text, field, shown)
         })
     }

@@ -4,9 +4,20 @@ use ringlog_tests::txn::{Producer, add_partitions_request, batch, end_request, p
 
 use crate::script::{NOBODY, Script};
 
-fn ask(script: &mut Script, what: &str, version: i16, id: &str, producer: Producer, committed: bool) -> Producer {
+fn ask(
+    script: &mut Script,
+    what: &str,
+    version: i16,
+    id: &str,
+    producer: Producer,
+    committed: bool,
+) -> Producer {
     let how = if committed { "commit" } else { "abort" };
-    let answer = script.ask(&format!("{what}, {how}"), version, &end_request(id, producer, committed));
+    let answer = script.ask(
+        &format!("{what}, {how}"),
+        version,
+        &end_request(id, producer, committed),
+    );
     answer.map_or(Producer::NONE, |answer| Producer {
         id: answer.producer_id.0,
         epoch: answer.producer_epoch,
@@ -35,7 +46,11 @@ pub fn before_version_2(script: &mut Script) {
             ask(script, "nothing begun", version, &id, own, committed);
         }
         for first in [true, false] {
-            script.ask("a partition", 3, &add_partitions_request(&id, own, &[("t", &[0]), ("u", &[1])]));
+            script.ask(
+                "a partition",
+                3,
+                &add_partitions_request(&id, own, &[("t", &[0]), ("u", &[1])]),
+            );
             ask(script, "with partitions", version, &id, own, first);
             script.settled("then", &id);
             for second in [true, false] {
@@ -74,7 +89,14 @@ pub fn version_2(script: &mut Script) {
     let own = script.init(id);
     let next = ask(script, "an empty one", 5, id, own, false);
     script.settled("then", id);
-    ask(script, "an empty one once more with the old epoch", 5, id, own, false);
+    ask(
+        script,
+        "an empty one once more with the old epoch",
+        5,
+        id,
+        own,
+        false,
+    );
     ask(script, "an empty one after an empty one", 5, id, next, false);
     script.settled("in the end", id);
     let name = script.name(next);

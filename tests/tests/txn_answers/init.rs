@@ -58,9 +58,21 @@ pub fn with_id(script: &mut Script) {
             script.ask(&format!("a timeout of {timeout_ms} ms"), version, &request);
         }
         script.settled("after what was refused", &id);
-        script.ask("the longest timeout", version, &init_request(&id, 900_000, Producer::NONE));
-        script.ask("the shortest timeout", version, &init_request(&id, 1, Producer::NONE));
-        script.ask("a third time", version, &init_request(&id, TIMEOUT_MS, Producer::NONE));
+        script.ask(
+            "the longest timeout",
+            version,
+            &init_request(&id, 900_000, Producer::NONE),
+        );
+        script.ask(
+            "the shortest timeout",
+            version,
+            &init_request(&id, 1, Producer::NONE),
+        );
+        script.ask(
+            "a third time",
+            version,
+            &init_request(&id, TIMEOUT_MS, Producer::NONE),
+        );
         script.settled("in the end", &id);
     }
     let mut kept = init_request("init-5", TIMEOUT_MS, Producer::NONE);
@@ -74,7 +86,10 @@ pub fn resumed(script: &mut Script) {
     for version in 3..=5 {
         let id = format!("resumed-{version}");
         let strangers = [
-            Producer { id: MADE_UP, epoch: 0 },
+            Producer {
+                id: MADE_UP,
+                epoch: 0,
+            },
             Producer {
                 id: MADE_UP,
                 epoch: -1,
@@ -89,22 +104,42 @@ pub fn resumed(script: &mut Script) {
         let first = script.init(&id);
         script.ask("as itself", version, &init_request(&id, TIMEOUT_MS, first));
         script.ask("as it was before", version, &init_request(&id, TIMEOUT_MS, first));
-        script.ask("as itself", version, &init_request(&id, TIMEOUT_MS, first.later(1)));
-        script.ask("as it was long ago", version, &init_request(&id, TIMEOUT_MS, first));
-        script.ask("with a later epoch", version, &init_request(&id, TIMEOUT_MS, first.later(7)));
+        script.ask(
+            "as itself",
+            version,
+            &init_request(&id, TIMEOUT_MS, first.later(1)),
+        );
+        script.ask(
+            "as it was long ago",
+            version,
+            &init_request(&id, TIMEOUT_MS, first),
+        );
+        script.ask(
+            "with a later epoch",
+            version,
+            &init_request(&id, TIMEOUT_MS, first.later(7)),
+        );
         for stranger in strangers {
             let what = format!("as {}/{}", stranger.id, stranger.epoch);
             script.ask(&what, version, &init_request(&id, TIMEOUT_MS, stranger));
         }
         let now = script.init(&id);
-        script.ask("a partition", 3, &add_partitions_request(&id, now, &[("t", &[0])]));
+        script.ask(
+            "a partition",
+            3,
+            &add_partitions_request(&id, now, &[("t", &[0])]),
+        );
         script.ask(
             "as it was, in a transaction",
             version,
             &init_request(&id, TIMEOUT_MS, now.later(-1)),
         );
         script.settled("then", &id);
-        script.ask("as itself, in a transaction", version, &init_request(&id, TIMEOUT_MS, now));
+        script.ask(
+            "as itself, in a transaction",
+            version,
+            &init_request(&id, TIMEOUT_MS, now),
+        );
         script.settled("in the end", &id);
     }
 }

@@ -115,6 +115,9 @@ fn compare(golden: &str, found: &[String]) {
     }
     assert!(told.is_empty(), "answers differ from Kafka's:\n{told}");
     for (start, _, _, why) in DIFFERENCES {
-        assert!(used.contains(start), "named as a difference ({why}), and is none: {start}");
+        assert!(
+            used.contains(start),
+            "named as a difference ({why}), and is none: {start}"
+        );
     }
 }

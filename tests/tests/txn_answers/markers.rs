@@ -8,7 +8,12 @@ use ringlog_tests::txn::{Producer, batch, end_request, produce_in};
 
 use crate::script::{NOBODY, Script};
 
-fn marker(producer: Producer, commits: bool, coordinator_epoch: i32, topics: &[(&str, &[i32])]) -> WritableTxnMarker {
+fn marker(
+    producer: Producer,
+    commits: bool,
+    coordinator_epoch: i32,
+    topics: &[(&str, &[i32])],
+) -> WritableTxnMarker {
     let topics = topics
         .iter()
         .map(|(topic, partitions)| {
@@ -33,18 +38,42 @@ pub fn written(script: &mut Script) {
         script.ask(what, 1, &WriteTxnMarkersRequest::default().with_markers(markers));
     };
     ask(script, "nothing", vec![]);
-    ask(script, "of nobody", vec![marker(NOBODY, false, 0, &[("m", &[0])])]);
-    ask(script, "of nobody, commit", vec![marker(NOBODY, true, 0, &[("m", &[0])])]);
-    ask(script, "of an earlier epoch of nobody", vec![marker(NOBODY.later(-1), true, 0, &[("m", &[0])])]);
-    ask(script, "in an unknown topic", vec![marker(NOBODY, true, 0, &[("none", &[0]), ("m", &[7])])]);
+    ask(
+        script,
+        "of nobody",
+        vec![marker(NOBODY, false, 0, &[("m", &[0])])],
+    );
+    ask(
+        script,
+        "of nobody, commit",
+        vec![marker(NOBODY, true, 0, &[("m", &[0])])],
+    );
+    ask(
+        script,
+        "of an earlier epoch of nobody",
+        vec![marker(NOBODY.later(-1), true, 0, &[("m", &[0])])],
+    );
+    ask(
+        script,
+        "in an unknown topic",
+        vec![marker(NOBODY, true, 0, &[("none", &[0]), ("m", &[7])])],
+    );
     ask(script, "nowhere", vec![marker(NOBODY, true, 0, &[])]);
     let id = "markers";
     script.init(id);
     let own = script.init(id);
     for partition in 0..2 {
-        script.ask("a record", 12, &produce_in(id, "m", partition, &batch(own, 0, &[b"x"])));
+        script.ask(
+            "a record",
+            12,
+            &produce_in(id, "m", partition, &batch(own, 0, &[b"x"])),
+        );
     }
-    ask(script, "of an earlier epoch", vec![marker(own.later(-1), false, 0, &[("m", &[0])])]);
+    ask(
+        script,
+        "of an earlier epoch",
+        vec![marker(own.later(-1), false, 0, &[("m", &[0])])],
+    );
     ask(script, "abort", vec![marker(own, false, 0, &[("m", &[0])])]);
     ask(script, "abort again", vec![marker(own, false, 0, &[("m", &[0])])]);
     ask(
@@ -60,11 +89,19 @@ pub fn written(script: &mut Script) {
             marker(NOBODY.later(3), false, 0, &[("m", &[0, 1])]),
         ],
     );
-    script.ask("the record after it", 12, &produce_in(id, "m", 0, &batch(own, 1, &[b"y"])));
+    script.ask(
+        "the record after it",
+        12,
+        &produce_in(id, "m", 0, &batch(own, 1, &[b"y"])),
+    );
     script.ask("its end", 5, &end_request(id, own, true));
     script.settled("committed", id);
     // Only now: a coordinator whose marker has an epoch below the partition's never gets its transaction done.
-    ask(script, "of a later epoch", vec![marker(own.later(4), false, 0, &[("m", &[1])])]);
+    ask(
+        script,
+        "of a later epoch",
+        vec![marker(own.later(4), false, 0, &[("m", &[1])])],
+    );
     script.topic("in the end", "m", 0);
     script.topic("in the end", "m", 1);
 }

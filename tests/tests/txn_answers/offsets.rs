@@ -44,16 +44,28 @@ pub fn committing(script: &mut Script) {
         );
         let own = script.init(&id);
         script.ask("added", 3, &add_offsets_request(&id, own, &group));
-        script.ask("some", version, &offset_commit_request(&id, own, &group, "t", &[(0, 5), (1, 6)]));
+        script.ask(
+            "some",
+            version,
+            &offset_commit_request(&id, own, &group, "t", &[(0, 5), (1, 6)]),
+        );
         reads(script, "open", &group);
         refused(script, version, &id, own, &group);
-        script.ask("later", version, &offset_commit_request(&id, own, &group, "t", &[(0, 7)]));
+        script.ask(
+            "later",
+            version,
+            &offset_commit_request(&id, own, &group, "t", &[(0, 7)]),
+        );
         script.ask("committed", 3, &end_request(&id, own, true));
         script.settled("committed", &id);
         reads(script, "committed", &group);
 
         script.ask("added", 3, &add_offsets_request(&id, own, &group));
-        script.ask("others", version, &offset_commit_request(&id, own, &group, "t", &[(1, 60), (2, 61)]));
+        script.ask(
+            "others",
+            version,
+            &offset_commit_request(&id, own, &group, "t", &[(1, 60), (2, 61)]),
+        );
         reads(script, "open again", &group);
         script.ask("aborted", 3, &end_request(&id, own, false));
         script.settled("aborted", &id);
@@ -66,23 +78,61 @@ fn refused(script: &mut Script, version: i16, id: &str, own: Producer, group: &s
         script.ask(what, version, &request);
     };
     let good = offset_commit_request(id, own, group, "t", &[(2, 9)]);
-    ask(script, "an empty id", good.clone().with_transactional_id(ringlog_tests::txn::txn_id("")));
+    ask(
+        script,
+        "an empty id",
+        good.clone().with_transactional_id(ringlog_tests::txn::txn_id("")),
+    );
     ask(script, "no group", good.clone().with_group_id(group_id("")));
-    ask(script, "another group", good.clone().with_group_id(group_id("not added")));
-    ask(script, "another producer", offset_commit_request(id, NOBODY, group, "t", &[(2, 9)]));
-    ask(script, "an earlier epoch", offset_commit_request(id, own.later(-1), group, "t", &[(2, 9)]));
-    ask(script, "a later epoch", offset_commit_request(id, own.later(1), group, "t", &[(2, 9)]));
-    ask(script, "an unknown topic", offset_commit_request(id, own, group, "none", &[(2, 9)]));
-    ask(script, "an unknown partition", offset_commit_request(id, own, group, "t", &[(9, 9), (2, 8)]));
-    ask(script, "a negative offset", offset_commit_request(id, own, group, "t", &[(2, -1)]));
+    ask(
+        script,
+        "another group",
+        good.clone().with_group_id(group_id("not added")),
+    );
+    ask(
+        script,
+        "another producer",
+        offset_commit_request(id, NOBODY, group, "t", &[(2, 9)]),
+    );
+    ask(
+        script,
+        "an earlier epoch",
+        offset_commit_request(id, own.later(-1), group, "t", &[(2, 9)]),
+    );
+    ask(
+        script,
+        "a later epoch",
+        offset_commit_request(id, own.later(1), group, "t", &[(2, 9)]),
+    );
+    ask(
+        script,
+        "an unknown topic",
+        offset_commit_request(id, own, group, "none", &[(2, 9)]),
+    );
+    ask(
+        script,
+        "an unknown partition",
+        offset_commit_request(id, own, group, "t", &[(9, 9), (2, 8)]),
+    );
+    ask(
+        script,
+        "a negative offset",
+        offset_commit_request(id, own, group, "t", &[(2, -1)]),
+    );
     let mut long = good.clone();
     long.topics[0].partitions[0].committed_metadata = Some(text(&"m".repeat(4_097)));
     ask(script, "long metadata", long);
     ask(script, "nothing", good.clone().with_topics(vec![]));
     if version >= 3 {
-        ask(script, "an unknown member", good.clone().with_member_id(text("nobody")).with_generation_id(1));
+        ask(
+            script,
+            "an unknown member",
+            good.clone().with_member_id(text("nobody")).with_generation_id(1),
+        );
         ask(script, "a generation alone", good.clone().with_generation_id(1));
-        let instance = good.with_group_instance_id(Some(text("i"))).with_member_id(text("nobody"));
+        let instance = good
+            .with_group_instance_id(Some(text("i")))
+            .with_member_id(text("nobody"));
         ask(script, "an unknown instance", instance);
     }
 }
@@ -101,7 +151,11 @@ pub fn committing_unverified(script: &mut Script) {
             &offset_commit_request(&id, NOBODY, &group, "t", &[(0, 5)]),
         );
         let own = script.init(&id);
-        script.ask("not added", version, &offset_commit_request(&id, own, &group, "t", &[(0, 5)]));
+        script.ask(
+            "not added",
+            version,
+            &offset_commit_request(&id, own, &group, "t", &[(0, 5)]),
+        );
         script.settled("then", &id);
         reads(script, "then", &group);
         if version == 5 {
@@ -133,10 +187,26 @@ pub fn of_members(script: &mut Script) {
             .with_member_id(text(&member))
             .with_generation_id(generation);
         script.ask("by the member", version, &as_member);
-        script.ask("of an old generation", version, &as_member.clone().with_generation_id(generation - 1));
-        script.ask("of a later generation", version, &as_member.clone().with_generation_id(generation + 1));
-        script.ask("of no generation", version, &as_member.clone().with_generation_id(-1));
-        script.ask("by another", version, &as_member.clone().with_member_id(text("nobody")));
+        script.ask(
+            "of an old generation",
+            version,
+            &as_member.clone().with_generation_id(generation - 1),
+        );
+        script.ask(
+            "of a later generation",
+            version,
+            &as_member.clone().with_generation_id(generation + 1),
+        );
+        script.ask(
+            "of no generation",
+            version,
+            &as_member.clone().with_generation_id(-1),
+        );
+        script.ask(
+            "by another",
+            version,
+            &as_member.clone().with_member_id(text("nobody")),
+        );
         let instance = as_member.with_group_instance_id(Some(text("i")));
         script.ask("by an unknown instance", version, &instance);
     }

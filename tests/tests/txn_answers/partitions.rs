@@ -21,15 +21,33 @@ pub fn by_clients(script: &mut Script) {
         ask(script, "a later epoch", &id, own.later(1), &[("t", &[0])]);
         ask(script, "nothing", &id, own, &[]);
         ask(script, "no partition", &id, own, &[("t", &[])]);
-        ask(script, "an unknown topic", &id, own, &[("t", &[0]), ("none", &[0, 1])]);
-        ask(script, "an unknown partition", &id, own, &[("t", &[0, 9]), ("u", &[0])]);
+        ask(
+            script,
+            "an unknown topic",
+            &id,
+            own,
+            &[("t", &[0]), ("none", &[0, 1])],
+        );
+        ask(
+            script,
+            "an unknown partition",
+            &id,
+            own,
+            &[("t", &[0, 9]), ("u", &[0])],
+        );
         ask(script, "a negative partition", &id, own, &[("t", &[-1])]);
         ask(script, "no topic name", &id, own, &[("", &[0])]);
         script.settled("after what was refused", &id);
         ask(script, "three", &id, own, &[("t", &[0, 1]), ("u", &[1])]);
         ask(script, "some again", &id, own, &[("t", &[1, 2])]);
         ask(script, "one twice", &id, own, &[("u", &[0, 0])]);
-        ask(script, "an internal topic", &id, own, &[("__consumer_offsets", &[3])]);
+        ask(
+            script,
+            "an internal topic",
+            &id,
+            own,
+            &[("__consumer_offsets", &[3])],
+        );
         script.settled("in the end", &id);
     }
 }

@@ -2,7 +2,9 @@
 
 use kafka_protocol::messages::FetchRequest;
 use ringlog_tests::raw::{Batch, produce_request, topic_id};
-use ringlog_tests::txn::{self, READ_COMMITTED, READ_UNCOMMITTED, batch, fetch_request_of, list_offsets_request};
+use ringlog_tests::txn::{
+    self, READ_COMMITTED, READ_UNCOMMITTED, batch, fetch_request_of, list_offsets_request,
+};
 
 use crate::script::Script;
 
@@ -10,12 +12,23 @@ use crate::script::Script;
 pub fn isolation(script: &mut Script) {
     script.part("isolation");
     let begin = script.next_offset(0);
-    let (a, b, c) = (script.init("reads-a"), script.init("reads-b"), script.init("reads-c"));
+    let (a, b, c) = (
+        script.init("reads-a"),
+        script.init("reads-b"),
+        script.init("reads-c"),
+    );
     let connection = script.quietly();
     let plain = produce_request("t", 0, -1, &Batch::of(&[b"plain"]).build());
     let mut offsets = Vec::new();
     let mut write = |id: &str, producer, sequence, values: &[&[u8]]| {
-        offsets.push(txn::write_as(connection, 12, id, "t", 0, &batch(producer, sequence, values)));
+        offsets.push(txn::write_as(
+            connection,
+            12,
+            id,
+            "t",
+            0,
+            &batch(producer, sequence, values),
+        ));
     };
     write("reads-a", a, 0, &[b"a0", b"a1"]);
     write("reads-b", b, 0, &[b"b0"]);
@@ -55,7 +68,11 @@ fn ends(script: &mut Script, what: &str) {
     for isolation in [READ_UNCOMMITTED, READ_COMMITTED] {
         for timestamp in [-1, -2, i64::MAX] {
             let request = list_offsets_request("t", 0, timestamp, isolation);
-            script.ask(&format!("{what}, isolation {isolation}, at {timestamp}"), 7, &request);
+            script.ask(
+                &format!("{what}, isolation {isolation}, at {timestamp}"),
+                7,
+                &request,
+            );
         }
     }
 }

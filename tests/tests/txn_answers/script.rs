@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::{
-    DescribeGroupsRequest, DescribeTransactionsRequest, FindCoordinatorRequest, ListTransactionsRequest, ResponseHeader,
+    DescribeGroupsRequest, DescribeTransactionsRequest, FindCoordinatorRequest, ListTransactionsRequest,
+    ResponseHeader,
 };
 use kafka_protocol::protocol::{Decodable, HeaderVersion, Request};
 use ringlog_tests::group::{self, group_id, text};
@@ -60,12 +61,18 @@ impl Script {
             let list = connection.call(0, &ListTransactionsRequest::default());
             (found.coordinators[0].error_code == code::NONE && list.error_code == code::NONE).then_some(())
         });
-        let everywhere = DescribeGroupsRequest::default()
-            .with_groups((0..MANY_GROUPS).map(|number| group_id(&number.to_string())).collect());
+        let everywhere = DescribeGroupsRequest::default().with_groups(
+            (0..MANY_GROUPS)
+                .map(|number| group_id(&number.to_string()))
+                .collect(),
+        );
         wait_for("groups are coordinated", PATIENCE, || {
             let found = group::find(&mut connection, "any").coordinators[0].error_code;
             let described = connection.call(5, &everywhere);
-            let coordinated = described.groups.iter().all(|group| group.error_code == code::NONE);
+            let coordinated = described
+                .groups
+                .iter()
+                .all(|group| group.error_code == code::NONE);
             (found == code::NONE && coordinated).then_some(())
         });
         Script {
@@ -116,7 +123,9 @@ impl Script {
             }
             let told = answer
                 .as_ref()
-                .map_or("the connection is closed".to_owned(), |answer| format!("{answer:?}"));
+                .map_or("the connection is closed".to_owned(), |answer| {
+                    format!("{answer:?}")
+                });
             let busy = BUSY
                 .iter()
                 .any(|code| told.contains(&format!("error_code: {code},")));
@@ -124,9 +133,7 @@ impl Script {
                 std::thread::park_timeout(Duration::from_millis(5));
                 continue;
             }
-            let told = answer
-                .as_ref()
-                .map_or(told, |answer| self.names.fields(answer));
+            let told = answer.as_ref().map_or(told, |answer| self.names.fields(answer));
             self.line(what, &format!("{} {version}", api::<R>()), &told);
             return answer;
         }

@@ -47,7 +47,13 @@ pub fn link(shared: &Shared, direction: usize, number: usize, mut random: Random
     }
 }
 
-fn session(shared: &Shared, direction: usize, id: &str, number: usize, random: &mut Random) -> KafkaResult<()> {
+fn session(
+    shared: &Shared,
+    direction: usize,
+    id: &str,
+    number: usize,
+    random: &mut Random,
+) -> KafkaResult<()> {
     let producer = Producer::open(shared, id)?;
     let consumer: BaseConsumer<Told> = config(&shared.bootstrap)
         .set("group.id", &shared.groups[direction])
@@ -140,19 +146,19 @@ fn transaction(
     producer.raw().begin_transaction()?;
     producer.send(writes)?;
     let mut offsets = TopicPartitionList::new();
-    for (key, read) in reads.iter().map(|read| (&read.key, read)).collect::<BTreeMap<_, _>>() {
+    for (key, read) in reads
+        .iter()
+        .map(|read| (&read.key, read))
+        .collect::<BTreeMap<_, _>>()
+    {
         offsets.add_partition_offset(&key.topic, key.partition, Offset::Offset(read.offset + 1))?;
     }
     let Some(group) = consumer.group_metadata() else {
         return Ok((Outcome::Aborted, false));
     };
-    if producer
-        .raw()
-        .send_offsets_to_transaction(&offsets, &group, CALL)
-        .is_err()
-    {
-        // Another generation, or no broker.
-        return Ok((Outcome::Aborted, producer.abort() && false));
+    if !producer.send_offsets(offsets, group) {
+        // Another generation, or no broker. Nobody has asked for the commit.
+        return Ok((Outcome::Aborted, false));
     }
     match random.below(12) {
         0 => Ok((Outcome::Aborted, producer.abort())),
