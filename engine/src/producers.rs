@@ -321,7 +321,8 @@ impl ProducerStates {
     /// Goes back to the state at `end_offset`, the new end of the log, as far as it is remembered.
     ///
     /// (Kafka loads its last snapshot and reads the log from there. Here the batches cut off are taken out of the
-    /// windows; a producer of which none remains is forgotten, and may go on with any sequence.)
+    /// windows; a producer of which none remains is forgotten, and may go on with any sequence. Of a transaction whose marker is cut off it is not
+    /// remembered that it was open.)
     pub fn truncate_to(&mut self, end_offset: i64) {
         self.open.retain(|first, _| *first < end_offset);
         self.producers.retain(|_, producer| {

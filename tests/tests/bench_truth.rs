@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ringlog_bench::cli::flags::{Pid, ScenarioFlags};
+use ringlog_bench::cli::storm::StormFlags;
 use ringlog_bench::error::Error;
 use ringlog_bench::load::codec::Codec;
 use ringlog_bench::load::schedule::Arrivals;
@@ -11,6 +12,7 @@ use ringlog_bench::load::tally::Tally;
 use ringlog_bench::load::thread::Live;
 use ringlog_bench::report::latency::decode;
 use ringlog_bench::report::model::{Latency, Step};
+use ringlog_bench::scenario::storm::Protocol;
 use ringlog_bench::scenario::{self, Console, Context, Scenario, Target};
 use ringlog_tests::Broker;
 use rustix::process::{Signal, kill_process};
@@ -100,10 +102,16 @@ fn settings() -> Settings {
 
 /// Produces and consumes; the step, after its ledger passed.
 fn tail(broker: &Broker, stopper: &mut Stopper) -> Step {
+    let mut steps = run(broker, Scenario::Tail, ScenarioFlags::default(), stopper);
+    steps.pop().expect("a step")
+}
+
+/// All steps of a scenario, after the last one's ledger passed.
+fn run(broker: &Broker, scenario: Scenario, flags: ScenarioFlags, stopper: &mut Stopper) -> Vec<Step> {
     let mut context = Context {
-        scenario: Scenario::Tail,
+        scenario,
         settings: settings(),
-        flags: ScenarioFlags::default(),
+        flags,
         topic: None,
         topic_configs: Vec::new(),
         stated_partitions: false,
@@ -113,10 +121,10 @@ fn tail(broker: &Broker, stopper: &mut Stopper) -> Step {
     };
     let mut steps = Vec::new();
     scenario::run(&mut context, &mut steps).expect("the load runs");
-    let step = steps.pop().expect("a step");
-    let ledger = step.ledger.as_ref().expect("a ledger");
+    let ledger = steps.last().and_then(|step| step.ledger.as_ref());
+    let ledger = ledger.expect("a step with a ledger");
     assert!(ledger.passed && ledger.verified > 0, "{ledger:?}");
-    step
+    steps
 }
 
 /// Values of at least `from_s`.
@@ -200,4 +208,54 @@ fn the_broker_s_own_account_of_the_measurement_is_in_the_step() {
         read > step.produced.as_ref().expect("records").bytes / 2,
         "{read}"
     );
+}
+
+#[test]
+fn in_a_storm_groups_never_rest() {
+    let Some(broker) = Broker::own().set("group.initial.rebalance.delay.ms", 100).start() else {
+        return;
+    };
+    for protocol in [Protocol::Classic, Protocol::Consumer] {
+        let flags = ScenarioFlags {
+            storm: StormFlags {
+                members: Some(20),
+                groups: Some(3),
+                group_members: Some(2),
+                storm_rate: Some(400.0),
+                churn: Some(10.0),
+                group_protocol: Some(protocol),
+            },
+            ..ScenarioFlags::default()
+        };
+        let steps = run(&broker, Scenario::Storm, flags, &mut Stopper::new(None));
+        let [alone, storm] = &steps[..] else {
+            panic!("two steps: {steps:?}")
+        };
+        for step in [alone, storm] {
+            assert_eq!(
+                step.latencies["ack"].count as f64,
+                RATE * SECONDS,
+                "{}",
+                step.label
+            );
+        }
+        let did = |what: &str| storm.figures[&format!("{what}_per_s")];
+        assert!(!alone.figures.contains_key("joins_per_s"));
+        let assigned = if protocol == Protocol::Classic {
+            "syncs"
+        } else {
+            "heartbeats"
+        };
+        for what in [
+            "storm_requests",
+            "joins",
+            "leaves",
+            "heartbeats",
+            "large_group_rebalances",
+            "small_group_rebalances",
+            assigned,
+        ] {
+            assert!(did(what) > 0.0, "{protocol:?}: {what}: {:?}", storm.figures);
+        }
+    }
 }

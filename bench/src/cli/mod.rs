@@ -7,6 +7,7 @@ mod limits;
 mod relevance;
 mod scenario;
 mod sink;
+pub mod storm;
 mod versus;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -51,6 +52,8 @@ enum Command {
     Small(Box<Flags>),
     /// Members of groups, one each, that commit offsets and then heartbeat as fast as they are answered
     Groups(Box<Flags>),
+    /// Producers alone, and then while a thousand members of a group and many small groups rebalance without end
+    Storm(Box<Flags>),
     /// kill -9, and the time to the first answer by size of the log
     Restart(Box<Flags>),
     /// Two brokers in turn under the same load, A B A B, and their ratio with its spread
@@ -94,6 +97,7 @@ fn run(command: Command) -> Result<bool, Error> {
         Command::Connections(flags) => (Scenario::Connections, flags),
         Command::Small(flags) => (Scenario::Small, flags),
         Command::Groups(flags) => (Scenario::Groups, flags),
+        Command::Storm(flags) => (Scenario::Storm, flags),
         Command::Restart(flags) => (Scenario::Restart, flags),
         Command::Versus(flags) => return versus::run(&flags),
         Command::Report(flags) => return compare::show(&flags),
@@ -119,6 +123,8 @@ mod tests {
             ("steady", "--keep-mib", "--limit-ms"),
             ("restart", "--start", "--bootstrap"),
             ("lookup", "--lookups", "--rate <"),
+            ("storm", "--churn", "--fill-mib"),
+            ("mixed", "--fill-mib", "--churn"),
         ] {
             let help = help(name);
             assert!(help.contains(shown) && !help.contains(hidden), "{help}");

@@ -14,6 +14,7 @@ const CLOCKED: &[Scenario] = &[
     Partitions,
     Connections,
     Small,
+    Storm,
 ];
 
 /// Those, and what has no rate but ends with the clock.
@@ -27,6 +28,7 @@ const TIMED: &[Scenario] = &[
     Connections,
     Small,
     Groups,
+    Storm,
 ];
 
 /// By the flag's name; a flag that is not here is of use to all.
@@ -38,6 +40,12 @@ const USERS: &[(&str, &[Scenario])] = &[
     ("lookups", &[Lookup]),
     ("limit-ms", &[Sweep]),
     ("growth", &[Sweep]),
+    ("members", &[Storm]),
+    ("groups", &[Storm]),
+    ("group-members", &[Storm]),
+    ("storm-rate", &[Storm]),
+    ("churn", &[Storm]),
+    ("group-protocol", &[Storm]),
     ("steps", &[Partitions, Connections, Restart, Lookup]),
     ("start", &[Restart]),
     ("sink", &[Produce, Consume, Small, Sweep, Partitions, Connections]),
@@ -55,6 +63,7 @@ const USERS: &[(&str, &[Scenario])] = &[
             Connections,
             Small,
             Groups,
+            Storm,
         ],
     ),
     ("topic", &[Produce, Tail, Small]),

@@ -102,14 +102,9 @@ impl Appends {
 
 impl Core {
     /// Starts a produce of one of this core's connections.
-    pub(super) fn start_produce(
-        &mut self,
-        reply: ReplyTo,
-        client_id: Option<&str>,
-        mut request: ProduceRequest,
-    ) {
+    pub(super) fn start_produce(&mut self, reply: ReplyTo, client_id: Option<&str>, request: ProduceRequest) {
         let (acks, timeout_ms) = (request.acks, request.timeout_ms);
-        let transaction = Self::transaction_of(request.transactional_id.take(), reply.version);
+        let transaction = Self::transaction_of(request.transactional_id.clone(), reply.version);
         let admitted = produce::admit(request, reply.version, client_id, &self.image);
         let wait = Duration::from_millis(timeout_ms.max(0) as u64);
         let deadline = self.io.now() + wait;

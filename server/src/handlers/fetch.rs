@@ -274,6 +274,8 @@ fn partition_data(partition_index: i32, part: &Part, isolation: Isolation) -> Pa
         producer_id: aborted.producer_id,
         first_offset: aborted.first_offset,
     });
+    // Nothing is read where something is wrong.
+    let tells_aborted = isolation == Isolation::Committed && part.code == ErrorCode::None;
     let (epoch, end_offset) = part.diverging.unwrap_or((-1, -1));
     PartitionData {
         partition_index,
@@ -281,7 +283,7 @@ fn partition_data(partition_index: i32, part: &Part, isolation: Isolation) -> Pa
         high_watermark: part.high_watermark,
         last_stable_offset: part.last_stable,
         log_start_offset: part.log_start,
-        aborted_transactions: (isolation == Isolation::Committed).then(|| aborted.collect()),
+        aborted_transactions: tells_aborted.then(|| aborted.collect()),
         diverging_epoch: EpochEndOffset { epoch, end_offset },
         ..Default::default()
     }
@@ -366,7 +368,7 @@ mod tests {
             high_watermark: offsets.0,
             last_stable_offset: if offsets.0 < 0 { -1 } else { 7 },
             log_start_offset: if version >= 5 { offsets.1 } else { -1 },
-            aborted_transactions: Some(aborted),
+            aborted_transactions: code.is_none().then_some(aborted),
             records: Some(Bytes::new()),
             ..Default::default()
         }

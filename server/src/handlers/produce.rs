@@ -138,7 +138,15 @@ fn refuse_whole(request: &ProduceRequest) -> Option<Refused> {
     if !(-1..=1).contains(&request.acks) {
         return Some(Refused::new(ErrorCode::InvalidRequiredAcks));
     }
-    None
+    // Who writes in a transaction says in which. Kafka answers as if the right to use that id were missing.
+    let is_nameless = request.transactional_id.is_none() && has_transactional_records(request);
+    is_nameless.then(|| Refused::new(ErrorCode::TransactionalIdAuthorizationFailed))
+}
+
+fn has_transactional_records(request: &ProduceRequest) -> bool {
+    let partitions = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    let mut records = partitions.filter_map(|partition| partition.records.as_ref());
+    records.any(|records| BatchHeader::read(records).is_some_and(|header| header.is_transactional()))
 }
 
 /// A topic that may be written to.

@@ -28,6 +28,8 @@ pub fn handle(request: &WriteTxnMarkersRequest, image: &MetadataImage) -> Asked 
             .filter(|topic| topic.partitions.contains_key(&index));
         let error_code = match found {
             None => ErrorCode::UnknownTopicOrPartition,
+            // What Kafka does not expect.
+            Some(_) if marker.producer_epoch < 0 => ErrorCode::UnknownServerError,
             Some(topic) => {
                 let key = PartitionKey {
                     topic_id: topic.id,
@@ -42,25 +44,37 @@ pub fn handle(request: &WriteTxnMarkersRequest, image: &MetadataImage) -> Asked 
             error_code: error_code.code(),
         }
     };
-    let markers = request.markers.iter().map(|marker| {
-        let topics = marker.topics.iter().map(|topic| {
-            let indexes = topic.partition_indexes.iter();
-            WritableTxnMarkerTopicResult {
-                name: topic.name.clone(),
-                partitions: indexes
-                    .map(|index| partition(marker, &topic.name, *index))
-                    .collect(),
+    let markers = request
+        .markers
+        .iter()
+        .filter(|marker| names_partitions(marker))
+        .map(|marker| {
+            let topics = marker.topics.iter().map(|topic| {
+                let indexes = topic.partition_indexes.iter();
+                WritableTxnMarkerTopicResult {
+                    name: topic.name.clone(),
+                    partitions: indexes
+                        .map(|index| partition(marker, &topic.name, *index))
+                        .collect(),
+                }
+            });
+            WritableTxnMarkerResult {
+                producer_id: marker.producer_id,
+                topics: topics.collect(),
             }
         });
-        WritableTxnMarkerResult {
-            producer_id: marker.producer_id,
-            topics: topics.collect(),
-        }
-    });
     let response = WriteTxnMarkersResponse {
         markers: markers.collect(),
     };
     Asked { response, items }
+}
+
+/// Of a marker for no partition there is nothing to tell.
+fn names_partitions(marker: &WritableTxnMarker) -> bool {
+    marker
+        .topics
+        .iter()
+        .any(|topic| !topic.partition_indexes.is_empty())
 }
 
 fn marker_of(marker: &WritableTxnMarker) -> Marker {

@@ -13,8 +13,9 @@
 mod host;
 mod load;
 mod loaded;
+mod outcomes;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
@@ -28,8 +29,9 @@ use crate::wire::{ErrorCode, WireError};
 use host::Appended;
 pub use host::Host;
 use loaded::Loaded;
+use outcomes::Outcomes;
 
-/// Timers that one look at the clock takes up at most, for each machine: other work gets its turn in between.
+/// Timers that one look at the clock takes up at most, shared among the machines that have some, one each at least: other work gets its turn in between.
 const TIMERS_AT_ONCE: usize = 64;
 
 /// How a machine's records are appended. Those of a transaction were checked before it was asked.
@@ -115,9 +117,6 @@ pub trait Machine: Default + Debug + Sized + 'static {
     fn act(core: &mut Core, partition: i32, outcomes: Vec<Self::Outcome>);
 }
 
-/// Outcomes of a partition's machine, done once a ticket is committed.
-type Waiting<O> = (Ticket, i32, Vec<O>);
-
 /// The machines of one core, of one topic.
 #[derive(Debug)]
 pub struct Hosts<M: Machine> {
@@ -125,8 +124,8 @@ pub struct Hosts<M: Machine> {
     pub(super) by_partition: BTreeMap<i32, Host<M>>,
     /// Those with records that are not appended yet.
     touched: BTreeSet<i32>,
-    /// What waits until records are durable. Tickets ascend.
-    waiting: VecDeque<Waiting<M::Outcome>>,
+    /// What was decided and is not done yet, each with the partition of its machine.
+    outcomes: Outcomes<(i32, M::Outcome)>,
     /// Reads of machines that load, by the read's number.
     loading: BTreeMap<u64, i32>,
     /// When a machine that had no memory to read reads again.
@@ -143,7 +142,7 @@ impl<M: Machine> Hosts<M> {
         Hosts {
             by_partition: BTreeMap::new(),
             touched: BTreeSet::new(),
-            waiting: VecDeque::new(),
+            outcomes: Outcomes::default(),
             loading: BTreeMap::new(),
             retry_at: None,
             loaded: Loaded::default(),
@@ -155,12 +154,14 @@ impl<M: Machine> Hosts<M> {
     pub fn deadline(&self) -> Option<Instant> {
         let next = self.by_partition.values().filter_map(Host::deadline_ms).min();
         let next = next.map(|at_ms| self.epoch + Duration::from_millis(at_ms.max(0) as u64));
-        [next, self.retry_at].into_iter().flatten().min()
+        // What could not leave in one turn leaves in the next, without a wait.
+        let at_once = self.outcomes.has_due().then_some(self.epoch);
+        [next, self.retry_at, at_once].into_iter().flatten().min()
     }
 
-    /// Whether nothing waits to become durable.
+    /// Whether nothing waits to become durable, or to be done.
     pub fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.touched.is_empty()
+        self.outcomes.is_empty() && self.touched.is_empty()
     }
 
     /// Milliseconds since these came to this core: the clock of their deadlines.
@@ -241,6 +242,14 @@ impl Core {
             }
         }
         M::hosts(self).touched = stalled;
+        self.do_outcomes::<M>();
+    }
+
+    /// As many as may leave in this turn.
+    fn do_outcomes<M: Machine>(&mut self) {
+        while let Some((partition, outcome)) = M::hosts(self).outcomes.next() {
+            M::act(self, partition, vec![outcome]);
+        }
     }
 
     fn flush_host<M: Machine>(&mut self, partition: i32) {
@@ -314,25 +323,18 @@ impl Core {
         if outcomes.is_empty() {
             return;
         }
-        if self.is_committed(ticket) {
-            return M::act(self, partition, outcomes);
+        let is_committed = self.is_committed(ticket);
+        let outcomes = outcomes.into_iter().map(|outcome| (partition, outcome)).collect();
+        match is_committed {
+            true => M::hosts(self).outcomes.add(outcomes),
+            false => M::hosts(self).outcomes.wait(ticket, outcomes),
         }
-        let waiting = &mut M::hosts(self).waiting;
-        let last = waiting.back().map_or(ticket, |last| last.0.max(ticket));
-        waiting.push_back((last, partition, outcomes));
     }
 
     /// Owner: everything up to the ticket is durable.
     pub(super) fn on_decided_committed<M: Machine>(&mut self, ticket: Ticket) {
-        while M::hosts(self)
-            .waiting
-            .front()
-            .is_some_and(|first| first.0 <= ticket)
-        {
-            if let Some((_, partition, outcomes)) = M::hosts(self).waiting.pop_front() {
-                M::act(self, partition, outcomes);
-            }
-        }
+        M::hosts(self).outcomes.committed(ticket);
+        self.do_outcomes::<M>();
         self.go_on_loading::<M>();
     }
 
@@ -344,8 +346,8 @@ impl Core {
 
     /// Owner: the shard can store nothing any more.
     pub(super) fn fail_machines<M: Machine>(&mut self) {
-        for (_, partition, outcomes) in std::mem::take(&mut M::hosts(self).waiting) {
-            self.refuse_outcomes::<M>(partition, outcomes);
+        for (partition, outcome) in M::hosts(self).outcomes.take_waiting() {
+            self.refuse_outcomes::<M>(partition, vec![outcome]);
         }
         for partition in self.hosted::<M>() {
             self.resign_host::<M>(partition, true);
@@ -376,9 +378,10 @@ impl Core {
         M::act(self, partition, outcomes);
     }
 
-    /// Owner: what is due by now.
+    /// Owner, once a turn: what is due by now, and outcomes that the last turn had no time for.
     pub(super) fn expire_machines<M: Machine>(&mut self, now: Instant) {
         let hosts = M::hosts(self);
+        hosts.outcomes.begin_turn();
         let now_ms = hosts.now_ms(now);
         if hosts.retry_at.is_some_and(|at| at <= now) {
             hosts.retry_at = None;
@@ -389,8 +392,9 @@ impl Core {
             .filter(|(_, host)| host.deadline_ms().is_some_and(|at| at <= now_ms))
             .map(|(partition, _)| *partition)
             .collect();
+        let most = (TIMERS_AT_ONCE / due.len().max(1)).max(1);
         for partition in due {
-            self.step_machine::<M>(partition, |machine, world| machine.expire(world, TIMERS_AT_ONCE));
+            self.step_machine::<M>(partition, |machine, world| machine.expire(world, most));
         }
         self.flush_decided::<M>();
     }

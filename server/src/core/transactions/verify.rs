@@ -155,6 +155,9 @@ impl Core {
         let GroupRequest::TxnCommit(request) = &order.request else {
             return self.take_order::<Groups>(order.partition, *order);
         };
+        if request.group_id.is_empty() {
+            return self.refuse_order::<Groups>(order.partition, &order, ErrorCode::InvalidGroupId);
+        }
         let host = self.groups.by_partition.get(&order.partition);
         let Some(host) = host.filter(|host| host.refuses().is_none()) else {
             return self.take_order::<Groups>(order.partition, *order);
