@@ -117,7 +117,7 @@ class Tool:
 
     def force(self):
         """Ends the transaction of a producer that is still there, and is fenced by it."""
-        self.tool("forceTerminateTransaction", "--transactional-id", self.open)
+        self.tool("forceTerminateTransaction", "--transactionalId", self.open)
         end = self.app.ends(self.topic, 2)
         self.app.wait("its markers are written", lambda: [self.stable(p) for p in range(2)] == [self.app.ends(self.topic, 2)[p] for p in range(2)])
         try:
