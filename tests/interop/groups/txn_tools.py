@@ -111,8 +111,8 @@ class Tool:
         return producer
 
     def stable(self, partition):
-        one = TopicPartition(self.topic, partition)
-        asked = self.app.admin.list_offsets({one: OffsetSpec.latest()}, isolation_level=IsolationLevel.READ_COMMITTED)
+        one, admin = TopicPartition(self.topic, partition), self.app.admin
+        asked = admin.list_offsets({one: OffsetSpec.latest()}, isolation_level=IsolationLevel.READ_COMMITTED)
         return asked[one].result().offset
 
     def force(self):
