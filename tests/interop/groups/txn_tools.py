@@ -111,13 +111,13 @@ class Tool:
         return producer
 
     def stable(self, partition):
-        one = TopicPartition(self.topic, partition)
-        asked = self.app.admin.list_offsets({one: OffsetSpec.latest()}, isolation_level=IsolationLevel.READ_COMMITTED)
+        one, admin = TopicPartition(self.topic, partition), self.app.admin
+        asked = admin.list_offsets({one: OffsetSpec.latest()}, isolation_level=IsolationLevel.READ_COMMITTED)
         return asked[one].result().offset
 
     def force(self):
         """Ends the transaction of a producer that is still there, and is fenced by it."""
-        self.tool("forceTerminateTransaction", "--transactional-id", self.open)
+        self.tool("forceTerminateTransaction", "--transactionalId", self.open)
         end = self.app.ends(self.topic, 2)
         self.app.wait("its markers are written", lambda: [self.stable(p) for p in range(2)] == [self.app.ends(self.topic, 2)[p] for p in range(2)])
         try:
