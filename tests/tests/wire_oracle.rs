@@ -15,8 +15,8 @@ use ringlog::wire::api::{self, ApiKey, Request, Visitor};
 use ringlog::wire::consumer_protocol;
 use ringlog::wire::control_records::{self, ControlRecord};
 use ringlog::wire::group_records::{self, GroupRecord};
-use ringlog::wire::transaction_records;
 use ringlog::wire::metadata_records::{self, MetadataRecord};
+use ringlog::wire::transaction_records;
 use ringlog::wire::{Decoder, Message, WireError};
 
 /// Versions that kafka-protocol 0.18 lacks; Kafka's own bytes cover them.

@@ -59,6 +59,9 @@ struct UnderWay {
 
 type IsSent = bool;
 
+/// Markers that are durable with a ticket, the core that asked for them and who there, and what became of them.
+type Waiting = (Ticket, usize, MarkedBy, Vec<(u32, MarkResult)>);
+
 /// What a core holds of markers.
 #[derive(Debug, Default)]
 pub struct Markers {
@@ -68,7 +71,7 @@ pub struct Markers {
     /// Coordinator's core: when what could not be written is tried again.
     retry_at: Option<Instant>,
     /// Owner: appended, not durable yet. Tickets ascend.
-    waiting: VecDeque<(Ticket, usize, MarkedBy, Vec<(u32, MarkResult)>)>,
+    waiting: VecDeque<Waiting>,
     /// Owner: there was no room for these.
     parked: VecDeque<MarkOrder>,
 }

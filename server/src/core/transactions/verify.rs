@@ -64,12 +64,27 @@ struct Check {
     retry_at: Option<Instant>,
 }
 
+/// How long a batch that was refused for now is expected to come again before those behind it.
+const EXPECTED_FOR: Duration = Duration::from_secs(60);
+/// The most producers and partitions of which that is remembered.
+const MOST_EXPECTED: usize = 4096;
+
+/// The first batch of a producer that was refused for now. A partition that does not know the producer would take any that comes first.
+#[derive(Debug)]
+struct Expected {
+    producer_epoch: i16,
+    sequence: i32,
+    until: Instant,
+}
+
 /// What an owner asks coordinators.
 #[derive(Debug, Default)]
 pub struct Checks {
     next_id: u64,
     /// By number.
     open: BTreeMap<u64, Check>,
+    /// By partition and producer.
+    expected: BTreeMap<(PartitionKey, i64), Expected>,
 }
 
 impl Checks {
@@ -86,6 +101,41 @@ impl Checks {
     /// Whether batches for the partition wait.
     pub fn has_any_of(&self, key: &PartitionKey) -> bool {
         self.open.values().any(|check| check.key == *key)
+    }
+
+    /// Notes that this batch, and not one behind it, is to come next.
+    fn expect(&mut self, key: PartitionKey, header: &BatchHeader, now: Instant) {
+        self.expected.retain(|_, expected| expected.until > now);
+        if self.expected.len() < MOST_EXPECTED {
+            let expected = Expected {
+                producer_epoch: header.producer_epoch,
+                sequence: header.base_sequence,
+                until: now + EXPECTED_FOR,
+            };
+            let place = self.expected.entry((key, header.producer_id));
+            let known = place.or_insert(expected);
+            // The earliest counts.
+            if known.producer_epoch == header.producer_epoch {
+                known.sequence = known.sequence.min(header.base_sequence);
+            }
+        }
+    }
+
+    /// Whether one before this batch is to come first.
+    fn comes_too_early(&mut self, key: &PartitionKey, header: &BatchHeader, now: Instant) -> bool {
+        if self.expected.is_empty() {
+            return false;
+        }
+        let Some(expected) = self.expected.get(&(*key, header.producer_id)) else {
+            return false;
+        };
+        let is_before = expected.producer_epoch == header.producer_epoch
+            && header.base_sequence > expected.sequence
+            && now < expected.until;
+        if !is_before {
+            self.expected.remove(&(*key, header.producer_id));
+        }
+        is_before
     }
 
     fn of(&mut self, key: &PartitionKey, producer_id: i64) -> Option<&mut Check> {
@@ -145,6 +195,10 @@ impl Core {
         else {
             return self.refuse_append(order, &refused(ErrorCode::InvalidTxnState));
         };
+        let now = self.io.now();
+        if self.checks.comes_too_early(&key, &header, now) {
+            return self.refuse_append(order, &refused(ErrorCode::OutOfOrderSequenceNumber));
+        }
         let producer = (header.producer_id, header.producer_epoch);
         let name = topic.name.to_string();
         self.hold_back(key, name, producer, &transaction, Held::Append(order));
@@ -263,7 +317,16 @@ impl Core {
         for held in check.held {
             match (held, verdict) {
                 (Held::Append(order), None) => self.append_checked(order, producing),
-                (Held::Append(order), Some(code)) => self.refuse_append(order, &refused(code)),
+                (Held::Append(order), Some(code)) => {
+                    let header = order
+                        .items
+                        .first()
+                        .and_then(|item| BatchHeader::read(&item.records));
+                    if let Some(header) = header.filter(|_| code.is_retriable()) {
+                        self.checks.expect(check.key, &header, now);
+                    }
+                    self.refuse_append(order, &refused(code));
+                }
                 (Held::Offsets(order), None) => self.take_order::<Groups>(order.partition, *order),
                 (Held::Offsets(order), Some(code)) => {
                     // As a coordinator of groups words what is the log's.
@@ -303,5 +366,67 @@ fn refused(code: ErrorCode) -> Refused {
             "Unable to verify the partition has been added to the transaction.",
         ),
         code => Refused::new(code),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringlog_engine::batch::BatchBuilder;
+
+    use super::*;
+    use crate::wire::Uuid;
+
+    fn header(epoch: i16, sequence: i32) -> BatchHeader {
+        let batch = BatchBuilder::new().producer(7, epoch, sequence).transactional();
+        let bytes = batch.record(0, None, Some(b"x")).finish();
+        BatchHeader::read(&bytes).expect("a batch")
+    }
+
+    #[test]
+    fn a_batch_that_was_refused_for_now_comes_before_those_behind_it() {
+        let key = PartitionKey {
+            topic_id: Uuid::ZERO,
+            index: 0,
+        };
+        let (now, mut checks) = (Instant::now(), Checks::default());
+        let early = |checks: &mut Checks, epoch, sequence, at| {
+            checks.comes_too_early(&key, &header(epoch, sequence), at)
+        };
+        assert!(!early(&mut checks, 0, 5, now), "nothing is known");
+        checks.expect(key, &header(0, 1), now);
+        checks.expect(key, &header(0, 0), now);
+        checks.expect(key, &header(0, 2), now);
+        assert!(early(&mut checks, 0, 1, now) && early(&mut checks, 0, 3, now));
+        assert!(!early(&mut checks, 0, 0, now), "it is here");
+        assert!(!early(&mut checks, 0, 1, now), "and the next may follow");
+        checks.expect(key, &header(0, 0), now);
+        assert!(
+            !early(&mut checks, 1, 4, now),
+            "of a later epoch, to which it is nothing"
+        );
+        checks.expect(key, &header(0, 0), now);
+        assert!(
+            !early(&mut checks, 0, 1, now + EXPECTED_FOR),
+            "it does not come any more"
+        );
+    }
+
+    #[test]
+    fn what_is_expected_is_bounded() {
+        let (now, mut checks) = (Instant::now(), Checks::default());
+        for index in 0..MOST_EXPECTED as i32 + 10 {
+            let key = PartitionKey {
+                topic_id: Uuid::ZERO,
+                index,
+            };
+            checks.expect(key, &header(0, 0), now);
+        }
+        assert_eq!(checks.expected.len(), MOST_EXPECTED);
+        let key = PartitionKey {
+            topic_id: Uuid::ZERO,
+            index: 0,
+        };
+        checks.expect(key, &header(0, 0), now + EXPECTED_FOR);
+        assert_eq!(checks.expected.len(), 1);
     }
 }
