@@ -7,6 +7,7 @@ mod limits;
 mod relevance;
 mod scenario;
 mod sink;
+pub mod transactions;
 mod versus;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -51,6 +52,8 @@ enum Command {
     Small(Box<Flags>),
     /// Members of groups, one each, that commit offsets and then heartbeat as fast as they are answered
     Groups(Box<Flags>),
+    /// Producers with transactional ids that write to some partitions and commit, one transaction after the other
+    Transactions(Box<Flags>),
     /// kill -9, and the time to the first answer by size of the log
     Restart(Box<Flags>),
     /// Two brokers in turn under the same load, A B A B, and their ratio with its spread
@@ -94,6 +97,7 @@ fn run(command: Command) -> Result<bool, Error> {
         Command::Connections(flags) => (Scenario::Connections, flags),
         Command::Small(flags) => (Scenario::Small, flags),
         Command::Groups(flags) => (Scenario::Groups, flags),
+        Command::Transactions(flags) => (Scenario::Transactions, flags),
         Command::Restart(flags) => (Scenario::Restart, flags),
         Command::Versus(flags) => return versus::run(&flags),
         Command::Report(flags) => return compare::show(&flags),
@@ -119,6 +123,8 @@ mod tests {
             ("steady", "--keep-mib", "--limit-ms"),
             ("restart", "--start", "--bootstrap"),
             ("lookup", "--lookups", "--rate <"),
+            ("transactions", "--abort-percent", "--rate <"),
+            ("groups", "--producers", "--abort-percent"),
         ] {
             let help = help(name);
             assert!(help.contains(shown) && !help.contains(hidden), "{help}");

@@ -27,6 +27,7 @@ const TIMED: &[Scenario] = &[
     Connections,
     Small,
     Groups,
+    Transactions,
 ];
 
 /// By the flag's name; a flag that is not here is of use to all.
@@ -38,6 +39,11 @@ const USERS: &[(&str, &[Scenario])] = &[
     ("lookups", &[Lookup]),
     ("limit-ms", &[Sweep]),
     ("growth", &[Sweep]),
+    ("txn-version", &[Transactions]),
+    ("txn-partitions", &[Transactions]),
+    ("abort-percent", &[Transactions]),
+    ("txn-retry-ms", &[Transactions]),
+    ("txn-read", &[Transactions]),
     ("steps", &[Partitions, Connections, Restart, Lookup]),
     ("start", &[Restart]),
     ("sink", &[Produce, Consume, Small, Sweep, Partitions, Connections]),
@@ -55,6 +61,7 @@ const USERS: &[(&str, &[Scenario])] = &[
             Connections,
             Small,
             Groups,
+            Transactions,
         ],
     ),
     ("topic", &[Produce, Tail, Small]),

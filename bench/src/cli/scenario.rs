@@ -149,6 +149,16 @@ pub fn begin(scenario: Scenario, settings: &Settings, flags: &Flags) -> Report {
         let configs: Vec<_> = configs.map(|(key, value)| format!("{key}={value}")).collect();
         report.load.insert("topic-config".into(), configs.join(" "));
     }
+    if scenario == Scenario::Transactions {
+        let stated = flags
+            .scenario
+            .transactions
+            .stated(settings.partitions)
+            .into_iter();
+        report
+            .load
+            .extend(stated.map(|(name, value)| (name.to_owned(), value)));
+    }
     let clocked = !matches!(scenario, Scenario::Consume | Scenario::Lookup | Scenario::Restart);
     if !clocked {
         // they end with their work

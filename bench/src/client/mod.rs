@@ -8,6 +8,7 @@ pub mod connection;
 pub mod cores;
 pub mod facts;
 pub mod topic;
+pub mod transactions;
 
 pub use connection::{Connection, Versions};
 pub use topic::{PartitionLeader, Topic};

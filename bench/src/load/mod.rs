@@ -1,5 +1,6 @@
 //! Load: what is sent when ([`schedule`], [`batch`]), and the threads that send and read it.
 
+pub mod aborted;
 pub mod answers;
 pub mod batch;
 pub mod clock;
@@ -16,3 +17,4 @@ pub mod tally;
 pub mod text;
 pub mod thread;
 pub mod times;
+pub mod transactor;

@@ -13,6 +13,7 @@ mod steady;
 mod steps;
 mod sweep;
 mod target;
+mod transactions;
 mod trim;
 mod verify;
 mod warnings;
@@ -53,6 +54,8 @@ pub enum Scenario {
     Small,
     /// Members of groups that commit offsets, then heartbeat.
     Groups,
+    /// Producers that write to some partitions and commit, one transaction after the other.
+    Transactions,
     /// kill -9, and the time until the broker answers again, by the size of its log.
     Restart,
 }
@@ -72,6 +75,7 @@ impl Scenario {
             Scenario::Connections => "connections",
             Scenario::Small => "small",
             Scenario::Groups => "groups",
+            Scenario::Transactions => "transactions",
             Scenario::Restart => "restart",
         }
     }
@@ -115,6 +119,7 @@ pub fn run(context: &mut Context<'_>, steps: &mut Vec<Step>) -> Result<(), Error
         Scenario::Sweep => sweep::run(context, steps),
         Scenario::Partitions => steps::partitions(context, steps),
         Scenario::Connections => steps::connections(context, steps),
+        Scenario::Transactions => transactions::run(context, steps),
         Scenario::Restart => restart::run(context, steps),
     }
 }

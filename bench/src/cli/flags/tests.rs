@@ -26,6 +26,8 @@ fn every_scenario_has_defaults_that_hold() {
         (small.record_bytes, small.producers, small.keys),
         (100, 100, 10_000)
     );
+    let transactions = settings(Scenario::Transactions, "--partitions 1").expect("defaults");
+    assert_eq!((transactions.producers, transactions.batch_records), (16, 1));
     assert_eq!(
         settings(Scenario::Tail, "--partitions 1")
             .expect("defaults")
@@ -50,6 +52,14 @@ fn contradictions_are_usage_errors() {
         (Scenario::Connections, "--producers 5"),
         (Scenario::Restart, "--bootstrap 127.0.0.1:9092"),
         (Scenario::Small, "--record-bytes 7"),
+        (Scenario::Groups, "--txn-version 1"),
+        (Scenario::Transactions, "--txn-version 3"),
+        (Scenario::Transactions, "--txn-partitions 9"),
+        (Scenario::Transactions, "--txn-partitions 0"),
+        (Scenario::Transactions, "--abort-percent 101"),
+        (Scenario::Transactions, "--txn-retry-ms 0"),
+        (Scenario::Transactions, "--acks 1"),
+        (Scenario::Transactions, "--rate 100"),
         (Scenario::Produce, "--rate -5"),
         (Scenario::Produce, "--rate NaN"),
         (Scenario::Produce, "--acks 2"),
