@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use ringlog_bench::cli::flags::{Pid, ScenarioFlags};
+use ringlog_bench::cli::transactions::TransactionFlags;
+use ringlog_bench::client::transactions::TransactionVersion;
 use ringlog_bench::error::Error;
 use ringlog_bench::load::codec::Codec;
 use ringlog_bench::load::schedule::Arrivals;
@@ -100,10 +102,16 @@ fn settings() -> Settings {
 
 /// Produces and consumes; the step, after its ledger passed.
 fn tail(broker: &Broker, stopper: &mut Stopper) -> Step {
+    let mut steps = run(broker, Scenario::Tail, ScenarioFlags::default(), stopper);
+    steps.pop().expect("a step")
+}
+
+/// All steps of a scenario, after the last one's ledger passed.
+fn run(broker: &Broker, scenario: Scenario, flags: ScenarioFlags, stopper: &mut Stopper) -> Vec<Step> {
     let mut context = Context {
-        scenario: Scenario::Tail,
+        scenario,
         settings: settings(),
-        flags: ScenarioFlags::default(),
+        flags,
         topic: None,
         topic_configs: Vec::new(),
         stated_partitions: false,
@@ -113,10 +121,10 @@ fn tail(broker: &Broker, stopper: &mut Stopper) -> Step {
     };
     let mut steps = Vec::new();
     scenario::run(&mut context, &mut steps).expect("the load runs");
-    let step = steps.pop().expect("a step");
-    let ledger = step.ledger.as_ref().expect("a ledger");
+    let ledger = steps.last().and_then(|step| step.ledger.as_ref());
+    let ledger = ledger.expect("a step with a ledger");
     assert!(ledger.passed && ledger.verified > 0, "{ledger:?}");
-    step
+    steps
 }
 
 /// Values of at least `from_s`.
@@ -200,4 +208,50 @@ fn the_broker_s_own_account_of_the_measurement_is_in_the_step() {
         read > step.produced.as_ref().expect("records").bytes / 2,
         "{read}"
     );
+}
+
+#[test]
+fn of_transactions_all_that_was_committed_is_read_and_nothing_that_was_aborted() {
+    let Some(broker) = Broker::own().start() else {
+        return;
+    };
+    for version in [TransactionVersion::One, TransactionVersion::Two] {
+        let flags = ScenarioFlags {
+            transactions: TransactionFlags {
+                txn_version: Some(version),
+                txn_partitions: Some(3),
+                abort_percent: Some(30.0),
+                txn_read: version == TransactionVersion::Two,
+                ..TransactionFlags::default()
+            },
+            ..ScenarioFlags::default()
+        };
+        let steps = run(&broker, Scenario::Transactions, flags, &mut Stopper::new(None));
+        let [step] = &steps[..] else {
+            panic!("one step: {steps:?}")
+        };
+        let figure = |name: &str| step.figures[name];
+        let (committed, aborted) = (figure("transactions_per_s"), figure("aborted_per_s"));
+        // 30 of 100, within what so few of them can be off
+        let share = aborted / (committed + aborted);
+        assert!((0.1..0.5).contains(&share), "{version:?}: {share}");
+        let ledger = step.ledger.as_ref().expect("a ledger");
+        assert_eq!(
+            (ledger.aborted, ledger.unacknowledged_found),
+            (0, 0),
+            "{ledger:?}"
+        );
+        let latency = |name: &str| step.latencies.get(name).filter(|latency| latency.count > 0);
+        let (whole, end) = (
+            latency("transaction").expect("some"),
+            latency("end_txn").expect("some"),
+        );
+        assert!(
+            whole.count == end.count && whole.mean_us > end.mean_us,
+            "{version:?}"
+        );
+        let adds = latency("add_partitions").is_some();
+        assert_eq!(adds, version == TransactionVersion::One);
+        assert_eq!(latency("end_to_end").is_some(), !adds);
+    }
 }
