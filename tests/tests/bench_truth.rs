@@ -246,10 +246,7 @@ fn of_transactions_all_that_was_committed_is_read_and_nothing_that_was_aborted()
             latency("transaction").expect("some"),
             latency("end_txn").expect("some"),
         );
-        assert!(
-            whole.count == end.count && whole.mean_us > end.mean_us,
-            "{version:?}"
-        );
+        assert!(whole.mean_us > end.mean_us, "{version:?}");
         let adds = latency("add_partitions").is_some();
         assert_eq!(adds, version == TransactionVersion::One);
         assert_eq!(latency("end_to_end").is_some(), !adds);

@@ -43,6 +43,7 @@ const USERS: &[(&str, &[Scenario])] = &[
     ("txn-partitions", &[Transactions]),
     ("abort-percent", &[Transactions]),
     ("txn-retry-ms", &[Transactions]),
+    ("txn-rate", &[Transactions]),
     ("txn-read", &[Transactions]),
     ("steps", &[Partitions, Connections, Restart, Lookup]),
     ("start", &[Restart]),

@@ -23,6 +23,10 @@ pub struct TransactionFlags {
     /// transactions: pause before what a coordinator is not ready for is asked again, in milliseconds [default: 1]
     #[arg(long, value_name = "MS")]
     pub txn_retry_ms: Option<f64>,
+    /// transactions: so many a second of all producers together, due whatever the broker does (open loop) [default: each producer's as soon as the
+    /// one before has ended]
+    #[arg(long, value_name = "N")]
+    pub txn_rate: Option<f64>,
     /// transactions: a consumer reads what is committed meanwhile: end to end from a transaction's begin until its records can be read
     #[arg(long)]
     pub txn_read: bool,
@@ -30,12 +34,13 @@ pub struct TransactionFlags {
 
 impl TransactionFlags {
     /// Which of them were given, by name.
-    pub fn given(&self) -> [(bool, &'static str); 5] {
+    pub fn given(&self) -> [(bool, &'static str); 6] {
         [
             (self.txn_version.is_some(), "txn-version"),
             (self.txn_partitions.is_some(), "txn-partitions"),
             (self.abort_percent.is_some(), "abort-percent"),
             (self.txn_retry_ms.is_some(), "txn-retry-ms"),
+            (self.txn_rate.is_some(), "txn-rate"),
             (self.txn_read, "txn-read"),
         ]
     }
@@ -61,6 +66,10 @@ impl TransactionFlags {
                 !(0.01..=60_000.0).contains(&retry_ms),
                 "--txn-retry-ms is from 0.01 to 60000",
             ),
+            (
+                self.txn_rate.is_some_and(|rate| !(0.1..=1e6).contains(&rate)),
+                "--txn-rate is from 0.1 to 1000000",
+            ),
         ];
         if let Some((_, why)) = rules.iter().find(|(broken, _)| *broken) {
             return Err(Error::usage(*why));
@@ -70,6 +79,7 @@ impl TransactionFlags {
             partitions: written,
             abort_percent,
             retry: Duration::from_secs_f64(retry_ms / 1e3),
+            per_second: self.txn_rate,
         })
     }
 
@@ -83,6 +93,10 @@ impl TransactionFlags {
             ("txn-partitions", plan.partitions.to_string()),
             ("abort-percent", plan.abort_percent.to_string()),
             ("txn-retry-ms", (plan.retry.as_secs_f64() * 1e3).to_string()),
+            (
+                "txn-rate",
+                plan.per_second.map_or("max".to_owned(), |rate| rate.to_string()),
+            ),
             ("txn-read", self.txn_read.to_string()),
         ]
     }

@@ -11,7 +11,7 @@ use super::batch::Stamp;
 use super::frame::{Frame, PRODUCE_VERSIONS};
 use super::source::{Portion, Source};
 use super::tally::{Stream, Tag};
-use super::thread::Thread;
+use super::thread::{LOOK_NS, Thread};
 use super::times::Times;
 use crate::client::{Connection, admin};
 use crate::error::Error;
@@ -19,8 +19,6 @@ use crate::ledger::Outcome;
 
 /// Behind schedule by more than this is late.
 const LATE_NS: u64 = 1_000_000;
-/// How often a lane that waits looks whether the run was ended early: seldom, for there may be thousands.
-const LOOK_NS: u64 = 500_000_000;
 /// Between two attempts to connect again.
 const RECONNECT_NS: u64 = 50_000_000;
 /// Small requests that are ready together leave in one write, until it is this large.
@@ -151,7 +149,7 @@ impl Lane {
                 break self.drain(&answers).await;
             };
             if ready_ns > begun_ns {
-                self.sleep_until(ready_ns).await;
+                self.thread.sleep_until(ready_ns).await;
             }
             if self.thread.was_cut() {
                 break self.drain(&answers).await;
@@ -193,17 +191,6 @@ impl Lane {
         let _ = stream.shutdown(std::net::Shutdown::Both);
         self.unanswered.extend(answers.close());
         end
-    }
-
-    /// Sleeps, but not on when the run is ended early.
-    async fn sleep_until(&self, deadline_ns: u64) {
-        let clock = &self.thread.clock;
-        while clock.now_ns() + LOOK_NS < deadline_ns && !self.thread.was_cut() {
-            clock.sleep_until(clock.now_ns() + LOOK_NS).await;
-        }
-        if !self.thread.was_cut() {
-            clock.sleep_until(deadline_ns).await;
-        }
     }
 
     /// Waits until a request may be sent; false when the connection is gone or all waiting is over.

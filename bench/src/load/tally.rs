@@ -198,6 +198,8 @@ pub struct Transactions {
     pub aborted: u64,
     /// Answers after which the same was asked again, by error name.
     pub retries: BTreeMap<String, u64>,
+    /// That were due and never begun.
+    pub unbegun: u64,
     /// Producers that gave up before their time; an event says why.
     pub given_up: u64,
 }
@@ -376,6 +378,7 @@ impl Transactions {
         for (name, count) in other.retries {
             *self.retries.entry(name).or_default() += count;
         }
+        self.unbegun += other.unbegun;
         self.given_up += other.given_up;
     }
 }

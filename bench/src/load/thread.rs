@@ -13,6 +13,9 @@ use super::text::Text;
 use super::times::Times;
 use crate::ledger::{Entry, Ledger, Sent};
 
+/// How often whoever waits looks whether the run was ended early: seldom, for there may be thousands.
+pub const LOOK_NS: u64 = 500_000_000;
+
 /// What the whole run shares: the terminal reads it while the threads write.
 #[derive(Default)]
 pub struct Live {
@@ -209,6 +212,17 @@ impl Thread {
         };
         self.tally.borrow_mut().cut(cut_ns);
         true
+    }
+
+    /// Sleeps, but not on when the run is ended early.
+    pub async fn sleep_until(&self, deadline_ns: u64) {
+        let clock = &self.clock;
+        while clock.now_ns() + LOOK_NS < deadline_ns && !self.was_cut() {
+            clock.sleep_until(clock.now_ns() + LOOK_NS).await;
+        }
+        if !self.was_cut() {
+            clock.sleep_until(deadline_ns).await;
+        }
     }
 
     /// The moment at which every wait ends.

@@ -40,6 +40,32 @@ pub struct Plan {
     pub abort_percent: f64,
     /// Pause before a request is asked again.
     pub retry: Duration,
+    /// Transactions a second of all producers together, due whatever the broker does; `None` for each as soon as the one before has ended.
+    pub per_second: Option<f64>,
+}
+
+/// When a producer's transactions are due, nanoseconds since the run's epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Beat {
+    next_ns: u64,
+    every_ns: u64,
+}
+
+impl Beat {
+    /// Producer `number` of `producers`, which take turns from `start_ns` on.
+    fn new(per_second: f64, number: u32, producers: u32, start_ns: u64) -> Beat {
+        let apart_ns = 1e9 / per_second;
+        Beat {
+            next_ns: start_ns + (apart_ns * f64::from(number)) as u64,
+            every_ns: ((apart_ns * f64::from(producers)) as u64).max(1),
+        }
+    }
+
+    fn take(&mut self) -> u64 {
+        let due_ns = self.next_ns;
+        self.next_ns += self.every_ns;
+        due_ns
+    }
 }
 
 /// What makes one producer.
@@ -47,6 +73,8 @@ pub struct Plan {
 pub struct TransactorSpec {
     /// Its number, unique in the run.
     pub id: u32,
+    /// Its place among the run's producers of transactions, and how many there are.
+    pub place: (u32, u32),
     /// Its transactional id.
     pub transactional_id: String,
     /// Whom to ask for its coordinator.
@@ -114,8 +142,20 @@ pub async fn run(thread: Rc<Thread>, spec: TransactorSpec, producer: Transaction
     };
     let thread = Rc::clone(&transactor.thread);
     let end_ns = thread.tally.borrow().window().end_ns;
+    let (number, producers) = transactor.spec.place;
+    let beat = |per_second| Beat::new(per_second, number, producers, thread.clock.now_ns());
+    let mut beat = transactor.spec.plan.per_second.map(beat);
     while thread.clock.now_ns() < end_ns && !thread.was_cut() {
-        if let Err(error) = transactor.one().await {
+        let due_ns = match &mut beat {
+            Some(beat) if beat.next_ns >= end_ns => break,
+            Some(beat) => {
+                let due_ns = beat.take();
+                thread.sleep_until(due_ns).await;
+                due_ns
+            }
+            None => thread.clock.now_ns(),
+        };
+        if let Err(error) = transactor.one(due_ns).await {
             let mut tally = thread.tally.borrow_mut();
             let what = format!("producer {}: {error}", transactor.spec.transactional_id);
             tally.event(thread.clock.now_ns(), what);
@@ -123,13 +163,31 @@ pub async fn run(thread: Rc<Thread>, spec: TransactorSpec, producer: Transaction
             break;
         }
     }
+    if let Some(beat) = beat {
+        count_unbegun(&thread, beat);
+    }
     thread.shared.live.busy_lanes.fetch_sub(1, Ordering::Relaxed);
 }
 
+/// Counts what was due and never begun, with the time it had waited: left out, a broker that is too slow would look quick.
+fn count_unbegun(thread: &Thread, mut beat: Beat) {
+    thread.was_cut();
+    let now_ns = thread.clock.now_ns();
+    let mut tally = thread.tally.borrow_mut();
+    let window = tally.window();
+    while beat.next_ns < window.end_ns {
+        let due_ns = beat.take();
+        if window.contains(due_ns) {
+            tally.record(Tag::Transaction, now_ns, now_ns.saturating_sub(due_ns), 1);
+            tally.transactions.unbegun += 1;
+        }
+    }
+}
+
 impl Transactor {
-    async fn one(&mut self) -> Result<(), Error> {
+    /// One transaction, which was due at `begun_ns`.
+    async fn one(&mut self, begun_ns: u64) -> Result<(), Error> {
         let thread = Rc::clone(&self.thread);
-        let begun_ns = thread.clock.now_ns();
         let commit = self.random.fraction() * 100.0 > self.spec.plan.abort_percent;
         let records = thread.template(0, |template| template.capacity());
         let times = Times::Together {
@@ -158,8 +216,11 @@ impl Transactor {
         self.note(&batches, commit);
         self.count(&batches, records as u64, commit, now_ns);
         let mut tally = thread.tally.borrow_mut();
-        if commit && tally.window().contains(now_ns) {
-            tally.record(Tag::Transaction, now_ns, now_ns - begun_ns, 1);
+        let window = tally.window();
+        if commit && window.contains(begun_ns) {
+            tally.record(Tag::Transaction, now_ns, now_ns.saturating_sub(begun_ns), 1);
+        }
+        if commit && window.contains(asked_ns) {
             tally.record(Tag::EndTxn, now_ns, now_ns - asked_ns, 1);
         }
         Ok(())
@@ -332,5 +393,21 @@ impl Transactor {
             .live
             .produced
             .fetch_add(records, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn producers_take_turns_at_the_rate_of_all_of_them() {
+        let mut beats: Vec<Beat> = (0..4).map(|number| Beat::new(1000.0, number, 4, 7)).collect();
+        let mut due: Vec<u64> = (0..3)
+            .flat_map(|_| beats.iter_mut().map(Beat::take).collect::<Vec<_>>())
+            .collect();
+        assert!(due.is_sorted());
+        due.dedup();
+        assert_eq!((due.len(), due[0], due[11]), (12, 7, 11_000_007));
     }
 }

@@ -63,10 +63,11 @@ fn transactors(
     let first = context.target.bootstrap.split(',').next().unwrap_or_default();
     let bootstrap = resolve(first.trim())?;
     let topic = Arc::new(stage.topic.clone());
-    let specs = (0..producers).map(|_| {
+    let specs = (0..producers).map(|number| {
         let id = stage.lane_id();
         TransactorSpec {
             id,
+            place: (number, producers),
             transactional_id: format!("{}-{id}", topic.name),
             bootstrap,
             topic: Arc::clone(&topic),
@@ -112,11 +113,18 @@ pub fn account(step: &mut Step, counted: &Transactions) {
     if counted.given_up > 0 {
         step.figures.insert(GIVEN_UP.into(), counted.given_up as f64);
     }
-    for (name, count) in &counted.retries {
-        let what = format!("{count} answers {name}, each asked again after a pause");
-        let at_s = step.seconds;
-        step.events.push(Event { at_s, what });
-    }
+    let answers = counted.retries.iter();
+    let answers =
+        answers.map(|(name, count)| format!("{count} answers {name}, each asked again after a pause"));
+    let unbegun = (counted.unbegun > 0).then(|| {
+        let count = counted.unbegun;
+        format!(
+            "{count} transactions were due and not begun by the end; they count with the time they had waited"
+        )
+    });
+    let at_s = step.seconds;
+    let events = answers.chain(unbegun).map(|what| Event { at_s, what });
+    step.events.extend(events);
 }
 
 #[cfg(test)]
@@ -141,7 +149,7 @@ mod tests {
             committed: 30,
             aborted: 10,
             retries: BTreeMap::from([("Produce X".into(), 15), ("EndTxn Y".into(), 5)]),
-            given_up: 0,
+            ..Transactions::default()
         };
         account(&mut step, &counted);
         let figures: Vec<_> = step

@@ -58,6 +58,7 @@ fn contradictions_are_usage_errors() {
         (Scenario::Transactions, "--txn-partitions 0"),
         (Scenario::Transactions, "--abort-percent 101"),
         (Scenario::Transactions, "--txn-retry-ms 0"),
+        (Scenario::Transactions, "--txn-rate 0"),
         (Scenario::Transactions, "--acks 1"),
         (Scenario::Transactions, "--rate 100"),
         (Scenario::Produce, "--rate -5"),
