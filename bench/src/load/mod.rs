@@ -3,6 +3,7 @@
 pub mod aborted;
 pub mod answers;
 pub mod batch;
+pub mod beat;
 pub mod clock;
 pub mod codec;
 pub mod frame;

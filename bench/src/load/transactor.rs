@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::batch::Stamp;
+use super::beat::Beat;
 use super::lane::next_sequence;
 use super::tally::{Stream, Tag};
 use super::text::Text;
@@ -42,30 +43,6 @@ pub struct Plan {
     pub retry: Duration,
     /// Transactions a second of all producers together, due whatever the broker does; `None` for each as soon as the one before has ended.
     pub per_second: Option<f64>,
-}
-
-/// When a producer's transactions are due, nanoseconds since the run's epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Beat {
-    next_ns: u64,
-    every_ns: u64,
-}
-
-impl Beat {
-    /// Producer `number` of `producers`, which take turns from `start_ns` on.
-    fn new(per_second: f64, number: u32, producers: u32, start_ns: u64) -> Beat {
-        let apart_ns = 1e9 / per_second;
-        Beat {
-            next_ns: start_ns + (apart_ns * f64::from(number)) as u64,
-            every_ns: ((apart_ns * f64::from(producers)) as u64).max(1),
-        }
-    }
-
-    fn take(&mut self) -> u64 {
-        let due_ns = self.next_ns;
-        self.next_ns += self.every_ns;
-        due_ns
-    }
 }
 
 /// What makes one producer.
@@ -147,7 +124,7 @@ pub async fn run(thread: Rc<Thread>, spec: TransactorSpec, producer: Transaction
     let mut beat = transactor.spec.plan.per_second.map(beat);
     while thread.clock.now_ns() < end_ns && !thread.was_cut() {
         let due_ns = match &mut beat {
-            Some(beat) if beat.next_ns >= end_ns => break,
+            Some(beat) if beat.next_ns() >= end_ns => break,
             Some(beat) => {
                 let due_ns = beat.take();
                 thread.sleep_until(due_ns).await;
@@ -175,7 +152,7 @@ fn count_unbegun(thread: &Thread, mut beat: Beat) {
     let now_ns = thread.clock.now_ns();
     let mut tally = thread.tally.borrow_mut();
     let window = tally.window();
-    while beat.next_ns < window.end_ns {
+    while beat.next_ns() < window.end_ns {
         let due_ns = beat.take();
         if window.contains(due_ns) {
             tally.record(Tag::Transaction, now_ns, now_ns.saturating_sub(due_ns), 1);
@@ -393,21 +370,5 @@ impl Transactor {
             .live
             .produced
             .fetch_add(records, Ordering::Relaxed);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn producers_take_turns_at_the_rate_of_all_of_them() {
-        let mut beats: Vec<Beat> = (0..4).map(|number| Beat::new(1000.0, number, 4, 7)).collect();
-        let mut due: Vec<u64> = (0..3)
-            .flat_map(|_| beats.iter_mut().map(Beat::take).collect::<Vec<_>>())
-            .collect();
-        assert!(due.is_sorted());
-        due.dedup();
-        assert_eq!((due.len(), due[0], due[11]), (12, 7, 11_000_007));
     }
 }
