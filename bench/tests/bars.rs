@@ -94,6 +94,19 @@ fn a_lookup_that_brings_something_else_fails() {
 }
 
 #[test]
+fn a_storm_needs_a_broker_that_has_groups() {
+    let broker = broker(None);
+    let ended = against(&broker, "storm --rate 1000 --members 5 --groups 1");
+    let steps = &ended.report().sides[0].runs[0].steps;
+    assert!(ended.code == Some(1) && steps.len() == 1, "{ended}");
+    assert!(
+        ended.stdout.contains("the broker does not serve FindCoordinator"),
+        "{ended}"
+    );
+    assert_eq!(ended.report().load["churn"], "1", "{ended}");
+}
+
+#[test]
 fn transactions_need_a_broker_that_has_them() {
     let broker = broker(None);
     let ended = against(&broker, "transactions --abort-percent 5");

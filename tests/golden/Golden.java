@@ -27,12 +27,15 @@ import org.apache.kafka.common.record.internal.MemoryRecords;
 import org.apache.kafka.coordinator.common.runtime.CoordinatorRecord;
 import org.apache.kafka.coordinator.group.GroupCoordinatorRecordSerde;
 import org.apache.kafka.coordinator.group.generated.CoordinatorRecordType;
+import org.apache.kafka.coordinator.transaction.generated.TransactionLogKey;
+import org.apache.kafka.coordinator.transaction.generated.TransactionLogValue;
 import org.apache.kafka.server.common.ApiMessageAndVersion;
 
 public class Golden {
     static final List<Integer> SERVED =
         List.of(0, 1, 2, 3, 10, 18, 19, 20, 21, 22, 23, 32, 33, 35, 37, 43, 44, 60, 75,
-            8, 9, 11, 12, 13, 14, 15, 16, 34, 42, 45, 46, 47, 48, 49, 55, 57, 61, 68, 69, 74, 50);
+            8, 9, 11, 12, 13, 14, 15, 16, 34, 42, 45, 46, 47, 48, 49, 55, 57, 61, 68, 69, 74, 50,
+            24, 25, 26, 27, 28, 65, 66);
     // Types of records of __consumer_offsets.
     static final List<Integer> SERVED_RECORDS = List.of(0, 1, 2, 3, 4, 5, 6, 7, 8, 16);
     static final Random RANDOM = new Random(431);
@@ -60,6 +63,8 @@ public class Golden {
             print("ConsumerProtocolAssignment", v, ConsumerProtocolAssignment::new);
         }
         for (CoordinatorRecordType type : CoordinatorRecordType.values()) printGroupRecord(type);
+        print("TransactionLogKey", (short) 0, TransactionLogKey::new);
+        for (short v = 0; v <= TransactionLogValue.HIGHEST_SUPPORTED_VERSION; v++) print("TransactionLogValue", v, TransactionLogValue::new);
     }
 
     // The records of __consumer_offsets: the values of consumer and classic groups in every version, and each record as the coordinator

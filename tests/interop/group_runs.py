@@ -1,4 +1,5 @@
-"""Consumer groups and what is built on them: the scenario in groups/ and the applications beside it, each with a broker of its own."""
+"""Consumer groups and what is built on them: the scenario in groups/ and the applications beside it, each with a broker of its own. The same
+for transactions, whose scenario is in transactions/."""
 import json
 import os
 import time
@@ -12,16 +13,28 @@ DUMP = [*TOOL, str(HERE / "java" / "DumpLogs.java")]
 JOBS = ["share", "late-member", "kill-9", "broker-restart", "leave", "every-record", "order", "commits", "delete-group"]
 
 
+TXN_JOBS = ["commit", "abort", "empty", "offsets", "fenced", "timeout", "end", "chain", "kill-9", "broker-restart", "every-input", "read-all",
+            "read-uncommitted"]
+
+
 def drive_groups(results, members, apps, broker):
     """The members' scenario, and beside it the applications one after the other: both wait most of the time."""
-    tasks = [(scenario, results, members, broker)] if members else []
+    tasks = [(scenario, results, "groups", members, broker)] if members else []
     in_parallel([*tasks, (applications, results, apps, broker)])
 
 
-def scenario(results, members, broker):
+def drive_transactions(results, clients, apps, broker):
+    """The clients' scenario, then the applications: what has to come in time is timed by each."""
+    if clients:
+        scenario(results, "transactions", clients, broker)
+    applications(results, apps, broker)
+
+
+def scenario(results, folder, members, broker):
     """Lines are `CLIENT ok|FAIL JOB DETAIL`."""
     begun = time.monotonic()
-    code, out, err = supervised([*python("groups", "scenario.py"), *broker, "--dump", json.dumps(DUMP), json.dumps(members)], dict(os.environ), LIMIT_S)
+    command = [*python(folder, "scenario.py"), *broker, "--dump", json.dumps(DUMP), json.dumps(members)]
+    code, out, err = supervised(command, dict(os.environ), LIMIT_S)
     seen = set()
     for line in out.splitlines():
         client, verdict, name, detail = (line.split(" ", 3) + ["", "", ""])[:4]
@@ -30,7 +43,7 @@ def scenario(results, members, broker):
             seen.add(client)
     results.bad += [f"{client}: no jobs" for client in members if client not in seen]
     if code != 0 and not results.bad:
-        results.bad.append(f"the group scenario ended with {code}: {err.strip()[-1000:]}")
+        results.bad.append(f"the scenario in {folder} ended with {code}: {err.strip()[-1000:]}")
     results.seconds["scenario"] = time.monotonic() - begun
 
 
@@ -39,15 +52,15 @@ def applications(results, apps, broker):
         run_client(results, app, [*python("groups", f"{app}.py"), *broker, *command], [], dict(os.environ), limit_s=LIMIT_S)
 
 
-def group_table(results, members, apps):
+def group_table(results, members, apps, head="group of", jobs=JOBS):
     """The scenario: clients by jobs. Below it a line for each application, and for the scenario's files."""
     lines = []
     if members:
-        width = max(map(len, members))
-        lines.append("group of".ljust(width) + "".join(f"  {job}" for job in JOBS))
+        width = max(map(len, [*members, head]))
+        lines.append(head.ljust(width) + "".join(f"  {job}" for job in jobs))
         for client in members:
-            cells = (cell([cells[client]] if client in cells else None) for cells in (results.jobs.get(job, {}) for job in JOBS))
-            lines.append(client.ljust(width) + "".join(f"  {one:>{len(job)}}" for job, one in zip(JOBS, cells)))
+            cells = (cell([cells[client]] if client in cells else None) for cells in (results.jobs.get(job, {}) for job in jobs))
+            lines.append(client.ljust(width) + "".join(f"  {one:>{max(len(job), 2)}}" for job, one in zip(jobs, cells)))
         lines += [f"in {results.seconds['scenario']:.0f} s", ""]
     for app in [*apps, "DumpLogs"]:
         done = {job: cells[app] for job, cells in results.jobs.items() if app in cells}

@@ -166,6 +166,12 @@ APPS = {
     "kaskade": setup_kaskade,
 }
 
+# What is built on transactions, beside the clients above; see groups/NAME.py too.
+TXN_APPS = {
+    "streams_eos": APPS["streams"],
+    "txn_tools": kafka_class,
+}
+
 
 def install(kinds, names):
     """The commands of these names, some of `kinds`."""

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ringlog_bench::cli::flags::{Pid, ScenarioFlags};
+use ringlog_bench::cli::storm::StormFlags;
 use ringlog_bench::cli::transactions::TransactionFlags;
 use ringlog_bench::client::transactions::TransactionVersion;
 use ringlog_bench::error::Error;
@@ -13,6 +14,7 @@ use ringlog_bench::load::tally::Tally;
 use ringlog_bench::load::thread::Live;
 use ringlog_bench::report::latency::decode;
 use ringlog_bench::report::model::{Latency, Step};
+use ringlog_bench::scenario::storm::Protocol;
 use ringlog_bench::scenario::{self, Console, Context, Scenario, Target};
 use ringlog_tests::Broker;
 use rustix::process::{Signal, kill_process};
@@ -208,6 +210,56 @@ fn the_broker_s_own_account_of_the_measurement_is_in_the_step() {
         read > step.produced.as_ref().expect("records").bytes / 2,
         "{read}"
     );
+}
+
+#[test]
+fn in_a_storm_groups_never_rest() {
+    let Some(broker) = Broker::own().set("group.initial.rebalance.delay.ms", 100).start() else {
+        return;
+    };
+    for protocol in [Protocol::Classic, Protocol::Consumer] {
+        let flags = ScenarioFlags {
+            storm: StormFlags {
+                members: Some(20),
+                groups: Some(3),
+                group_members: Some(2),
+                storm_rate: Some(400.0),
+                churn: Some(10.0),
+                group_protocol: Some(protocol),
+            },
+            ..ScenarioFlags::default()
+        };
+        let steps = run(&broker, Scenario::Storm, flags, &mut Stopper::new(None));
+        let [alone, storm] = &steps[..] else {
+            panic!("two steps: {steps:?}")
+        };
+        for step in [alone, storm] {
+            assert_eq!(
+                step.latencies["ack"].count as f64,
+                RATE * SECONDS,
+                "{}",
+                step.label
+            );
+        }
+        let did = |what: &str| storm.figures[&format!("{what}_per_s")];
+        assert!(!alone.figures.contains_key("joins_per_s"));
+        let assigned = if protocol == Protocol::Classic {
+            "syncs"
+        } else {
+            "heartbeats"
+        };
+        for what in [
+            "storm_requests",
+            "joins",
+            "leaves",
+            "heartbeats",
+            "large_group_rebalances",
+            "small_group_rebalances",
+            assigned,
+        ] {
+            assert!(did(what) > 0.0, "{protocol:?}: {what}: {:?}", storm.figures);
+        }
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ use ringlog::wire::consumer_protocol;
 use ringlog::wire::control_records::{self, ControlRecord};
 use ringlog::wire::group_records::{self, GroupRecord};
 use ringlog::wire::metadata_records::{self, MetadataRecord};
+use ringlog::wire::transaction_records;
 use ringlog::wire::{Decoder, Message, WireError};
 
 /// Versions that kafka-protocol 0.18 lacks; Kafka's own bytes cover them.
@@ -24,6 +25,7 @@ const MISSING: &[(ApiKey, i16)] = &[
     (ApiKey::OffsetCommit, 10),
     (ApiKey::OffsetFetch, 10),
     (ApiKey::DescribeLogDirs, 5),
+    (ApiKey::WriteTxnMarkers, 2),
 ];
 
 /// How the records of `__consumer_offsets` begin, whole: key and value, with the record's type in the place of a version.
@@ -151,6 +153,8 @@ fn codecs() -> HashMap<&'static str, Codec> {
         control_records::VotersRecord,
         consumer_protocol::ConsumerProtocolSubscription,
         consumer_protocol::ConsumerProtocolAssignment,
+        transaction_records::TransactionLogKey,
+        transaction_records::TransactionLogValue,
         group_records::OffsetCommitKey,
         group_records::OffsetCommitValue,
         group_records::GroupMetadataKey,

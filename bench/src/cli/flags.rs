@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::relevance::is_of_use;
+use super::storm::StormFlags;
 use super::transactions::TransactionFlags;
 use crate::error::Error;
 use crate::load::codec::Codec;
@@ -55,7 +56,7 @@ pub struct Flags {
     /// Requests a connection may have unanswered [default: 5]
     #[arg(long, value_name = "N")]
     pub in_flight: Option<usize>,
-    /// Records a second over all producers (open loop), or `max` (closed loop) [default: produce, consume: max; tail, mixed, small: 20000; steady: 100000;
+    /// Records a second over all producers (open loop), or `max` (closed loop) [default: produce, consume: max; tail, mixed, small, storm: 20000; steady: 100000;
     /// partitions, connections: 10000; sweep: 5000, where it starts]
     #[arg(long, value_name = "N|max", value_parser = parse_rate)]
     pub rate: Option<Rate>,
@@ -163,6 +164,9 @@ pub struct ScenarioFlags {
     /// 0,256,1024 and 64,256,1024]
     #[arg(long, value_name = "N,N,...", value_delimiter = ',')]
     pub steps: Option<Vec<u64>>,
+    /// storm's own.
+    #[command(flatten)]
+    pub storm: StormFlags,
     /// The ones of transactions.
     #[command(flatten)]
     pub transactions: TransactionFlags,
@@ -409,14 +413,24 @@ impl Flags {
             (self.warmup_seconds.is_some(), "warmup-seconds"),
             (self.rate.is_some(), "rate"),
         ];
+        let of_storm = flags.storm.given();
         let of_transactions = flags.transactions.given();
         let useless = given
             .iter()
+            .chain(&of_storm)
             .chain(&of_transactions)
             .find(|(given, flag)| *given && !is_of_use(flag, scenario));
         if let Some((_, flag)) = useless {
             let name = scenario.name();
             return Err(Error::usage(format!("--{flag} has no meaning for {name}")));
+        }
+        if scenario == Storm {
+            flags.storm.plan()?;
+            if self.rate == Some(Rate::Max) {
+                return Err(Error::usage(
+                    "storm needs a --rate: as fast as it goes there is no latency to hold up",
+                ));
+            }
         }
         let many = 1 << 26;
         if flags.keep_mib.or(flags.fill_mib).is_some_and(|mib| mib > many) {
@@ -491,7 +505,7 @@ fn default_rate(scenario: Scenario) -> Rate {
         | Scenario::Transactions
         | Scenario::Restart => Rate::Max,
         Scenario::Steady => Rate::PerSecond(100_000.0),
-        Scenario::Tail | Scenario::Mixed | Scenario::Small => Rate::PerSecond(20_000.0),
+        Scenario::Tail | Scenario::Mixed | Scenario::Small | Scenario::Storm => Rate::PerSecond(20_000.0),
         Scenario::Partitions | Scenario::Connections => Rate::PerSecond(10_000.0),
         Scenario::Sweep => Rate::PerSecond(5_000.0),
     }

@@ -7,6 +7,7 @@ mod limits;
 mod relevance;
 mod scenario;
 mod sink;
+pub mod storm;
 pub mod transactions;
 mod versus;
 
@@ -52,6 +53,8 @@ enum Command {
     Small(Box<Flags>),
     /// Members of groups, one each, that commit offsets and then heartbeat as fast as they are answered
     Groups(Box<Flags>),
+    /// Producers alone, and then while a thousand members of a group and many small groups rebalance without end
+    Storm(Box<Flags>),
     /// Producers with transactional ids that write to some partitions and commit, one transaction after the other
     Transactions(Box<Flags>),
     /// kill -9, and the time to the first answer by size of the log
@@ -97,6 +100,7 @@ fn run(command: Command) -> Result<bool, Error> {
         Command::Connections(flags) => (Scenario::Connections, flags),
         Command::Small(flags) => (Scenario::Small, flags),
         Command::Groups(flags) => (Scenario::Groups, flags),
+        Command::Storm(flags) => (Scenario::Storm, flags),
         Command::Transactions(flags) => (Scenario::Transactions, flags),
         Command::Restart(flags) => (Scenario::Restart, flags),
         Command::Versus(flags) => return versus::run(&flags),
@@ -123,6 +127,8 @@ mod tests {
             ("steady", "--keep-mib", "--limit-ms"),
             ("restart", "--start", "--bootstrap"),
             ("lookup", "--lookups", "--rate <"),
+            ("storm", "--churn", "--fill-mib"),
+            ("mixed", "--fill-mib", "--churn"),
             ("transactions", "--abort-percent", "--rate <"),
             ("groups", "--producers", "--abort-percent"),
         ] {

@@ -14,6 +14,7 @@ const CLOCKED: &[Scenario] = &[
     Partitions,
     Connections,
     Small,
+    Storm,
 ];
 
 /// Those, and what has no rate but ends with the clock.
@@ -27,6 +28,7 @@ const TIMED: &[Scenario] = &[
     Connections,
     Small,
     Groups,
+    Storm,
     Transactions,
 ];
 
@@ -39,6 +41,12 @@ const USERS: &[(&str, &[Scenario])] = &[
     ("lookups", &[Lookup]),
     ("limit-ms", &[Sweep]),
     ("growth", &[Sweep]),
+    ("members", &[Storm]),
+    ("groups", &[Storm]),
+    ("group-members", &[Storm]),
+    ("storm-rate", &[Storm]),
+    ("churn", &[Storm]),
+    ("group-protocol", &[Storm]),
     ("txn-version", &[Transactions]),
     ("txn-partitions", &[Transactions]),
     ("abort-percent", &[Transactions]),
@@ -62,6 +70,7 @@ const USERS: &[(&str, &[Scenario])] = &[
             Connections,
             Small,
             Groups,
+            Storm,
             Transactions,
         ],
     ),

@@ -9,6 +9,7 @@ use super::console::Terminal;
 use super::flags::{Flags, Output, Pid};
 use super::limits::raise_descriptors;
 use super::sink::{self, SINK};
+use super::storm;
 use crate::error::Error;
 use crate::launch::Running;
 use crate::load::settings::{Rate, Settings};
@@ -148,6 +149,12 @@ pub fn begin(scenario: Scenario, settings: &Settings, flags: &Flags) -> Report {
         let configs = flags.topic_config.iter();
         let configs: Vec<_> = configs.map(|(key, value)| format!("{key}={value}")).collect();
         report.load.insert("topic-config".into(), configs.join(" "));
+    }
+    if scenario == Scenario::Storm
+        && let Ok(plan) = flags.scenario.storm.plan()
+    {
+        let stated = storm::stated(&plan).map(|(name, value)| (name.to_owned(), value));
+        report.load.extend(stated);
     }
     if scenario == Scenario::Transactions {
         let stated = flags

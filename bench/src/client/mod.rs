@@ -7,6 +7,7 @@ pub mod admin;
 pub mod connection;
 pub mod cores;
 pub mod facts;
+pub mod groups;
 pub mod topic;
 pub mod transactions;
 

@@ -1,43 +1,36 @@
 //! `groups`: as many members as there are producers, each the only one of its group and on a connection of its own, first commit offsets,
 //! then heartbeat, one request after the other. What was committed last must be what the broker tells afterwards.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use hdrhistogram::Histogram;
-use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
 use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
-use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
-use kafka_protocol::messages::{
-    FindCoordinatorRequest, GroupId, HeartbeatRequest, JoinGroupRequest, OffsetCommitRequest,
-    OffsetFetchRequest, SyncGroupRequest,
-};
+use kafka_protocol::messages::{OffsetCommitRequest, OffsetFetchRequest};
 use kafka_protocol::protocol::StrBytes;
 
 use super::Context;
 use super::stage::{Stage, talk};
 use crate::client::admin::{resolve, topic_name};
 use crate::client::connection::{Connection, check};
+use crate::client::groups::{self, About, coordinator, group_id, is_not_yet};
 use crate::error::Error;
 use crate::measure::ProcessSampler;
 use crate::report::latency::{latency, new_histogram};
 use crate::report::model::{Heat, LedgerResult, Step};
 
-/// The newest versions that need no answer before the first (KIP-394), and name groups and topics one at a time.
-const FIND_VERSION: i16 = 2;
-const JOIN_VERSION: i16 = 3;
+/// The newest versions that name groups and topics one at a time.
 const COMMIT_VERSION: i16 = 7;
 const FETCH_VERSION: i16 = 5;
-const OTHERS_VERSION: i16 = 3;
-/// How long a coordinator may take to be there: the topic for groups is made when the first is looked for.
+/// How long a coordinator may refuse a member because it is not there yet.
 const COORDINATOR_LIMIT: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(100);
 /// Nobody heartbeats while commits are measured.
 const SESSION_MS: i32 = 600_000;
-/// Kafka's errors of a coordinator that is not there yet: loading, not available, not the one.
-const NOT_YET: [i16; 3] = [14, 15, 16];
 
 /// Two steps: `commits` and `heartbeats`.
 pub fn run(context: &mut Context<'_>, steps: &mut Vec<Step>) -> Result<(), Error> {
@@ -75,14 +68,12 @@ impl Kind {
     }
 }
 
-/// A member, as its group knows it.
+/// A member, where its coordinator is, and of what it commits offsets.
 #[derive(Clone, Debug)]
 struct Member {
-    coordinator: std::net::SocketAddr,
+    coordinator: SocketAddr,
     topic: String,
-    group: String,
-    id: StrBytes,
-    generation: i32,
+    own: groups::Member,
 }
 
 /// What a member's requests took, and the last offset that was committed.
@@ -92,15 +83,7 @@ struct Done {
     found: Option<i64>,
 }
 
-fn text(value: &str) -> StrBytes {
-    StrBytes::from_string(value.to_owned())
-}
-
-fn group_id(value: &str) -> GroupId {
-    GroupId(text(value))
-}
-
-async fn join_all(bootstrap: std::net::SocketAddr, topic: &str, count: u32) -> Result<Vec<Member>, Error> {
+async fn join_all(bootstrap: SocketAddr, topic: &str, count: u32) -> Result<Vec<Member>, Error> {
     // All at once: an empty group waits for others before it is put together.
     let tasks: Vec<_> = (0..count)
         .map(|number| (topic.to_owned(), format!("{topic}-{number}")))
@@ -114,57 +97,39 @@ async fn join_all(bootstrap: std::net::SocketAddr, topic: &str, count: u32) -> R
 }
 
 /// Makes a group of one member.
-async fn join(bootstrap: std::net::SocketAddr, topic: &str, group: &str) -> Result<Member, Error> {
+async fn join(bootstrap: SocketAddr, topic: &str, group: &str) -> Result<Member, Error> {
     let until = Instant::now() + COORDINATOR_LIMIT;
     loop {
-        match try_join(bootstrap, topic, group).await? {
-            Ok(member) => return Ok(member),
-            Err(code) if NOT_YET.contains(&code) && Instant::now() < until => tokio::time::sleep(PAUSE).await,
-            Err(code) => check("joining a group", code, None)?,
+        let coordinator = coordinator(&mut Connection::open(bootstrap).await?, group).await?;
+        let mut connection = Connection::open(coordinator).await?;
+        let mut own = groups::Member::new(group);
+        match try_join(&mut connection, &mut own).await? {
+            0 => {
+                return Ok(Member {
+                    coordinator,
+                    topic: topic.to_owned(),
+                    own,
+                });
+            }
+            code if is_not_yet(code) && Instant::now() < until => tokio::time::sleep(PAUSE).await,
+            code => check("joining a group", code, None)?,
         }
     }
 }
 
-async fn try_join(
-    bootstrap: std::net::SocketAddr,
-    topic: &str,
-    group: &str,
-) -> Result<Result<Member, i16>, Error> {
-    let mut connection = Connection::open(bootstrap).await?;
-    let find = FindCoordinatorRequest::default().with_key(text(group));
-    let (found, _) = connection.call(&find, FIND_VERSION).await?;
-    if found.error_code != 0 {
-        return Ok(Err(found.error_code));
+/// Joins and brings itself its assignment. The error, 0 for none.
+async fn try_join(connection: &mut Connection, own: &mut groups::Member) -> Result<i16, Error> {
+    let about = About {
+        session_timeout_ms: SESSION_MS,
+        rebalance_timeout_ms: SESSION_MS,
+        protocol_type: "bench",
+        protocol: "none",
+        metadata: Bytes::new(),
+    };
+    if let Err(code) = own.join(connection, &about).await? {
+        return Ok(code);
     }
-    let coordinator = resolve(&format!("{}:{}", found.host, found.port))?;
-    let mut connection = Connection::open(coordinator).await?;
-    let request = JoinGroupRequest::default()
-        .with_group_id(group_id(group))
-        .with_session_timeout_ms(SESSION_MS)
-        .with_rebalance_timeout_ms(SESSION_MS)
-        .with_protocol_type(text("bench"))
-        .with_protocols(vec![JoinGroupRequestProtocol::default().with_name(text("none"))]);
-    let (joined, _) = connection.call(&request, JOIN_VERSION).await?;
-    if joined.error_code != 0 {
-        return Ok(Err(joined.error_code));
-    }
-    let assignment = SyncGroupRequestAssignment::default().with_member_id(joined.member_id.clone());
-    let request = SyncGroupRequest::default()
-        .with_group_id(group_id(group))
-        .with_generation_id(joined.generation_id)
-        .with_member_id(joined.member_id.clone())
-        .with_assignments(vec![assignment]);
-    let (synced, _) = connection.call(&request, OTHERS_VERSION.min(2)).await?;
-    Ok(match synced.error_code {
-        0 => Ok(Member {
-            coordinator,
-            topic: topic.to_owned(),
-            group: group.to_owned(),
-            id: joined.member_id,
-            generation: joined.generation_id,
-        }),
-        code => Err(code),
-    })
+    own.sync(connection, vec![(own.id.clone(), Bytes::new())]).await
 }
 
 fn measure(
@@ -276,9 +241,9 @@ impl Member {
             .with_name(topic_name(&self.topic))
             .with_partitions(vec![partition]);
         let request = OffsetCommitRequest::default()
-            .with_group_id(group_id(&self.group))
-            .with_generation_id_or_member_epoch(self.generation)
-            .with_member_id(self.id.clone())
+            .with_group_id(group_id(&self.own.group))
+            .with_generation_id_or_member_epoch(self.own.generation)
+            .with_member_id(self.own.id.clone())
             .with_topics(vec![topic]);
         let (answer, _) = connection.call(&request, COMMIT_VERSION).await?;
         let codes = answer.topics.iter().flat_map(|topic| &topic.partitions);
@@ -288,12 +253,7 @@ impl Member {
     }
 
     async fn heartbeat(&self, connection: &mut Connection) -> Result<(), Error> {
-        let request = HeartbeatRequest::default()
-            .with_group_id(group_id(&self.group))
-            .with_generation_id(self.generation)
-            .with_member_id(self.id.clone());
-        let (answer, _) = connection.call(&request, OTHERS_VERSION).await?;
-        check("Heartbeat", answer.error_code, None)
+        check("Heartbeat", self.own.heartbeat(connection).await?, None)
     }
 
     async fn fetch(&self, connection: &mut Connection) -> Result<i64, Error> {
@@ -301,7 +261,7 @@ impl Member {
             .with_name(topic_name(&self.topic))
             .with_partition_indexes(vec![0]);
         let request = OffsetFetchRequest::default()
-            .with_group_id(group_id(&self.group))
+            .with_group_id(group_id(&self.own.group))
             .with_topics(Some(vec![topic]));
         let (answer, _) = connection.call(&request, FETCH_VERSION).await?;
         check("OffsetFetch", answer.error_code, None)?;

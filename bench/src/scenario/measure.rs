@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Context;
-use super::observer::{Observer, STUCK_S};
+use super::observer::{Beside, Observer, STUCK_S};
 use super::stage::Stage;
 use super::transactions;
 use crate::error::Error;
@@ -61,6 +61,8 @@ pub struct Part {
     pub end_to_end: bool,
     /// Whether an interrupt ends it.
     pub interruptible: bool,
+    /// What runs beside it and is counted: each of its totals becomes a figure a second.
+    pub beside: Option<Arc<dyn Beside>>,
 }
 
 impl Part {
@@ -78,6 +80,7 @@ impl Part {
             records: None,
             end_to_end,
             interruptible: true,
+            beside: None,
         }
     }
 
@@ -100,6 +103,7 @@ impl Part {
             records: Some(records),
             end_to_end: false,
             interruptible: true,
+            beside: None,
         }
     }
 }
@@ -140,7 +144,8 @@ pub fn measure(
         context.target.probe(),
         part.timed.then_some(settings.seconds),
         part.interruptible,
-    );
+    )
+    .with_beside(part.beside);
     let done = run(Arc::clone(&shared), work, &mut observer);
     let seen = observer.finish();
     context.console.end();
@@ -150,6 +155,10 @@ pub fn measure(
     (step.label, step.x) = (part.label, part.x);
     (step.client, step.broker, step.inside) = (seen.client, seen.broker, seen.inside);
     price(&mut step, seen.less_client_s);
+    for (name, count) in seen.done_beside {
+        step.figures
+            .insert(format!("{name}_per_s"), count as f64 / seconds);
+    }
     transactions::account(&mut step, &tally.transactions);
     if seen.stuck {
         let what = format!("{GIVEN_UP}: nothing moved for {STUCK_S} s");

@@ -11,6 +11,7 @@ mod restart;
 mod stage;
 mod steady;
 mod steps;
+pub mod storm;
 mod sweep;
 mod target;
 mod transactions;
@@ -54,6 +55,8 @@ pub enum Scenario {
     Small,
     /// Members of groups that commit offsets, then heartbeat.
     Groups,
+    /// Producers alone, and then while groups rebalance without end.
+    Storm,
     /// Producers that write to some partitions and commit, one transaction after the other.
     Transactions,
     /// kill -9, and the time until the broker answers again, by the size of its log.
@@ -75,6 +78,7 @@ impl Scenario {
             Scenario::Connections => "connections",
             Scenario::Small => "small",
             Scenario::Groups => "groups",
+            Scenario::Storm => "storm",
             Scenario::Transactions => "transactions",
             Scenario::Restart => "restart",
         }
@@ -119,6 +123,7 @@ pub fn run(context: &mut Context<'_>, steps: &mut Vec<Step>) -> Result<(), Error
         Scenario::Sweep => sweep::run(context, steps),
         Scenario::Partitions => steps::partitions(context, steps),
         Scenario::Connections => steps::connections(context, steps),
+        Scenario::Storm => storm::run(context, steps),
         Scenario::Transactions => transactions::run(context, steps),
         Scenario::Restart => restart::run(context, steps),
     }

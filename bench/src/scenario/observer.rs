@@ -1,5 +1,7 @@
 //! What goes on beside a load: the processes are sampled, the progress is shown, a load that is stuck is given up.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Console;
@@ -14,6 +16,15 @@ use crate::report::model::{Inside, ProcessUse};
 /// A run whose end is its work's is given up when nothing moves for this long.
 pub const STUCK_S: f64 = 30.0;
 
+/// Counts by name, which only grow.
+pub type Totals = BTreeMap<&'static str, u64>;
+
+/// What runs beside a load and counts what it does.
+pub trait Beside: Send + Sync {
+    /// What it has done since it began.
+    fn totals(&self) -> Totals;
+}
+
 /// Samples the two processes and shows the progress.
 pub struct Observer<'a> {
     console: &'a mut dyn Console,
@@ -26,6 +37,9 @@ pub struct Observer<'a> {
     inside: Option<Inside>,
     client_use: Option<ProcessUse>,
     broker_use: Option<ProcessUse>,
+    /// What runs beside the load, and what it had done at the start.
+    beside: Option<(Arc<dyn Beside>, Totals)>,
+    done_beside: Totals,
     machine: Option<MachineSampler>,
     machine_busy_s: Option<f64>,
     /// Length of the measurement where the clock ends it.
@@ -47,6 +61,8 @@ pub struct Seen {
     pub inside: Option<Inside>,
     /// Processor seconds of the whole machine less the client's.
     pub less_client_s: Option<f64>,
+    /// By how much the totals of what runs beside the load grew.
+    pub done_beside: Totals,
     /// Whether the load was given up.
     pub stuck: bool,
 }
@@ -67,6 +83,8 @@ impl<'a> Observer<'a> {
             probe,
             counts,
             inside: None,
+            beside: None,
+            done_beside: Totals::new(),
             client: own().ok(),
             broker: pid.and_then(|pid| ProcessSampler::start(pid).ok()),
             client_use: None,
@@ -82,6 +100,15 @@ impl<'a> Observer<'a> {
         }
     }
 
+    /// Counts what `beside` does meanwhile, too.
+    pub fn with_beside(mut self, beside: Option<Arc<dyn Beside>>) -> Observer<'a> {
+        self.beside = beside.map(|beside| {
+            let totals = beside.totals();
+            (beside, totals)
+        });
+        self
+    }
+
     fn samplers(&mut self) -> impl Iterator<Item = &mut ProcessSampler> {
         self.client.iter_mut().chain(self.broker.iter_mut())
     }
@@ -90,6 +117,10 @@ impl<'a> Observer<'a> {
         // what answers once has ended the account: a second call finds nothing to subtract from
         if let (Some(before), Some(probe)) = (self.counts.take(), &mut self.probe) {
             self.inside = probe.ask().and_then(|after| between(&before, &after));
+        }
+        if let Some((beside, before)) = self.beside.take() {
+            let grown = |(name, after): (&'static str, u64)| (name, after - before.get(name).unwrap_or(&0));
+            self.done_beside = beside.totals().into_iter().map(grown).collect();
         }
         if let Some(sampler) = self.client.take() {
             self.client_use = Some(sampler.finish(None));
@@ -112,6 +143,7 @@ impl<'a> Observer<'a> {
             client,
             broker: self.broker_use,
             inside: self.inside,
+            done_beside: self.done_beside,
             stuck: self.stuck,
         }
     }
@@ -126,6 +158,9 @@ impl Watch for Observer<'_> {
                 self.samplers().for_each(ProcessSampler::mark);
                 self.machine = MachineSampler::start();
                 self.counts = self.probe.as_mut().and_then(StageProbe::ask);
+                if let Some((beside, before)) = &mut self.beside {
+                    *before = beside.totals();
+                }
             }
         }
         if self.marked && at_s >= self.next_sample_s {

@@ -41,6 +41,7 @@ fn read_back(
     // what an interrupted run has written is read back all the same: else it would count as lost
     let part = Part {
         interruptible: false,
+        beside: None,
         ..Part::whole("reading back", Vec::new(), readers, records)
     };
     let step = measure(context, stage, settings, part)?;

@@ -172,6 +172,8 @@ impl Shard {
                 outcome
             }
             Ok(_) => return,
+            // It was removed meanwhile, and perhaps its files were.
+            Err(_) if !self.has_segment(slot, base) => self.add_aborted(io, answer),
             Err(error) => ReadOutcome::Error(self.unreadable(&answer, &error)),
         };
         let result = match outcome {
@@ -181,6 +183,11 @@ impl Shard {
         };
         self.stats.counters.cold_reads += 1;
         self.events.push(ShardEvent::ReadDone { token, result });
+    }
+
+    fn has_segment(&self, slot: Slot, base: i64) -> bool {
+        self.log(slot)
+            .is_some_and(|log| log.state.segment(base).is_some())
     }
 
     fn unreadable(&mut self, answer: &Answer, error: &Error) -> ReadError {

@@ -13,6 +13,10 @@
 //! left of it ends where something is missing. It holds no bytes of removed segments: only partitions in a checkpoint get
 //! such files ([`crate::spares`]), and of those the journal says where they end.
 //!
+//! An index of aborted transactions is there only where there are any. Of an active segment the checkpoint says how many; of the others its
+//! length does, and one that is missing cannot be told from none, for Apache Kafka neither. One that cannot be is built again, from the log and
+//! the snapshot before it.
+//!
 //! Nothing here depends on which core owned a partition, or will: all checkpoints and journals are merged. A partition that moved has entries
 //! in the journals of several cores; those below the end that some checkpoint knows lie in its segments already.
 //!

@@ -432,3 +432,39 @@ fn the_index_goes_with_its_segment() {
     );
     assert!(w.shard.has_open_txn(Slot(0), 2, 0));
 }
+
+#[test]
+fn an_answer_that_waits_for_an_index_when_its_segment_is_removed_is_none() {
+    let dir = dir();
+    let mut w = World::open(dir.path(), &settings_with_segments());
+    let told = several(&mut w);
+    w.stop();
+    let mut w = World::open(dir.path(), &settings_with_segments());
+    let request = ReadRequest {
+        offset: told[0].0,
+        max_bytes: 100,
+        at_least_one: true,
+        isolation: Isolation::Committed,
+        token: 7,
+    };
+    // Everything but the aborted transactions is known.
+    w.try_read(0, told[0].0, 100).unwrap();
+    let outcome = w.shard.read(&mut w.ring, Slot(0), request);
+    assert!(matches!(outcome, ReadOutcome::Later), "{outcome:?}");
+    let high_watermark = w.offsets().high_watermark;
+    w.shard
+        .delete_records(&mut w.ring, Slot(0), high_watermark)
+        .unwrap();
+    let result = w.until(|w| {
+        let i = w
+            .events
+            .iter()
+            .position(|e| matches!(e, ShardEvent::ReadDone { .. }))?;
+        match w.events.remove(i) {
+            ShardEvent::ReadDone { result, .. } => Some(result),
+            _ => None,
+        }
+    });
+    assert!(matches!(result, Err(ReadError::OutOfRange { .. })), "{result:?}");
+    assert!(!w.notices().contains("damaged"), "{}", w.notices());
+}

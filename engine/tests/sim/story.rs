@@ -95,8 +95,8 @@ impl Life {
                         self.append();
                     }
                 }
-                24..=45 => self.append(),
-                46..=59 => self.transact_somewhere(),
+                24..=39 => self.append(),
+                40..=59 => self.transact_somewhere(),
                 60..=66 => self.go_elsewhere(),
                 _ => (0..self.random.below(8)).for_each(|_| self.turn()),
             }
@@ -106,10 +106,11 @@ impl Life {
 
     /// A few steps of a topic's producers.
     pub fn transact_somewhere(&mut self) {
-        for _ in 0..4 {
-            if let Some((topic, _)) = self.any_open() {
-                self.transact(topic);
-            }
+        let Some((topic, _)) = self.any_open() else {
+            return;
+        };
+        for _ in 0..2 + self.random.below(6) {
+            self.transact(topic);
         }
     }
 

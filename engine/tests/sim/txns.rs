@@ -12,7 +12,7 @@ use crate::history::{Topic, Value};
 use crate::life::{Life, Side, whole_batches};
 
 /// Producers of a topic.
-const PRODUCERS: u64 = 4;
+const PRODUCERS: u64 = 3;
 
 /// What the batches say of one producer.
 #[derive(Clone, Copy, Debug)]
@@ -100,15 +100,26 @@ impl Topic {
 }
 
 impl Life {
+    /// The last stable offset is what the batches say.
+    fn check_stable(&self, topic: usize) {
+        let Some(offsets) = self.slots[topic].and_then(|slot| self.offsets(slot)) else {
+            return;
+        };
+        let model = self.history.topics[topic].model();
+        let stable = model.last_stable(offsets.log_start, offsets.high_watermark);
+        assert_eq!(offsets.last_stable, stable, "{offsets:?}");
+    }
+
     /// A producer goes on with its transaction, begins one, or ends it.
     pub fn transact(&mut self, topic: usize) {
         let Some((core, slot)) = self.slots[topic].filter(|_| self.failed.is_none()) else {
             return;
         };
+        self.check_stable(topic);
         let id = self.random.below(PRODUCERS) as i64;
         let known = self.history.topics[topic].model().producers.get(&id).copied();
         let is_open = known.is_some_and(|p| p.open_since.is_some());
-        if known.is_some() && (is_open && self.random.percent(40) || self.random.percent(5)) {
+        if known.is_some() && (is_open && self.random.percent(50) || self.random.percent(5)) {
             return self.end_txn(topic, id);
         }
         let (epoch, sequence) = known.map_or((0, 0), |p| (p.epoch, p.next_sequence));
@@ -147,7 +158,9 @@ impl Life {
         let marker = Marker {
             producer_id: id,
             producer_epoch: known.epoch + i16::from(transaction_version == 2),
-            kind: self.random.pick(&[MarkerKind::Abort, MarkerKind::Commit]),
+            kind: self
+                .random
+                .pick(&[MarkerKind::Abort, MarkerKind::Abort, MarkerKind::Commit]),
             coordinator_epoch: 3,
             transaction_version,
         };
@@ -205,10 +218,8 @@ impl Life {
         let model = self.history.topics[topic].model();
         let stable = model.last_stable(before.log_start, before.high_watermark);
         if before.last_stable != stable {
-            return Err(format!(
-                "stable to {}, must be to {stable}: {before:?}",
-                before.last_stable
-            ));
+            let is = before.last_stable;
+            return Err(format!("stable to {is}, must be to {stable}: {before:?}"));
         }
         let data = match self.read_with(slot, offset, max_bytes, Isolation::Committed) {
             Ok(data) => data,

@@ -119,6 +119,8 @@ pub struct Config {
     pub fetch_session_slots: usize,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: i64,
+    /// `producer.id.expiration.check.interval.ms`.
+    pub producer_id_check_interval_ms: i64,
     /// `max.request.partition.size.limit`.
     pub describe_partitions_limit: i32,
 }
@@ -265,6 +267,7 @@ fn resolve(fixed: Settings, unsupported: Vec<String>) -> Result<Config, ConfigEr
         fetch_max_bytes: read.number("fetch.max.bytes"),
         fetch_session_slots: read.number("max.incremental.fetch.session.cache.slots"),
         producer_id_expiration_ms: read.number("producer.id.expiration.ms"),
+        producer_id_check_interval_ms: read.number("producer.id.expiration.check.interval.ms"),
         describe_partitions_limit: read.number("max.request.partition.size.limit"),
         unsupported,
         notices: pending::notice(&fixed)

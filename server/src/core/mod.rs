@@ -129,6 +129,7 @@ pub struct Core {
     timers: BTreeSet<(Instant, CallId)>,
     produce_sweep: Option<Instant>,
     producer_ids: producer_ids::ProducerIds,
+    idle_producers: producer_ids::IdleProducers,
     committed: Ticket,
     stages: stages::Stages,
     control: Option<control::Control>,
@@ -161,6 +162,8 @@ impl Core {
         let layers = image.layers(&shared.config, shared.node.id);
         let group_settings = GroupSettings::of(&layers);
         let transaction_settings = TransactionSettings::of(&layers);
+        let check = Duration::from_millis(shared.config.producer_id_check_interval_ms.max(1) as u64);
+        let idle_producers = producer_ids::IdleProducers::new(io.now() + check);
         let groups = coordinators::Hosts::new(io.now());
         let transactions = coordinators::Hosts::new(io.now());
         let frame_limit_bytes = shared.config.memory_bytes as usize / cores / FRAME_SHARE;
@@ -199,6 +202,7 @@ impl Core {
             timers: BTreeSet::new(),
             produce_sweep: None,
             producer_ids: producer_ids::ProducerIds::default(),
+            idle_producers,
             committed: 0,
             stages,
             control,
@@ -242,6 +246,7 @@ impl Core {
             self.transactions.deadline(),
             self.markers.deadline(),
             self.checks.deadline(),
+            Some(self.idle_producers.deadline()),
             self.stop.deadline(),
             retry.map(|pause| now + pause),
         ];
@@ -444,6 +449,7 @@ impl Core {
         self.expire_machines::<Transactions>(now);
         self.retry_endings(now);
         self.retry_checks(now);
+        self.expire_producers(now);
         self.sweep_produces(now);
         self.sweep_connections();
     }

@@ -16,9 +16,8 @@ pub enum Answer {
 
 /// Checks the request.
 pub fn handle(request: &InitProducerIdRequest) -> Answer {
-    match request.transactional_id.as_deref() {
-        Some("") => return Answer::Now(refused(ErrorCode::InvalidRequest)),
-        Some(_) | None => {}
+    if request.transactional_id.as_deref() == Some("") {
+        return Answer::Now(refused(ErrorCode::InvalidRequest));
     }
     // Id and epoch come together or not at all (KIP-360).
     if (request.producer_id == -1) != (request.producer_epoch == -1) {

@@ -46,7 +46,7 @@ impl<T> Coordinator<T> {
         }
     }
 
-    /// ListTransactions. What is there must pass all filters that are given; one of a duration lets all ids pass that have begun nothing, as in Kafka.
+    /// ListTransactions. What is listed passes all filters that are given. One of a duration lets all ids pass that have begun nothing, as in Kafka.
     pub(super) fn list(&self, ctx: &Ctx<'_>, request: ListTransactionsRequest) -> ListTransactionsResponse {
         let pattern = request.transactional_id_pattern.unwrap_or_default();
         let pattern = match pattern.as_str() {

@@ -5,8 +5,10 @@
     txn.py read committed|uncommitted PARTITIONS TOPIC...
 """
 import os
+import queue
 import signal
 import sys
+import threading
 import time
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, IsolationLevel, KafkaError, KafkaException, Producer, TopicPartition
@@ -15,6 +17,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 PATIENCE_S = 60
 LATE_S = 4
 COMMON = {"bootstrap.servers": os.environ["BOOTSTRAP"], "reconnect.backoff.max.ms": 500, "log_level": 0}
+OFFSETS_S = 10
 FENCED = {KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED}
 failures = 0
 
@@ -167,7 +170,7 @@ def transform(producer, consumer, records, sink, aborts):
         ends[record.partition()] = record.offset() + 1
     topic = records[0].topic()
     offsets = [TopicPartition(topic, partition, offset) for partition, offset in ends.items()]
-    producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), PATIENCE_S)
+    send_offsets(producer, offsets, consumer.consumer_group_metadata())
     if aborts:
         producer.flush(PATIENCE_S)
         producer.abort_transaction(PATIENCE_S)
@@ -176,6 +179,25 @@ def transform(producer, consumer, records, sink, aborts):
     else:
         producer.commit_transaction(PATIENCE_S)
     print("aborted" if aborts else "done", len(records), flush=True)
+
+
+def send_offsets(producer, offsets, group):
+    """With a limit of our own: after the broker was away librdkafka may keep the offsets for ever, whatever timeout it is given."""
+    outcome = queue.SimpleQueue()
+
+    def send():
+        try:
+            outcome.put(producer.send_offsets_to_transaction(offsets, group, OFFSETS_S))
+        except KafkaException as error:
+            outcome.put(error)
+
+    threading.Thread(target=send, daemon=True).start()
+    try:
+        error = outcome.get(timeout=2 * OFFSETS_S)
+    except queue.Empty:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "the offsets were not sent")) from None
+    if error:
+        raise error
 
 
 def read(isolation, partitions, *topics):

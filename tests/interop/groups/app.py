@@ -69,15 +69,15 @@ class App:
         return "; ".join(f"{process.name}: {process.complaint()}" for process in self.processes.values() if process.wanted)
 
 
-def jobs_of(name, run):
-    """Runs `run(app, command)` with a broker, and ends the process."""
+def jobs_of(name, run, settings=()):
+    """Runs `run(app, command)` with a broker that has these settings, too, and ends the process."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--broker", required=True, help="ringlog, kafka, or the address of one that already runs")
     parser.add_argument("--binary", help="the ringlog binary")
     parser.add_argument("command", nargs="*")
     options = parser.parse_args()
     end_on_sigterm()
-    with broker_of(name, options) as broker:
+    with broker_of(name, options, more=settings) as broker:
         app = App(name, broker)
         try:
             run(app, options.command)

@@ -2,6 +2,7 @@
 killed and started again.
 
     streams.py --broker ringlog|kafka|HOST:PORT [--binary PATH] COMMAND...
+    streams_eos.py ...    the same with exactly_once_v2
 
 COMMAND starts an instance, see ../java/WordCount.java. One line per job, `ok|FAIL job detail`; exit code 1 on any FAIL."""
 import collections
@@ -20,7 +21,8 @@ LINES = 200
 class Counts:
     """What was written, and what the application says it counted."""
 
-    def __init__(self, app):
+    def __init__(self, app, exactly_once):
+        self.exactly_once, self.again = exactly_once, []
         self.input, self.output = f"{app.run}.lines", f"{app.run}.counts"
         self.due, self.said, self.lines = collections.Counter(), {}, 0
         app.create(self.input, INPUTS)
@@ -47,23 +49,33 @@ class Counts:
                 raise Failed(f"counted {self.said}, due are {dict(self.due)}; {app.complaints()}")
             for record in self.consumer.consume(1000, timeout=0.2):
                 if not record.error():
-                    self.said[record.key().decode()] = struct.unpack(">q", record.value())[0]
+                    self.saw(record.key().decode(), struct.unpack(">q", record.value())[0])
+        if self.exactly_once and self.again:
+            raise Failed(f"not one after the other: {self.again[:5]}")
         return f"{sum(self.said.values())} words of {sum(self.due.values())}"
+
+    def saw(self, word, count):
+        """With exactly once every count comes one time, after the one before."""
+        if count != self.said.get(word, 0) + 1:
+            self.again.append(f"{word}: {count} after {self.said.get(word, 0)}")
+        self.said[word] = count
 
     def exact(self, app):
         self.write()
         return self.wait(app, lambda said, due: said == due)
 
     def at_least(self, app):
+        if self.exactly_once:
+            return self.exact(app)
         self.write()
         return self.wait(app, lambda said, due: said >= due)
 
 
-def run(app, command):
-    counts = Counts(app)
+def run(app, command, guarantee="at_least_once"):
+    counts = Counts(app, guarantee == "exactly_once_v2")
 
     def start(name):
-        return app.start(name, [*command, f"{app.run}.app", counts.input, counts.output, str(app.folder / f"state-{name}")])
+        return app.start(name, [*command, f"{app.run}.app", counts.input, counts.output, str(app.folder / f"state-{name}"), guarantee])
 
     def tasks(instance, enough):
         app.wait(f"{instance.name} works on some tasks", lambda: any(enough(int(line.split()[1])) for line in instance.last("tasks")))
@@ -115,4 +127,5 @@ def run(app, command):
     app.job("leave", lambda: f"{app.processes['d'].leave():.1f} s")
 
 
-jobs_of("streams", run)
+if __name__ == "__main__":
+    jobs_of("streams", run)

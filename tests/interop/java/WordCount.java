@@ -1,5 +1,5 @@
 // One instance of a Kafka Streams application that counts words, see ../groups/streams.py. It closes on SIGTERM.
-//   WordCount APPLICATION INPUT OUTPUT STATE_DIR
+//   WordCount APPLICATION INPUT OUTPUT STATE_DIR at_least_once|exactly_once_v2
 
 import java.util.Arrays;
 import java.util.Properties;
@@ -22,7 +22,7 @@ public final class WordCount {
             .count(Materialized.as("counts"))
             .toStream()
             .to(args[2], Produced.with(Serdes.String(), Serdes.Long()));
-        KafkaStreams streams = new KafkaStreams(builder.build(), settings(args[0], args[3]));
+        KafkaStreams streams = new KafkaStreams(builder.build(), settings(args[0], args[3], args[4]));
         streams.setUncaughtExceptionHandler(e -> {
             e.printStackTrace();
             return StreamsUncaughtExceptionHandler.StreamThreadExceptionResponse.SHUTDOWN_CLIENT;
@@ -47,11 +47,12 @@ public final class WordCount {
         }
     }
 
-    static Properties settings(String application, String state) {
+    static Properties settings(String application, String state, String guarantee) {
         Properties settings = new Properties();
         settings.put("bootstrap.servers", System.getenv("BOOTSTRAP"));
         settings.put("application.id", application);
         settings.put("state.dir", state);
+        settings.put("processing.guarantee", guarantee);
         settings.put("default.key.serde", Serdes.StringSerde.class);
         settings.put("default.value.serde", Serdes.StringSerde.class);
         settings.put("commit.interval.ms", "500");

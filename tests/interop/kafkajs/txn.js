@@ -5,6 +5,7 @@
 const { Kafka, logLevel } = require('kafkajs')
 
 const PATIENCE_MS = 60000
+const READ_PATIENCE_MS = 120000
 const LATE_MS = 4000
 const kafka = new Kafka({ brokers: [process.env.BOOTSTRAP], logLevel: logLevel.NOTHING, connectionTimeout: 2000,
   retry: { initialRetryTime: 50, maxRetryTime: 500, retries: 50 } })
@@ -159,8 +160,8 @@ async function read(isolation, partitions, ...topics) {
       if (`${message.value}` === 'end') open.delete(`${topic} ${partition}`)
     },
   })
-  for (const deadline = Date.now() + PATIENCE_MS; open.size > 0; await sleep(20)) {
-    if (Date.now() > deadline) throw new Error(`no end in ${[...open]}`)
+  for (const deadline = Date.now() + READ_PATIENCE_MS; open.size > 0; await sleep(20)) {
+    if (Date.now() > deadline) throw new Error(`no end in ${open.size} partitions, ${[...open].slice(0, 3)}`)
   }
   await consumer.disconnect()
 }

@@ -16,7 +16,7 @@ pub struct Names {
 impl Names {
     /// The name of a producer id; what is none stays a number.
     pub fn of(&mut self, id: i64) -> String {
-        if id < 0 || id >= crate::script::MADE_UP {
+        if !(0..crate::script::MADE_UP).contains(&id) {
             return id.to_string();
         }
         let next = self.producers.len() + 1;

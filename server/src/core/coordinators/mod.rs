@@ -13,8 +13,9 @@
 mod host;
 mod load;
 mod loaded;
+mod outcomes;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
@@ -28,9 +29,13 @@ use crate::wire::{ErrorCode, WireError};
 use host::Appended;
 pub use host::Host;
 use loaded::Loaded;
+use outcomes::Outcomes;
 
-/// Timers that one look at the clock takes up at most, for each machine: other work gets its turn in between.
+/// Timers that one look at the clock takes up at most, shared among the machines that have some, one each at least: other work gets its turn in between.
 const TIMERS_AT_ONCE: usize = 64;
+
+/// How long after the disk was full its records are tried again.
+const DISK_FULL_RETRY: Duration = Duration::from_millis(500);
 
 /// How a machine's records are appended. Those of a transaction were checked before it was asked.
 const OWN_RECORDS: Producing = Producing {
@@ -77,6 +82,13 @@ pub trait Machine: Default + Debug + Sized + 'static {
     /// What it sees of the world during one step.
     type World<'a>;
 
+    /// Says why an order cannot be taken now, whatever the machine thinks of it.
+    ///
+    /// # Errors
+    /// What its sender is told.
+    fn admit(_core: &Core, _partition: i32, _order: &Self::Order) -> Result<(), ErrorCode> {
+        Ok(())
+    }
     /// Deals with an order.
     fn take(&mut self, world: &mut Self::World<'_>, order: Self::Order) -> Decision<Self::Outcome>;
     /// When there is something to do, in milliseconds of [`Hosts::now_ms`].
@@ -115,9 +127,6 @@ pub trait Machine: Default + Debug + Sized + 'static {
     fn act(core: &mut Core, partition: i32, outcomes: Vec<Self::Outcome>);
 }
 
-/// Outcomes of a partition's machine, done once a ticket is committed.
-type Waiting<O> = (Ticket, i32, Vec<O>);
-
 /// The machines of one core, of one topic.
 #[derive(Debug)]
 pub struct Hosts<M: Machine> {
@@ -125,11 +134,11 @@ pub struct Hosts<M: Machine> {
     pub(super) by_partition: BTreeMap<i32, Host<M>>,
     /// Those with records that are not appended yet.
     touched: BTreeSet<i32>,
-    /// What waits until records are durable. Tickets ascend.
-    waiting: VecDeque<Waiting<M::Outcome>>,
+    /// What was decided and is not done yet, each with the partition of its machine.
+    outcomes: Outcomes<(i32, M::Outcome)>,
     /// Reads of machines that load, by the read's number.
     loading: BTreeMap<u64, i32>,
-    /// When a machine that had no memory to read reads again.
+    /// When a machine that had no memory to read reads again, and what a full disk did not take is tried again.
     retry_at: Option<Instant>,
     /// What was loaded since the log said so.
     loaded: Loaded,
@@ -143,7 +152,7 @@ impl<M: Machine> Hosts<M> {
         Hosts {
             by_partition: BTreeMap::new(),
             touched: BTreeSet::new(),
-            waiting: VecDeque::new(),
+            outcomes: Outcomes::default(),
             loading: BTreeMap::new(),
             retry_at: None,
             loaded: Loaded::default(),
@@ -155,12 +164,14 @@ impl<M: Machine> Hosts<M> {
     pub fn deadline(&self) -> Option<Instant> {
         let next = self.by_partition.values().filter_map(Host::deadline_ms).min();
         let next = next.map(|at_ms| self.epoch + Duration::from_millis(at_ms.max(0) as u64));
-        [next, self.retry_at].into_iter().flatten().min()
+        // What could not leave in one turn leaves in the next, without a wait.
+        let at_once = self.outcomes.has_due().then_some(self.epoch);
+        [next, self.retry_at, at_once].into_iter().flatten().min()
     }
 
-    /// Whether nothing waits to become durable.
+    /// Whether nothing waits to become durable, or to be done.
     pub fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.touched.is_empty()
+        self.outcomes.is_empty() && self.touched.is_empty()
     }
 
     /// Milliseconds since these came to this core: the clock of their deadlines.
@@ -168,10 +179,10 @@ impl<M: Machine> Hosts<M> {
         now.saturating_duration_since(self.epoch).as_millis() as i64
     }
 
-    /// Whether the partition's machine has decided what found no room yet, so that what comes next must wait for it.
+    /// Whether the partition's machine has decided what finds no room, so that what comes next must wait for it.
     pub fn is_stalled(&self, partition: i32) -> bool {
         let host = self.by_partition.get(&partition);
-        host.is_some_and(|host| host.is_stalled() || host.has_decided())
+        host.is_some_and(Host::is_stalled)
     }
 }
 
@@ -196,6 +207,9 @@ impl Core {
                 // Memory or journal have been full for so long that this many wait.
                 Err(order) => self.refuse_order::<M>(partition, &order, ErrorCode::CoordinatorNotAvailable),
             };
+        }
+        if let Err(code) = M::admit(self, partition, &order) {
+            return self.refuse_order::<M>(partition, &order, code);
         }
         M::with_world(self, partition, |host, world| host.take(world, order));
         self.note_decided::<M>(partition);
@@ -241,6 +255,14 @@ impl Core {
             }
         }
         M::hosts(self).touched = stalled;
+        self.do_outcomes::<M>();
+    }
+
+    /// As many as may leave in this turn.
+    fn do_outcomes<M: Machine>(&mut self) {
+        while let Some((partition, outcome)) = M::hosts(self).outcomes.next() {
+            M::act(self, partition, vec![outcome]);
+        }
     }
 
     fn flush_host<M: Machine>(&mut self, partition: i32) {
@@ -273,6 +295,11 @@ impl Core {
                     self.act_when_committed::<M>(partition, ticket, outcomes);
                 }
                 Appended::Stalled => return,
+                Appended::DiskFull => {
+                    let at = self.io.now() + DISK_FULL_RETRY;
+                    M::hosts(self).retry_at.get_or_insert(at);
+                    return;
+                }
                 Appended::TooLarge(outcomes) => {
                     crate::warn!(
                         "{}-{partition}: a change is larger than a record batch may be, and is refused",
@@ -283,8 +310,8 @@ impl Core {
                     return self.reload_host::<M>(partition);
                 }
                 Appended::Fenced(outcomes, reason) => {
-                    // Its transaction has ended meanwhile. What it wrote does not count.
-                    crate::debug!("{}-{partition}: records of a transaction: {reason}", M::TOPIC);
+                    // It was asked before whether they would be taken: nobody's request comes to this.
+                    crate::error!("{}-{partition}: records of a transaction: {reason}", M::TOPIC);
                     let outcomes = outcomes
                         .into_iter()
                         .filter_map(|outcome| M::refused(outcome, ErrorCode::InvalidProducerEpoch));
@@ -314,25 +341,18 @@ impl Core {
         if outcomes.is_empty() {
             return;
         }
-        if self.is_committed(ticket) {
-            return M::act(self, partition, outcomes);
+        let is_committed = self.is_committed(ticket);
+        let outcomes = outcomes.into_iter().map(|outcome| (partition, outcome)).collect();
+        match is_committed {
+            true => M::hosts(self).outcomes.add(outcomes),
+            false => M::hosts(self).outcomes.wait(ticket, outcomes),
         }
-        let waiting = &mut M::hosts(self).waiting;
-        let last = waiting.back().map_or(ticket, |last| last.0.max(ticket));
-        waiting.push_back((last, partition, outcomes));
     }
 
     /// Owner: everything up to the ticket is durable.
     pub(super) fn on_decided_committed<M: Machine>(&mut self, ticket: Ticket) {
-        while M::hosts(self)
-            .waiting
-            .front()
-            .is_some_and(|first| first.0 <= ticket)
-        {
-            if let Some((_, partition, outcomes)) = M::hosts(self).waiting.pop_front() {
-                M::act(self, partition, outcomes);
-            }
-        }
+        M::hosts(self).outcomes.committed(ticket);
+        self.do_outcomes::<M>();
         self.go_on_loading::<M>();
     }
 
@@ -344,8 +364,8 @@ impl Core {
 
     /// Owner: the shard can store nothing any more.
     pub(super) fn fail_machines<M: Machine>(&mut self) {
-        for (_, partition, outcomes) in std::mem::take(&mut M::hosts(self).waiting) {
-            self.refuse_outcomes::<M>(partition, outcomes);
+        for (partition, outcome) in M::hosts(self).outcomes.take_waiting() {
+            self.refuse_outcomes::<M>(partition, vec![outcome]);
         }
         for partition in self.hosted::<M>() {
             self.resign_host::<M>(partition, true);
@@ -376,21 +396,23 @@ impl Core {
         M::act(self, partition, outcomes);
     }
 
-    /// Owner: what is due by now.
+    /// Owner, once a turn: what is due by now, and outcomes that the last turn had no time for.
     pub(super) fn expire_machines<M: Machine>(&mut self, now: Instant) {
         let hosts = M::hosts(self);
+        hosts.outcomes.begin_turn();
         let now_ms = hosts.now_ms(now);
         if hosts.retry_at.is_some_and(|at| at <= now) {
             hosts.retry_at = None;
-            self.go_on_loading::<M>();
+            self.retry_decided::<M>();
         }
         let hosts = M::hosts(self).by_partition.iter();
         let due: Vec<i32> = hosts
             .filter(|(_, host)| host.deadline_ms().is_some_and(|at| at <= now_ms))
             .map(|(partition, _)| *partition)
             .collect();
+        let most = (TIMERS_AT_ONCE / due.len().max(1)).max(1);
         for partition in due {
-            self.step_machine::<M>(partition, |machine, world| machine.expire(world, TIMERS_AT_ONCE));
+            self.step_machine::<M>(partition, |machine, world| machine.expire(world, most));
         }
         self.flush_decided::<M>();
     }

@@ -4,7 +4,7 @@
 //! The coordinator's answer and its markers come from one core, in order. So a batch that is appended at once when the answer comes is before
 //! the marker, and one that finds no room then is asked about again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -51,6 +51,25 @@ enum Held {
     Offsets(Box<GroupOrder>),
 }
 
+impl Held {
+    /// Transactional id, and the producer's epoch. A verdict is for those it was asked about.
+    fn writes_in(&self) -> Option<(&str, i16)> {
+        match self {
+            Held::Append(order) => {
+                let header = order
+                    .items
+                    .first()
+                    .and_then(|item| BatchHeader::read(&item.records))?;
+                Some((&order.transaction.as_ref()?.id, header.producer_epoch))
+            }
+            Held::Offsets(order) => match &order.request {
+                GroupRequest::TxnCommit(request) => Some((&request.transactional_id, request.producer_epoch)),
+                _ => None,
+            },
+        }
+    }
+}
+
 /// One question to a coordinator, and what waits for the answer.
 #[derive(Debug)]
 struct Check {
@@ -60,8 +79,22 @@ struct Check {
     held: Vec<Held>,
     /// When no answer but "not now" is taken as the answer.
     until: Instant,
-    /// When it is asked again.
-    retry_at: Option<Instant>,
+}
+
+/// How long a batch that was refused for now is expected to come again before those behind it.
+const EXPECTED_FOR: Duration = Duration::from_secs(60);
+/// The most producers and partitions of which that is remembered.
+const MOST_EXPECTED: usize = 4096;
+
+/// The most questions to coordinators that an owner has open. Beyond them batches are refused for now.
+const MOST_CHECKS: usize = 16_384;
+
+/// The first batch of a producer that was refused for now. A partition that does not know the producer would take any that comes first.
+#[derive(Debug)]
+struct Expected {
+    producer_epoch: i16,
+    sequence: i32,
+    until: Instant,
 }
 
 /// What an owner asks coordinators.
@@ -70,6 +103,12 @@ pub struct Checks {
     next_id: u64,
     /// By number.
     open: BTreeMap<u64, Check>,
+    /// Their numbers, by partition and producer.
+    by_producer: HashMap<(PartitionKey, i64), u64>,
+    /// When those are asked about again whose coordinator was busy.
+    retries: BTreeSet<(Instant, u64)>,
+    /// By partition and producer.
+    expected: BTreeMap<(PartitionKey, i64), Expected>,
 }
 
 impl Checks {
@@ -80,7 +119,7 @@ impl Checks {
 
     /// When a coordinator is asked again.
     pub fn deadline(&self) -> Option<Instant> {
-        self.open.values().filter_map(|check| check.retry_at).min()
+        self.retries.first().map(|(at, _)| *at)
     }
 
     /// Whether batches for the partition wait.
@@ -88,9 +127,61 @@ impl Checks {
         self.open.values().any(|check| check.key == *key)
     }
 
-    fn of(&mut self, key: &PartitionKey, producer_id: i64) -> Option<&mut Check> {
-        let mut open = self.open.values_mut();
-        open.find(|check| check.key == *key && check.transaction.producer_id == producer_id)
+    /// Notes that this batch, and not one behind it, is to come next.
+    fn expect(&mut self, key: PartitionKey, header: &BatchHeader, now: Instant) {
+        self.expected.retain(|_, expected| expected.until > now);
+        if self.expected.len() < MOST_EXPECTED {
+            let expected = Expected {
+                producer_epoch: header.producer_epoch,
+                sequence: header.base_sequence,
+                until: now + EXPECTED_FOR,
+            };
+            let place = self.expected.entry((key, header.producer_id));
+            let known = place.or_insert(expected);
+            // The earliest counts.
+            if known.producer_epoch == header.producer_epoch {
+                known.sequence = known.sequence.min(header.base_sequence);
+            }
+        }
+    }
+
+    /// Whether one before this batch is to come first.
+    fn comes_too_early(&mut self, key: &PartitionKey, header: &BatchHeader, now: Instant) -> bool {
+        if self.expected.is_empty() {
+            return false;
+        }
+        let Some(expected) = self.expected.get(&(*key, header.producer_id)) else {
+            return false;
+        };
+        let is_before = expected.producer_epoch == header.producer_epoch
+            && header.base_sequence > expected.sequence
+            && now < expected.until;
+        if !is_before {
+            self.expected.remove(&(*key, header.producer_id));
+        }
+        is_before
+    }
+
+    fn has(&self, key: &PartitionKey, producer_id: i64) -> bool {
+        self.by_producer.contains_key(&(*key, producer_id))
+    }
+
+    /// Opens one, and returns its number.
+    fn begin(&mut self, check: Check) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.by_producer
+            .insert((check.key, check.transaction.producer_id), id);
+        self.open.insert(id, check);
+        id
+    }
+
+    /// Closes one: what comes from its producer next opens another.
+    fn end(&mut self, id: u64) -> Option<Check> {
+        let check = self.open.remove(&id)?;
+        self.by_producer
+            .remove(&(check.key, check.transaction.producer_id));
+        Some(check)
     }
 
     /// Takes out the batches that nobody waits for any more.
@@ -125,14 +216,13 @@ impl Core {
     }
 
     /// Owner: whether a batch has to wait behind one of the same producer.
-    pub(in crate::core) fn waits_behind_check(&mut self, item: &AppendItem) -> bool {
+    pub(in crate::core) fn waits_behind_check(&self, item: &AppendItem) -> bool {
         if self.checks.is_idle() {
             return false;
         }
         let header = BatchHeader::read(&item.records);
-        header.is_some_and(|header| {
-            header.is_transactional() && self.checks.of(&item.key, header.producer_id).is_some()
-        })
+        header
+            .is_some_and(|header| header.is_transactional() && self.checks.has(&item.key, header.producer_id))
     }
 
     /// Owner: one batch that waits for the coordinator.
@@ -145,12 +235,16 @@ impl Core {
         else {
             return self.refuse_append(order, &refused(ErrorCode::InvalidTxnState));
         };
+        let now = self.io.now();
+        if self.checks.comes_too_early(&key, &header, now) {
+            return self.refuse_append(order, &refused(ErrorCode::OutOfOrderSequenceNumber));
+        }
         let producer = (header.producer_id, header.producer_epoch);
         let name = topic.name.to_string();
         self.hold_back(key, name, producer, &transaction, Held::Append(order));
     }
 
-    /// Owner: offsets of a transaction for one of its coordinators of groups. True when they wait for the transaction's.
+    /// Owner: a question for one of its coordinators of groups. Offsets of a transaction may have to wait for the transaction's coordinator.
     pub(in crate::core) fn take_offsets(&mut self, order: Box<GroupOrder>) {
         let GroupRequest::TxnCommit(request) = &order.request else {
             return self.take_order::<Groups>(order.partition, *order);
@@ -166,7 +260,7 @@ impl Core {
         let producer = (request.producer_id, request.producer_epoch);
         let slot = self.partitions.slot(&key);
         let is_open = slot.is_some_and(|slot| self.shard.has_open_txn(slot, producer.0, producer.1));
-        if is_open && self.checks.of(&key, producer.0).is_none() {
+        if is_open && !self.checks.has(&key, producer.0) {
             return self.take_order::<Groups>(order.partition, *order);
         }
         let transaction = Transaction {
@@ -185,8 +279,13 @@ impl Core {
         transaction: &Transaction,
         held: Held,
     ) {
-        if let Some(check) = self.checks.of(&key, producer_id) {
+        if let Some(id) = self.checks.by_producer.get(&(key, producer_id))
+            && let Some(check) = self.checks.open.get_mut(id)
+        {
             return check.held.push(held);
+        }
+        if self.checks.open.len() >= MOST_CHECKS {
+            return self.refuse_held(held, ErrorCode::NotEnoughReplicas);
         }
         let enlisting = transaction.enlisting;
         let transaction = AddPartitionsToTxnTransaction {
@@ -205,19 +304,15 @@ impl Core {
             enlisting,
             held: vec![held],
             until: self.io.now() + RETRY_FOR,
-            retry_at: None,
         };
-        let id = self.checks.next_id;
-        self.checks.next_id += 1;
-        self.checks.open.insert(id, check);
+        let id = self.checks.begin(check);
         self.ask_about(id);
     }
 
     fn ask_about(&mut self, id: u64) {
-        let Some(check) = self.checks.open.get_mut(&id) else {
+        let Some(check) = self.checks.open.get(&id) else {
             return;
         };
-        check.retry_at = None;
         let request = TxnRequest::AddPartitions(check.transaction.clone());
         let caller = Caller {
             to: Asker::Owner {
@@ -243,46 +338,76 @@ impl Core {
             _ => ErrorCode::UnknownServerError.code(),
         };
         let now = self.io.now();
-        let Some(check) = self.checks.open.get_mut(&id) else {
+        let Some(check) = self.checks.open.get(&id) else {
             return;
         };
         let is_ending = code == ErrorCode::ConcurrentTransactions.code();
         if is_ending && check.enlisting == Enlisting::Added && now < check.until {
-            check.retry_at = Some(now + RETRY);
+            self.checks.retries.insert((now + RETRY, id));
             return;
         }
+        if let Some(check) = self.checks.end(id) {
+            self.settle_check(check, code, now);
+        }
+    }
+
+    /// Appends or refuses what waited. What is of another transaction than was asked about is asked about itself.
+    fn settle_check(&mut self, check: Check, code: i16, now: Instant) {
         let verdict = check.enlisting.verdict(code);
         let producing = Producing {
             is_verified: true,
             bumps_epochs: check.enlisting == Enlisting::Added,
             ..Producing::default()
         };
-        let Some(check) = self.checks.open.remove(&id) else {
-            return;
-        };
+        let asked = (
+            check.transaction.transactional_id.as_str(),
+            check.transaction.producer_epoch,
+        );
+        let mut without_room = Vec::new();
         for held in check.held {
+            let is_meant = held.writes_in() == Some(asked);
             match (held, verdict) {
-                (Held::Append(order), None) => self.append_checked(order, producing),
-                (Held::Append(order), Some(code)) => self.refuse_append(order, &refused(code)),
+                // One of the same producer found no room: this one waits behind it.
+                (Held::Append(order), _) if !without_room.is_empty() => without_room.push(order),
+                (Held::Append(order), _) if !is_meant => self.retake_append(order),
+                (Held::Offsets(order), _) if !is_meant => self.take_offsets(order),
+                (Held::Append(order), None) => without_room.extend(self.append_checked(order, producing)),
                 (Held::Offsets(order), None) => self.take_order::<Groups>(order.partition, *order),
-                (Held::Offsets(order), Some(code)) => {
-                    // As a coordinator of groups words what is the log's.
-                    let code = match code {
-                        ErrorCode::NotEnoughReplicas => ErrorCode::CoordinatorNotAvailable,
-                        code => code,
-                    };
-                    self.refuse_order::<Groups>(order.partition, &order, code);
+                (held, Some(code)) => {
+                    if let Held::Append(order) = &held
+                        && let Some(item) = order.items.first()
+                        && let Some(header) = BatchHeader::read(&item.records)
+                        && code.is_retriable()
+                    {
+                        self.checks.expect(check.key, &header, now);
+                    }
+                    self.refuse_held(held, code);
                 }
+            }
+        }
+        self.park_first(without_room);
+    }
+
+    fn refuse_held(&mut self, held: Held, code: ErrorCode) {
+        match held {
+            Held::Append(order) => self.refuse_append(order, &refused(code)),
+            Held::Offsets(order) => {
+                // As a coordinator of groups words what is the log's.
+                let code = match code {
+                    ErrorCode::NotEnoughReplicas => ErrorCode::CoordinatorNotAvailable,
+                    code => code,
+                };
+                self.refuse_order::<Groups>(order.partition, &order, code);
             }
         }
     }
 
     /// Owner: asks those again that were ending a transaction.
     pub(in crate::core) fn retry_checks(&mut self, now: Instant) {
-        let due = |check: &Check| check.retry_at.is_some_and(|at| at <= now);
-        let open = self.checks.open.iter();
-        let ids: Vec<u64> = open.filter(|(_, check)| due(check)).map(|(id, _)| *id).collect();
-        ids.into_iter().for_each(|id| self.ask_about(id));
+        while let Some((at, id)) = self.checks.retries.first().copied().filter(|(at, _)| *at <= now) {
+            self.checks.retries.remove(&(at, id));
+            self.ask_about(id);
+        }
     }
 
     /// The transaction a produce names.
@@ -303,5 +428,67 @@ fn refused(code: ErrorCode) -> Refused {
             "Unable to verify the partition has been added to the transaction.",
         ),
         code => Refused::new(code),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringlog_engine::batch::BatchBuilder;
+
+    use super::*;
+    use crate::wire::Uuid;
+
+    fn header(epoch: i16, sequence: i32) -> BatchHeader {
+        let batch = BatchBuilder::new().producer(7, epoch, sequence).transactional();
+        let bytes = batch.record(0, None, Some(b"x")).finish();
+        BatchHeader::read(&bytes).expect("a batch")
+    }
+
+    #[test]
+    fn a_batch_that_was_refused_for_now_comes_before_those_behind_it() {
+        let key = PartitionKey {
+            topic_id: Uuid::ZERO,
+            index: 0,
+        };
+        let (now, mut checks) = (Instant::now(), Checks::default());
+        let early = |checks: &mut Checks, epoch, sequence, at| {
+            checks.comes_too_early(&key, &header(epoch, sequence), at)
+        };
+        assert!(!early(&mut checks, 0, 5, now), "nothing is known");
+        checks.expect(key, &header(0, 1), now);
+        checks.expect(key, &header(0, 0), now);
+        checks.expect(key, &header(0, 2), now);
+        assert!(early(&mut checks, 0, 1, now) && early(&mut checks, 0, 3, now));
+        assert!(!early(&mut checks, 0, 0, now), "it is here");
+        assert!(!early(&mut checks, 0, 1, now), "and the next may follow");
+        checks.expect(key, &header(0, 0), now);
+        assert!(
+            !early(&mut checks, 1, 4, now),
+            "of a later epoch, to which it is nothing"
+        );
+        checks.expect(key, &header(0, 0), now);
+        assert!(
+            !early(&mut checks, 0, 1, now + EXPECTED_FOR),
+            "it does not come any more"
+        );
+    }
+
+    #[test]
+    fn what_is_expected_is_bounded() {
+        let (now, mut checks) = (Instant::now(), Checks::default());
+        for index in 0..MOST_EXPECTED as i32 + 10 {
+            let key = PartitionKey {
+                topic_id: Uuid::ZERO,
+                index,
+            };
+            checks.expect(key, &header(0, 0), now);
+        }
+        assert_eq!(checks.expected.len(), MOST_EXPECTED);
+        let key = PartitionKey {
+            topic_id: Uuid::ZERO,
+            index: 0,
+        };
+        checks.expect(key, &header(0, 0), now + EXPECTED_FOR);
+        assert_eq!(checks.expected.len(), 1);
     }
 }

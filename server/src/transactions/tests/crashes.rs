@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::world::{OLD_ADD, OLD_END, added, adding};
+use super::requests::{added, adding};
+use super::world::{OLD_ADD, OLD_END};
 use super::*;
 use crate::transactions::TxnRequest;
 
@@ -48,10 +49,10 @@ impl End {
     fn begin(self, world: &mut World, producer: (i64, i16)) {
         match self {
             End::Asked { version, is_commit } => {
-                world.send(version, super::world::ending(ID, producer, is_commit));
+                world.send(version, super::requests::ending(ID, producer, is_commit));
             }
             End::TakenOver => {
-                let request = TxnRequest::InitProducerId(super::world::initializing(ID));
+                let request = TxnRequest::InitProducerId(super::requests::initializing(ID));
                 world.send(INIT, request);
             }
             End::TimedOut => world.pass(i64::from(super::world::TIMEOUT_MS) + 1),
@@ -165,7 +166,7 @@ fn a_crash_after_any_step_of_an_end_leaves_one_decision_that_all_partitions_lear
 fn an_abort_of_nothing_that_was_half_put_down_is_complete_after_the_load() {
     let mut world = World::new();
     let producer = world.init(ID).expect("a producer");
-    world.send(END, super::world::ending(ID, producer, false));
+    world.send(END, super::requests::ending(ID, producer, false));
     assert_eq!(world.log.len(), 3);
     world.crash(2);
     world.flush();
@@ -192,9 +193,9 @@ fn markers_are_ordered_anew_after_a_load_with_the_new_epoch_of_the_coordinator()
             },
             before
         );
-        // Those of the coordinator before do not end what this one has ordered.
+        // Those that the coordinator before ordered say the same: what they are in all partitions, the transaction has ended.
         world.step(|coordinator, ctx| coordinator.completed(ctx, &before));
-        assert!(world.state().starts_with("Prepare"));
+        assert!(world.state().starts_with("Complete"));
     }
 }
 

@@ -1,6 +1,7 @@
 //! EndTxn.
 
-use super::world::{START_MS, ending};
+use super::requests::ending;
+use super::world::START_MS;
 use super::*;
 use crate::transactions::Ending;
 
@@ -201,7 +202,7 @@ fn an_id_or_a_producer_that_is_not_known_has_no_transaction() {
             ("unknown", Err(ErrorCode::InvalidProducerIdMapping)),
         ] {
             let answer = world.ask(version, ending(id, (producer_id, epoch), COMMIT));
-            assert_eq!(super::world::ended(answer), want);
+            assert_eq!(super::requests::ended(answer), want);
         }
         for other in [epoch - 1, epoch + 1] {
             assert_eq!(world.end(version, (producer_id, other), COMMIT), FENCED);
@@ -226,16 +227,12 @@ fn the_answer_waits_for_the_decision_and_not_for_the_markers() {
 }
 
 #[test]
-fn markers_end_only_what_was_ordered_by_this_coordinator_and_is_under_way() {
+fn markers_end_only_what_was_ordered_and_is_under_way() {
     let mut world = World::new();
     let producer = with_ongoing(&mut world);
     world.end(OLD_END, producer, COMMIT).expect("committed");
     let ordered = world.marks[0].ending.clone();
     let others = [
-        Ending {
-            coordinator_epoch: ordered.coordinator_epoch - 1,
-            ..ordered.clone()
-        },
         Ending {
             is_commit: false,
             ..ordered.clone()

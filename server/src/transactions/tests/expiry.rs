@@ -1,6 +1,7 @@
 //! Transactions that take too long, and ids that nobody uses.
 
-use super::world::{TIMEOUT_MS, adding, initialized, initializing};
+use super::requests::{adding, initialized, initializing};
+use super::world::TIMEOUT_MS;
 use super::*;
 use crate::transactions::TxnRequest;
 
@@ -179,7 +180,7 @@ fn ids_are_forgotten_in_every_state_at_rest_and_in_no_other() {
         let producer = world.init_with(INIT, request).expect("a producer");
         world.ask(ADD, adding(id, producer, &[0], false));
         if let Some((is_commit, is_complete)) = ends {
-            world.ask(END, super::world::ending(id, producer, is_commit));
+            world.ask(END, super::requests::ending(id, producer, is_commit));
             if is_complete {
                 world.finish();
             }

@@ -1,6 +1,7 @@
 //! InitProducerId.
 
-use super::world::{START_MS, initializing, resuming};
+use super::requests::{initializing, resuming};
+use super::world::START_MS;
 use super::*;
 use crate::wire::init_producer_id::InitProducerIdRequest;
 

@@ -1,6 +1,7 @@
 //! DescribeTransactions and ListTransactions.
 
-use super::world::{START_MS, adding, initialized, initializing};
+use super::requests::{adding, initialized, initializing};
+use super::world::START_MS;
 use super::*;
 use crate::transactions::{TxnRequest, TxnResponse};
 use crate::wire::list_transactions::{ListTransactionsRequest, ListTransactionsResponse};

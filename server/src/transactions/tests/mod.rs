@@ -6,6 +6,7 @@ mod expiry;
 mod init;
 mod listing;
 mod partitions;
+mod requests;
 mod simulation;
 mod world;
 

@@ -1,6 +1,7 @@
 //! AddPartitionsToTxn.
 
-use super::world::{START_MS, added, adding};
+use super::requests::{added, adding};
+use super::world::START_MS;
 use super::*;
 use crate::transactions::TxnRequest;
 

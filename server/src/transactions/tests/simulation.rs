@@ -6,10 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::world::{
-    ADD, END, INIT, OLD_ADD, OLD_END, World, added, adding, ended, ending, initialized, initializing,
-    resuming,
-};
+use super::requests::{added, adding, ended, ending, initialized, initializing, resuming};
+use super::world::{ADD, END, INIT, OLD_ADD, OLD_END, World};
 use crate::transactions::TxnRequest;
 use crate::transactions::transaction::{LAST_PRODUCER_EPOCH, Transaction};
 use crate::wire::ErrorCode;
@@ -19,6 +17,11 @@ const TIMEOUT_MS: i32 = 3_000;
 
 #[derive(Clone, Debug)]
 enum Event {
+    /// The client does what comes next, most often once it has heard of what it did last.
+    Act {
+        client: usize,
+        choice: u8,
+    },
     Init(usize),
     Resume(usize),
     Add(usize, i32),
@@ -27,7 +30,10 @@ enum Event {
     Forget(usize),
     Durable(usize),
     Marker(usize),
-    Crash(usize),
+    Crash {
+        kept: usize,
+        is_lost: bool,
+    },
     Pass(i64),
     ProducerIds(bool),
 }
@@ -35,15 +41,16 @@ enum Event {
 fn event() -> impl Strategy<Value = Event> {
     let client = || 0..4usize;
     prop_oneof![
-        3 => client().prop_map(Event::Init),
-        2 => client().prop_map(Event::Resume),
+        40 => (client(), any::<u8>()).prop_map(|(client, choice)| Event::Act { client, choice }),
+        2 => client().prop_map(Event::Init),
+        1 => client().prop_map(Event::Resume),
         8 => (client(), 0..3i32).prop_map(|(client, partition)| Event::Add(client, partition)),
         6 => (client(), 0..3i32).prop_map(|(client, partition)| Event::Write(client, partition)),
         8 => (client(), any::<bool>()).prop_map(|(client, is_commit)| Event::End(client, is_commit)),
         1 => client().prop_map(Event::Forget),
-        12 => (0..4usize).prop_map(Event::Durable),
+        20 => (1..4usize).prop_map(Event::Durable),
         12 => any::<usize>().prop_map(Event::Marker),
-        2 => (0..4usize).prop_map(Event::Crash),
+        2 => (0..4usize, any::<bool>()).prop_map(|(kept, is_lost)| Event::Crash { kept, is_lost }),
         3 => (0..2_500i64).prop_map(Event::Pass),
         1 => prop::bool::weighted(0.8).prop_map(Event::ProducerIds),
     ]
@@ -122,6 +129,7 @@ impl Simulation {
 
     fn act(&mut self, event: &Event) {
         match *event {
+            Event::Act { client, choice } => self.step(client, choice),
             Event::Init(client) => self.init(client, false),
             Event::Resume(client) => self.init(client, true),
             Event::Add(client, partition) => self.add(client, partition),
@@ -142,7 +150,7 @@ impl Simulation {
                     self.world.write_marker(index % orders);
                 }
             }
-            Event::Crash(kept) => self.crash(kept),
+            Event::Crash { kept, is_lost } => self.crash(kept, is_lost),
             Event::Pass(ms) => self.world.pass(ms),
             Event::ProducerIds(has_ids) => self.world.has_ids = has_ids,
         }
@@ -150,9 +158,34 @@ impl Simulation {
         self.check();
     }
 
-    fn crash(&mut self, kept: usize) {
+    /// Takes the id, adds some partitions, writes to them, and ends the transaction; markers are written meanwhile.
+    fn step(&mut self, index: usize, choice: u8) {
+        if !choice.is_multiple_of(8) {
+            self.world.flush();
+            self.hear();
+        }
+        if !choice.is_multiple_of(4) && !self.world.marks.is_empty() {
+            self.world
+                .write_marker(usize::from(choice) % self.world.marks.len());
+        }
+        let partition = i32::from(choice % 3);
+        let client = &self.clients[index];
+        match (client.producer, client.end) {
+            (None, _) => self.init(index, false),
+            (_, Some(is_commit)) => self.end(index, is_commit),
+            _ if client.added.contains(&partition) && choice < 128 => self.write(index, partition),
+            _ if client.added.len() > 1 => self.end(index, choice.is_multiple_of(5)),
+            _ => self.add(index, partition),
+        }
+    }
+
+    /// What was ordered is lost, or is done later all the same.
+    fn crash(&mut self, kept: usize, is_lost: bool) {
         let keep = (self.world.durable + kept).min(self.world.log.len());
-        self.world.crash(keep);
+        match is_lost {
+            true => self.world.crash(keep),
+            false => self.world.reload(keep),
+        }
         self.clients.iter_mut().for_each(|client| client.asked = None);
         for owners in self.owners.values_mut() {
             owners.retain(|(at, _)| *at <= keep);
@@ -366,7 +399,7 @@ proptest! {
         version in 0..=2i16,
         new_clients in any::<[bool; 4]>(),
         epochs_left in prop_oneof![Just(0i16), 1..6i16, Just(30_000i16)],
-        events in prop::collection::vec(event(), 1..250),
+        events in prop::collection::vec(event(), 1..400),
     ) {
         let mut simulation = Simulation::new(version, new_clients, epochs_left);
         events.iter().for_each(|event| simulation.act(event));

@@ -5,14 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 
 use super::ID;
+use super::requests::{added, adding, ended, ending, initialized, initializing, resuming};
 use crate::transactions::state::TxnState;
 use crate::transactions::{
     Caller, Coordinator, Ctx, Ending, Outcome, Step, TransactionSettings, TxnRequest, TxnResponse,
 };
 use crate::wire::ErrorCode;
-use crate::wire::add_partitions_to_txn::{AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction};
 use crate::wire::describe_transactions::TransactionState as Described;
-use crate::wire::end_txn::EndTxnRequest;
 use crate::wire::init_producer_id::InitProducerIdRequest;
 use crate::wire::transaction_records::{TransactionLogValue, TransactionRecord};
 
@@ -33,6 +32,8 @@ pub const TIMEOUT_MS: i32 = 60_000;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Producer {
     pub epoch: i16,
+    /// Of the coordinator that wrote the last marker.
+    pub coordinator_epoch: i32,
     /// The transaction whose batches have not ended, by a number of the test's.
     pub open: Option<usize>,
 }
@@ -149,6 +150,12 @@ impl World {
 
     /// The broker starts anew and finds so many records. Answers and orders that waited are lost.
     pub fn crash(&mut self, keep: usize) {
+        self.marks.clear();
+        self.reload(keep);
+    }
+
+    /// The coordinator goes to another core, or its records could not be stored. What it has ordered may still be done.
+    pub fn reload(&mut self, keep: usize) {
         assert!(
             keep >= self.durable && keep <= self.log.len(),
             "what was durable stays"
@@ -156,7 +163,6 @@ impl World {
         self.log.truncate(keep);
         self.durable = keep;
         self.waiting.clear();
-        self.marks.clear();
         self.epoch += 1;
         self.coordinator = replayed(&self.log);
         self.shadow = replayed(&self.log);
@@ -261,6 +267,12 @@ impl World {
         let is_last = marking.written == ending.partitions.len();
         let producers = self.partitions.entry(partition).or_default();
         let producer = producers.entry(ending.producer_id).or_default();
+        if ending.coordinator_epoch < producer.coordinator_epoch {
+            // The partition has heard of a later coordinator, and this one's order is void.
+            self.marks.remove(index);
+            return;
+        }
+        producer.coordinator_epoch = ending.coordinator_epoch;
         assert!(
             ending.producer_epoch >= producer.epoch,
             "a marker that a partition refuses: {ending:?}"
@@ -320,76 +332,4 @@ fn replayed(log: &[(Vec<u8>, Option<Vec<u8>>)]) -> Coordinator<u32> {
     let mut coordinator = Coordinator::default();
     log.iter().for_each(|bytes| coordinator.replay(decode(bytes)));
     coordinator
-}
-
-pub fn code_of(code: i16) -> Result<(), ErrorCode> {
-    match ErrorCode::from_code(code) {
-        ErrorCode::None => Ok(()),
-        error => Err(error),
-    }
-}
-
-pub fn initializing(id: &str) -> InitProducerIdRequest {
-    InitProducerIdRequest {
-        transactional_id: Some(id.to_owned()),
-        transaction_timeout_ms: TIMEOUT_MS,
-        ..Default::default()
-    }
-}
-
-pub fn resuming(id: &str, (producer_id, producer_epoch): (i64, i16)) -> InitProducerIdRequest {
-    InitProducerIdRequest {
-        producer_id,
-        producer_epoch,
-        ..initializing(id)
-    }
-}
-
-pub fn initialized(answer: TxnResponse) -> Result<(i64, i16), ErrorCode> {
-    match answer {
-        TxnResponse::InitProducerId(answer) => {
-            code_of(answer.error_code).map(|()| (answer.producer_id, answer.producer_epoch))
-        }
-        other => panic!("{other:?}"),
-    }
-}
-
-pub fn adding(id: &str, producer: (i64, i16), partitions: &[i32], verify_only: bool) -> TxnRequest {
-    TxnRequest::AddPartitions(AddPartitionsToTxnTransaction {
-        transactional_id: id.to_owned(),
-        producer_id: producer.0,
-        producer_epoch: producer.1,
-        verify_only,
-        topics: vec![AddPartitionsToTxnTopic {
-            name: "t".to_owned(),
-            partitions: partitions.to_vec(),
-        }],
-    })
-}
-
-pub fn added(answer: TxnResponse) -> Vec<ErrorCode> {
-    let TxnResponse::AddPartitions(topics) = answer else {
-        panic!("{answer:?}")
-    };
-    let rows = topics.iter().flat_map(|topic| &topic.results_by_partition);
-    rows.map(|row| ErrorCode::from_code(row.partition_error_code))
-        .collect()
-}
-
-pub fn ending(id: &str, producer: (i64, i16), committed: bool) -> TxnRequest {
-    TxnRequest::End(EndTxnRequest {
-        transactional_id: id.to_owned(),
-        producer_id: producer.0,
-        producer_epoch: producer.1,
-        committed,
-    })
-}
-
-pub fn ended(answer: TxnResponse) -> Result<(i64, i16), ErrorCode> {
-    match answer {
-        TxnResponse::End(answer) => {
-            code_of(answer.error_code).map(|()| (answer.producer_id, answer.producer_epoch))
-        }
-        other => panic!("{other:?}"),
-    }
 }

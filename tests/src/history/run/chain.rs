@@ -156,13 +156,9 @@ fn transaction(
     let Some(group) = consumer.group_metadata() else {
         return Ok((Outcome::Aborted, false));
     };
-    if producer
-        .raw()
-        .send_offsets_to_transaction(&offsets, &group, CALL)
-        .is_err()
-    {
-        // Another generation, or no broker.
-        return Ok((Outcome::Aborted, producer.abort() && false));
+    if !producer.send_offsets(offsets, group) {
+        // Another generation, or no broker. Nobody has asked for the commit.
+        return Ok((Outcome::Aborted, false));
     }
     match random.below(12) {
         0 => Ok((Outcome::Aborted, producer.abort())),

@@ -1,11 +1,14 @@
 //! A transactional producer of librdkafka that remembers where its records were acknowledged to be.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
+use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
@@ -48,7 +51,7 @@ impl ProducerContext for Places {
 /// One producer with a transactional id.
 pub struct Producer {
     /// Always there, until it is dropped.
-    inner: Option<ThreadedProducer<Places>>,
+    inner: Option<Arc<ThreadedProducer<Places>>>,
 }
 
 impl Drop for Producer {
@@ -82,14 +85,16 @@ impl Producer {
             .set("message.timeout.ms", TRANSACTION_TIMEOUT_MS)
             .set("linger.ms", "1")
             .create_with_context(Places::default())?;
-        let producer = Producer { inner: Some(inner) };
+        let producer = Producer {
+            inner: Some(Arc::new(inner)),
+        };
         producer.raw().init_transactions(CALL)?;
         Ok(producer)
     }
 
     /// The producer itself.
     pub fn raw(&self) -> &ThreadedProducer<Places> {
-        self.inner.as_ref().expect("not dropped")
+        self.inner.as_deref().expect("not dropped")
     }
 
     /// Sends what a transaction writes.
@@ -110,6 +115,19 @@ impl Producer {
         for write in writes {
             write.offset = offsets.get(write.value.encode().as_bytes()).copied();
         }
+    }
+
+    /// Sends offsets with the transaction; whether that was acknowledged. After the broker was away librdkafka may keep them for ever,
+    /// whatever time it is given: then it is left alone with them.
+    pub fn send_offsets(&self, offsets: TopicPartitionList, group: ConsumerGroupMetadata) -> bool {
+        let Some(inner) = self.inner.clone() else {
+            return false;
+        };
+        let (done, outcome) = channel();
+        std::thread::spawn(move || {
+            let _ = done.send(inner.send_offsets_to_transaction(&offsets, &group, CALL).is_ok());
+        });
+        outcome.recv_timeout(2 * CALL).unwrap_or(false)
     }
 
     /// Commits; `true` beside the outcome when the producer can go on.
