@@ -390,6 +390,7 @@ impl Core {
             Mail::Transaction(order) => self.take_transaction(*order),
             Mail::Transacted { call, answers } => self.on_transacted(call, answers),
             Mail::Checked { check, answer } => self.on_checked(check, answer),
+            Mail::CheckAgain { check } => self.check_again(check),
             Mail::Mark(order) => self.take_marks(order),
             Mail::Marked { by, results } => self.on_marked(by, results),
             Mail::GoOnLoading => {

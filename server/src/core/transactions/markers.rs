@@ -56,7 +56,12 @@ struct UnderWay {
     ending: Ending,
     /// Partitions without a marker, by their index in the ending.
     left: BTreeMap<u32, IsSent>,
+    /// Owners whose question about the id's next transaction was answered with "not now", as core and number.
+    waiting: Vec<(usize, u64)>,
 }
+
+/// Owners that are told when one transaction has ended, at most; others ask again after a while.
+const MOST_WAITING: usize = 64;
 
 type IsSent = bool;
 
@@ -129,6 +134,7 @@ impl Core {
             partition,
             ending,
             left,
+            waiting: Vec::new(),
         };
         self.markers
             .by_id
@@ -144,6 +150,7 @@ impl Core {
             ending,
             left,
             partition,
+            ..
         }) = self.markers.under_way.get_mut(&id)
         else {
             return;
@@ -182,11 +189,23 @@ impl Core {
             let (origin, by) = (self.id, MarkedBy::Ending(id));
             self.post(owner, Mail::Mark(MarkOrder { origin, by, items }));
         }
-        if is_whole && let Some(UnderWay { ending, .. }) = self.markers.under_way.remove(&id) {
+        if is_whole && let Some(UnderWay { ending, waiting, .. }) = self.markers.under_way.remove(&id) {
             self.markers.by_id.remove(&ending.transactional_id);
             self.step_machine::<Transactions>(partition, |coordinator, ctx| {
                 machine::completed(coordinator, ctx, &ending)
             });
+            for (owner, check) in waiting {
+                self.post(owner, Mail::CheckAgain { check });
+            }
+        }
+    }
+
+    /// Coordinator's core: an owner asks for a transaction of this id, and is told once the one that is ending has ended.
+    pub(super) fn note_waiting(&mut self, transactional_id: &str, owner: (usize, u64)) {
+        let id = self.markers.by_id.get(transactional_id);
+        let under_way = id.and_then(|id| self.markers.under_way.get_mut(id));
+        if let Some(under_way) = under_way.filter(|under_way| under_way.waiting.len() < MOST_WAITING) {
+            under_way.waiting.push(owner);
         }
     }
 

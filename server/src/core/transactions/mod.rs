@@ -193,6 +193,10 @@ impl Core {
             let code = ErrorCode::CoordinatorLoadInProgress;
             return self.refuse_order::<Transactions>(order.partition, &order, code);
         }
+        if let (Asker::Owner { core, check }, Some(id)) = (order.caller.to, order.request.transactional_id())
+        {
+            self.note_waiting(id, (core, check));
+        }
         match self.needs_producer_id(&order) && !self.producer_ids.has_one() {
             true => self.wait_for_producer_id(order),
             false => self.take_order::<Transactions>(order.partition, order),

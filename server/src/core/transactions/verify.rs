@@ -23,8 +23,8 @@ use crate::transactions::{Caller, TxnRequest, TxnResponse};
 use crate::wire::ErrorCode;
 use crate::wire::add_partitions_to_txn::{AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction};
 
-/// How soon the coordinator is asked again while it ends the transaction before.
-const RETRY: Duration = Duration::from_millis(1);
+/// How soon the coordinator is asked again while it ends the transaction before, if it does not tell that it has.
+const RETRY: Duration = Duration::from_millis(2);
 /// How long it is: `add.partitions.to.txn.retry.backoff.max.ms` of Kafka.
 const RETRY_FOR: Duration = Duration::from_millis(100);
 
@@ -79,6 +79,8 @@ struct Check {
     held: Vec<Held>,
     /// When no answer but "not now" is taken as the answer.
     until: Instant,
+    /// When it is asked again.
+    retry_at: Option<Instant>,
 }
 
 /// How long a batch that was refused for now is expected to come again before those behind it.
@@ -304,15 +306,17 @@ impl Core {
             enlisting,
             held: vec![held],
             until: self.io.now() + RETRY_FOR,
+            retry_at: None,
         };
         let id = self.checks.begin(check);
         self.ask_about(id);
     }
 
     fn ask_about(&mut self, id: u64) {
-        let Some(check) = self.checks.open.get(&id) else {
+        let Some(check) = self.checks.open.get_mut(&id) else {
             return;
         };
+        check.retry_at = None;
         let request = TxnRequest::AddPartitions(check.transaction.clone());
         let caller = Caller {
             to: Asker::Owner {
@@ -338,11 +342,12 @@ impl Core {
             _ => ErrorCode::UnknownServerError.code(),
         };
         let now = self.io.now();
-        let Some(check) = self.checks.open.get(&id) else {
+        let Some(check) = self.checks.open.get_mut(&id) else {
             return;
         };
         let is_ending = code == ErrorCode::ConcurrentTransactions.code();
         if is_ending && check.enlisting == Enlisting::Added && now < check.until {
+            check.retry_at = Some(now + RETRY);
             self.checks.retries.insert((now + RETRY, id));
             return;
         }
@@ -399,6 +404,16 @@ impl Core {
                 };
                 self.refuse_order::<Groups>(order.partition, &order, code);
             }
+        }
+    }
+
+    /// Owner: the transaction before has ended.
+    pub(in crate::core) fn check_again(&mut self, id: u64) {
+        let check = self.checks.open.get_mut(&id);
+        // It may have been asked again already.
+        if let Some(at) = check.and_then(|check| check.retry_at.take()) {
+            self.checks.retries.remove(&(at, id));
+            self.ask_about(id);
         }
     }
 
