@@ -168,12 +168,6 @@ impl<M: Machine> Hosts<M> {
     pub fn now_ms(&self, now: Instant) -> i64 {
         now.saturating_duration_since(self.epoch).as_millis() as i64
     }
-
-    /// Whether the partition's machine has decided what found no room yet, so that what comes next must wait for it.
-    pub fn is_stalled(&self, partition: i32) -> bool {
-        let host = self.by_partition.get(&partition);
-        host.is_some_and(|host| host.is_stalled() || host.has_decided())
-    }
 }
 
 impl Core {
@@ -243,6 +237,13 @@ impl Core {
         }
         M::hosts(self).touched = stalled;
         self.do_outcomes::<M>();
+    }
+
+    /// Owner: appends what the partition's machine has decided so far. False when that found no room: what comes next must wait for it.
+    pub(super) fn flush_first<M: Machine>(&mut self, partition: i32) -> bool {
+        self.flush_host::<M>(partition);
+        let host = M::hosts(self).by_partition.get(&partition);
+        host.is_none_or(|host| !host.has_decided())
     }
 
     /// As many as may leave in this turn.

@@ -14,6 +14,7 @@ use crate::conn::Answer;
 use crate::core::Core;
 use crate::core::calls::{Call, CallId, CallKind, ReplyTo};
 use crate::core::coordinators::Machine;
+use crate::core::groups::Groups;
 use crate::core::mail::{Mail, PartitionKey};
 use crate::handlers::groups::OFFSETS_TOPIC;
 use crate::handlers::write_txn_markers::{self, Asked};
@@ -350,8 +351,9 @@ impl Core {
             .image
             .topic(OFFSETS_TOPIC)
             .is_some_and(|topic| topic.id == key.topic_id);
-        // What its coordinator has decided comes first.
-        if is_offsets && self.groups.is_stalled(key.index) {
+        // What its coordinator has decided comes first. When that finds no room the marker waits for room, too: for nothing else, since
+        // nothing but room has it tried again.
+        if is_offsets && !self.flush_first::<Groups>(key.index) {
             return Err(AppendError::Busy);
         }
         let appended = self.shard.append_marker(&mut *self.io, slot, marker)?;
