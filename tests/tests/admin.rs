@@ -575,17 +575,6 @@ fn all_topics_or_none() {
 }
 
 #[test]
-fn transactions_are_not_there_yet() {
-    let Some(broker) = Broker::own().start() else {
-        return;
-    };
-    let mut connection = Connection::open(broker.bootstrap());
-    let request = FindCoordinatorRequest::default().with_coordinator_keys(vec![text("transaction")]);
-    let answer = connection.call(4, &request.with_key_type(1));
-    assert_eq!(answer.coordinators[0].error_code, code::COORDINATOR_NOT_AVAILABLE);
-}
-
-#[test]
 fn topics_and_settings_survive_a_restart() {
     let Some(mut broker) = Broker::own().start() else {
         return;

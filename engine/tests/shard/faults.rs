@@ -101,7 +101,7 @@ fn a_full_disk_refuses_producers_serves_readers_and_passes_without_a_restart() {
         Err(AppendError::Busy) => None,
         Err(e) => Some(e),
     });
-    assert!(matches!(refused, AppendError::Storage(_)), "{refused:?}");
+    assert!(matches!(refused, AppendError::DiskFull), "{refused:?}");
     w.until(|w| (w.shard.offsets(Slot(0)).unwrap().high_watermark > 0).then_some(()));
     assert!(!w.try_read(0, 0, 1 << 20).unwrap().is_empty());
     full.set(false);
