@@ -9,7 +9,7 @@
 //! ([`ProducerStates::encode_snapshot`]), which keep one batch per producer, and an encoding of our own
 //! ([`ProducerStates::encode_window`]), which keeps all five.
 //!
-//! A transactional batch opens its producer's transaction, if none is open, and a marker ends it ([`txn`]). Which are open is kept in the order of
+//! A transactional batch opens its producer's transaction, if none is open, and a marker ends it (`txn`). Which are open is kept in the order of
 //! their first offsets.
 
 use std::collections::hash_map::Entry;
