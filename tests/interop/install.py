@@ -171,6 +171,10 @@ TXN_APPS = {
     "streams_eos": APPS["streams"],
     "txn_tools": kafka_class,
 }
+# The same, which take their time: only when they are asked for by name.
+LONG_TXN_APPS = {
+    "txn_handover": lambda: kafka_class(str(HERE / "java" / "DumpLogs.java")),
+}
 
 
 def install(kinds, names):
