@@ -124,6 +124,7 @@ fn what_was_acknowledged_survives_a_power_cut_after_any_step() {
         && tried.rolls > 0
         && tried.checkpoints > 0
         && tried.wraps > 0
+        && tried.expired > 0
         && tried.recycled > 0
         && tried.aborts > 0;
     assert!(is_all || std::env::var("RINGLOG_SEED").is_ok(), "{tried:?}");

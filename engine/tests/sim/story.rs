@@ -59,6 +59,11 @@ fn options(random: &mut Random) -> LogOptions {
         } else {
             Durability::Synced
         },
+        // All records have the time at which the first machine began.
+        retention: Limits {
+            ms: random.pick(&[-1, -1, -1, 20, 3_600_000]),
+            bytes: random.pick(&[-1, -1, 0, 20_000, 60_000]),
+        },
         ..LogOptions::default()
     }
 }
@@ -88,7 +93,8 @@ impl Life {
                 0..=4 => self.create(),
                 5 => self.delete(),
                 6..=8 => self.move_start(),
-                9..=18 => self.check_a_read()?,
+                9 | 10 => self.check_retention(),
+                11..=18 => self.check_a_read()?,
                 19..=23 => {
                     // As one request may bring them.
                     for _ in 0..4 {
@@ -244,12 +250,14 @@ impl Life {
         let at = self.position();
         let Side { machine, shard, .. } = &mut self.sides[core];
         if let Ok((start, ticket)) = shard.delete_records(machine, slot, to) {
-            let there = &mut self.history.topics[topic];
-            there.starts_asked.push((at, start));
-            if there.options.durability == Durability::Synced {
-                self.promise(core, ticket, Promise::Start(topic, start));
-            }
+            self.started(topic, core, at, start, ticket);
         }
+    }
+
+    /// Some core looks for segments that have outlived their limits, in the turns that follow.
+    fn check_retention(&mut self) {
+        let core = self.random.below(self.sides.len() as u64) as usize;
+        self.sides[core].shard.check_retention();
     }
 
     fn check_a_read(&mut self) -> Result<(), String> {

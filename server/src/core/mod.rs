@@ -324,6 +324,7 @@ impl Core {
                 reason,
             } => self.on_given_back(slot, *released, reason),
             ShardEvent::Progress => self.retry_all(),
+            ShardEvent::Info(line) => crate::info!("{line}"),
             ShardEvent::Notice(line) => crate::warn!("{line}"),
             ShardEvent::Failed(reason) => {
                 crate::error!("nothing can be acknowledged any more: {reason}");
