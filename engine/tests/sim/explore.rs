@@ -31,6 +31,8 @@ pub struct Effort {
     pub faults_percent: u64,
     /// Topics go from core to core all the time.
     pub restless: bool,
+    /// Topics have limits, and cores look for what is past them.
+    pub expiring: bool,
     pub planted: Option<Planted>,
 }
 

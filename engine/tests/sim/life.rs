@@ -43,6 +43,8 @@ pub struct Setup {
     pub most_cores: u64,
     /// Topics go from core to core all the time.
     pub restless: bool,
+    /// Topics have limits, and cores look for what is past them.
+    pub expiring: bool,
     /// A planted bug: who gives a partition away forgets it before the other core has it in a checkpoint.
     pub forgets_early: bool,
 }
@@ -118,6 +120,7 @@ pub struct Life {
     pub background: Background,
     pub inbox: Inbox,
     pub restless: bool,
+    pub expiring: bool,
     forgets_early: bool,
     backlog: Backlog,
     reads: HashMap<u64, Result<ReadData, ReadError>>,
@@ -174,17 +177,23 @@ impl Life {
             background,
             inbox: Inbox::default(),
             restless: setup.restless,
+            expiring: setup.expiring,
             forgets_early: setup.forgets_early,
             backlog,
             reads: HashMap::new(),
             next_read: 0,
             _watch: watch,
         };
-        let mut found = Vec::new();
+        // All of them before the first turn, as in the broker: a checkpoint has what is open.
+        let mut opened = Vec::new();
         for (topic, state) in topics.iter().zip(states) {
             let is_there = state.is_some();
             let slot = life.add(topic, state);
             life.slots.push(Some(slot));
+            opened.push((slot, is_there));
+        }
+        let mut found = Vec::new();
+        for (slot, is_there) in opened {
             let read = is_there.then(|| life.read_all(slot)).transpose()?;
             found.push(read);
         }
@@ -327,7 +336,8 @@ impl Life {
 
     /// Notes log starts that retention has moved since this step.
     fn note_starts(&mut self, core: usize, at: usize) {
-        for topic in 0..self.slots.len() {
+        // While a life is opened it has no history yet.
+        for topic in 0..self.slots.len().min(self.history.topics.len()) {
             let Some((_, slot)) = self.slots[topic].filter(|place| place.0 == core) else {
                 continue;
             };

@@ -27,6 +27,7 @@ pub fn setup(random: &mut Random) -> Setup {
         spares_at_first: random.pick(&[0, 3, 8]),
         most_cores: 1 + random.below(3),
         restless: false,
+        expiring: false,
         forgets_early: false,
     }
 }
@@ -59,12 +60,15 @@ fn options(random: &mut Random) -> LogOptions {
         } else {
             Durability::Synced
         },
-        // All records have the time at which the first machine began.
-        retention: Limits {
-            ms: random.pick(&[-1, -1, -1, 20, 3_600_000]),
-            bytes: random.pick(&[-1, -1, 0, 20_000, 60_000]),
-        },
         ..LogOptions::default()
+    }
+}
+
+/// All records have the time at which the machine began.
+fn limits(random: &mut Random) -> Limits {
+    Limits {
+        ms: random.pick(&[-1, -1, 0, 20, 3_600_000]),
+        bytes: random.pick(&[-1, 0, 8_000, 20_000, 20_000]),
     }
 }
 
@@ -89,12 +93,14 @@ impl Life {
             if self.restless && self.random.percent(25) {
                 self.go_to_and_fro()?;
             }
+            if self.expiring && self.random.percent(20) {
+                self.check_retention();
+            }
             match self.random.below(100) {
                 0..=4 => self.create(),
                 5 => self.delete(),
                 6..=8 => self.move_start(),
-                9 | 10 => self.check_retention(),
-                11..=18 => self.check_a_read()?,
+                9..=18 => self.check_a_read()?,
                 19..=23 => {
                     // As one request may bring them.
                     for _ in 0..4 {
@@ -137,7 +143,11 @@ impl Life {
             let Some(name) = free else { return };
             let mut id = [0; 16];
             id[..8].copy_from_slice(&self.random.next().to_le_bytes());
-            let topic = Topic::new(name, id, options(&mut self.random), self.position());
+            let mut options = options(&mut self.random);
+            if self.expiring {
+                options.retention = limits(&mut self.random);
+            }
+            let topic = Topic::new(name, id, options, self.position());
             let job = create_job(&self.dir, &topic);
             let token = self.history.topics.len() as u64;
             self.history.topics.push(topic);
