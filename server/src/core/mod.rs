@@ -29,6 +29,7 @@ pub mod produce;
 mod producer_ids;
 pub mod read;
 pub mod relocate;
+mod retention;
 pub mod stages;
 pub mod stop;
 pub mod transactions;
@@ -129,6 +130,7 @@ pub struct Core {
     timers: BTreeSet<(Instant, CallId)>,
     produce_sweep: Option<Instant>,
     producer_ids: producer_ids::ProducerIds,
+    retention: retention::Checks,
     committed: Ticket,
     stages: stages::Stages,
     control: Option<control::Control>,
@@ -158,6 +160,7 @@ impl Core {
         let stages = stages::Stages::new(io.now());
         let telling = load::Telling::new(io.now());
         let slots = shared.config.fetch_session_slots;
+        let retention = retention::Checks::new(&shared.config, io.now());
         let layers = image.layers(&shared.config, shared.node.id);
         let group_settings = GroupSettings::of(&layers);
         let transaction_settings = TransactionSettings::of(&layers);
@@ -199,6 +202,7 @@ impl Core {
             timers: BTreeSet::new(),
             produce_sweep: None,
             producer_ids: producer_ids::ProducerIds::default(),
+            retention,
             committed: 0,
             stages,
             control,
@@ -243,6 +247,7 @@ impl Core {
             self.markers.deadline(),
             self.checks.deadline(),
             self.stop.deadline(),
+            self.retention.deadline(),
             retry.map(|pause| now + pause),
         ];
         let deadline = timers.into_iter().flatten().min();
@@ -447,6 +452,7 @@ impl Core {
         self.retry_checks(now);
         self.sweep_produces(now);
         self.sweep_connections();
+        self.check_retention(now);
     }
 
     /// Tells the thread that started the broker; when that is gone there is nobody to tell.
