@@ -247,8 +247,17 @@ mod tests {
 
     #[test]
     fn records_of_1970_go_and_one_of_2999_keeps_its_segment_and_all_behind() {
-        let log = Log(&[(100, Some(0)), (100, Some(1)), (100, Some(DAY_2999)), (100, Some(0)), (0, None)]);
-        let limits = Limits { ms: 10_000, bytes: -1 };
+        let log = Log(&[
+            (100, Some(0)),
+            (100, Some(1)),
+            (100, Some(DAY_2999)),
+            (100, Some(0)),
+            (0, None),
+        ]);
+        let limits = Limits {
+            ms: 10_000,
+            bytes: -1,
+        };
         let decision = log.decide(40, limits, 99);
         assert_eq!((decision.by_time, decision.stop), (2, Stop::Future(20)));
         let largest = Log(&[(100, Some(i64::MAX)), (1, Some(0))]);

@@ -117,7 +117,15 @@ fn settings_without_effect_yet_are_told_of_when_a_topic_gets_them() {
         stderr.contains("without effect yet: delete.retention.ms=1000") && !stderr.contains(" retention.ms"),
         "{stderr}"
     );
-    let all = ["topic", "create", "all", "-c", "retention.ms=1000", "-c", "retention.bytes=5"];
+    let all = [
+        "topic",
+        "create",
+        "all",
+        "-c",
+        "retention.ms=1000",
+        "-c",
+        "retention.bytes=5",
+    ];
     assert_eq!(said(&all), "");
 }
 

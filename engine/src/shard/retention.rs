@@ -190,7 +190,10 @@ impl Shard {
         let gone = self.retention.gone.entry(slot).or_default();
         gone.by_size += decision.by_size;
         gone.by_time += decision.by_time;
-        gone.bytes += situation.segments[..count].iter().map(|s| s.size_bytes).sum::<u64>();
+        gone.bytes += situation.segments[..count]
+            .iter()
+            .map(|s| s.size_bytes)
+            .sum::<u64>();
         Ok(())
     }
 
@@ -222,7 +225,9 @@ impl Shard {
             }
             Ok(_) => {}
             // The next round asks again.
-            Err(e) if self.log(slot).is_some() => self.note_error("segments stay, their age is not known", Err(e)),
+            Err(e) if self.log(slot).is_some() => {
+                self.note_error("segments stay, their age is not known", Err(e))
+            }
             Err(_) => {}
         }
     }
@@ -239,9 +244,14 @@ impl Shard {
         }
         let Some(log) = self.log(slot) else { return };
         let Limits { ms, bytes } = log.options.retention;
-        let parts = [("retention.bytes", bytes, gone.by_size), ("retention.ms", ms, gone.by_time)];
+        let parts = [
+            ("retention.bytes", bytes, gone.by_size),
+            ("retention.ms", ms, gone.by_time),
+        ];
         let parts = parts.iter().filter(|(_, _, count)| *count > 0);
-        let why: Vec<String> = parts.map(|(name, value, count)| format!("{count} past {name}={value}")).collect();
+        let why: Vec<String> = parts
+            .map(|(name, value, count)| format!("{count} past {name}={value}"))
+            .collect();
         let line = format!(
             "{}: {} deleted ({}), {} bytes; the log starts at offset {}",
             log.state.name,
@@ -260,7 +270,10 @@ impl Shard {
         }
         let (partitions, count) = std::mem::take(&mut self.retention.unsaid);
         if partitions > 0 {
-            let line = format!("{} of {partitions} more partitions deleted, past retention limits", segments(count));
+            let line = format!(
+                "{} of {partitions} more partitions deleted, past retention limits",
+                segments(count)
+            );
             self.events.push(ShardEvent::Info(line));
         }
     }
@@ -291,12 +304,19 @@ fn segments(count: usize) -> String {
 /// The log's segments, but for those that wait to go.
 fn candidates(log: &PartitionLog, io: &dyn Io) -> Vec<Candidate> {
     let state = &log.state;
-    let ends = state.segments.iter().skip(1).map(|s| Some(s.base_offset)).chain([None]);
+    let ends = state
+        .segments
+        .iter()
+        .skip(1)
+        .map(|s| Some(s.base_offset))
+        .chain([None]);
     let is_there = |end: Option<i64>| end.is_none_or(|end| end > state.log_start_offset);
     let there = state.segments.iter().zip(ends).filter(|(_, end)| is_there(*end));
     // A record without a timestamp is as old as its file. That of a segment that is still written to is as new as its last batch.
     let idle_ms = io.now().saturating_duration_since(log.last_append).as_millis();
-    let last_append_ms = io.wall_ms().saturating_sub(i64::try_from(idle_ms).unwrap_or(i64::MAX));
+    let last_append_ms = io
+        .wall_ms()
+        .saturating_sub(i64::try_from(idle_ms).unwrap_or(i64::MAX));
     there
         .map(|(segment, _)| Candidate {
             base_offset: segment.base_offset,

@@ -80,7 +80,9 @@ fn old_segments_go_and_a_restart_finds_what_is_left() {
         });
         let said = said.unwrap();
         assert!(
-            said.contains("t-0: ") && said.contains("retention.ms=3600000") && said.contains("starts at offset 30"),
+            said.contains("t-0: ")
+                && said.contains("retention.ms=3600000")
+                && said.contains("starts at offset 30"),
             "{said}"
         );
         if clean {
@@ -151,7 +153,10 @@ fn all_of_it_goes_when_all_is_too_old_and_the_log_goes_on_where_it_was() {
         assert!(w.produce(0, &sent(0)).duplicate);
         let gap = w.try_append(0, &sent(2));
         assert!(
-            matches!(gap, Err(AppendError::Sequence(ProducerError::OutOfOrderSequence { .. }))),
+            matches!(
+                gap,
+                Err(AppendError::Sequence(ProducerError::OutOfOrderSequence { .. }))
+            ),
             "{gap:?}"
         );
         drop(w);
@@ -229,7 +234,10 @@ fn an_open_transaction_is_no_longer_than_what_is_left_of_it() {
     let dir = dir();
     let mut w = World::open(dir.path(), &kept(-1, 300_000));
     let part = |sequence| {
-        let new = BatchBuilder::new().timestamp(1_000).producer(7, 0, sequence).transactional();
+        let new = BatchBuilder::new()
+            .timestamp(1_000)
+            .producer(7, 0, sequence)
+            .transactional();
         new.record(0, None, Some(&[1; 29_000])).finish()
     };
     let verified = Producing {
@@ -238,16 +246,22 @@ fn an_open_transaction_is_no_longer_than_what_is_left_of_it() {
     };
     let mut last = 0;
     for sequence in 0..25 {
-        last = w.until(|w| match w.shard.append_as(&mut w.ring, Slot(0), &part(sequence), verified) {
-            Ok(appended) => Some(appended.ticket),
-            Err(AppendError::Busy) => None,
-            Err(e) => panic!("{e:?}"),
-        });
+        last = w.until(
+            |w| match w.shard.append_as(&mut w.ring, Slot(0), &part(sequence), verified) {
+                Ok(appended) => Some(appended.ticket),
+                Err(AppendError::Busy) => None,
+                Err(e) => panic!("{e:?}"),
+            },
+        );
     }
     w.until(|w| (w.committed >= last).then_some(()));
     assert_eq!(offsets(&w).last_stable, 0);
     start_becomes(&mut w, dir.path(), 10);
-    assert_eq!(offsets(&w).last_stable, 10, "readers of what is committed see nothing of it");
+    assert_eq!(
+        offsets(&w).last_stable,
+        10,
+        "readers of what is committed see nothing of it"
+    );
     drop(w);
     let mut w = World::open(dir.path(), &kept(-1, 300_000));
     assert_eq!(offsets(&w).last_stable, 10);
@@ -276,15 +290,20 @@ fn an_open_transaction_is_no_longer_than_what_is_left_of_it() {
         ReadOutcome::Now(data) => data,
         ReadOutcome::Error(e) => panic!("{e:?}"),
         ReadOutcome::Later => w.until(|w| {
-            w.events.iter().position(|e| matches!(e, ShardEvent::ReadDone { token: 1, .. })).map(|at| {
-                match w.events.remove(at) {
+            w.events
+                .iter()
+                .position(|e| matches!(e, ShardEvent::ReadDone { token: 1, .. }))
+                .map(|at| match w.events.remove(at) {
                     ShardEvent::ReadDone { result, .. } => result.unwrap(),
                     _ => unreachable!(),
-                }
-            })
+                })
         }),
     };
-    let told: Vec<_> = data.aborted.iter().map(|a| (a.producer_id, a.first_offset, a.last_offset)).collect();
+    let told: Vec<_> = data
+        .aborted
+        .iter()
+        .map(|a| (a.producer_id, a.first_offset, a.last_offset))
+        .collect();
     assert_eq!(told, [(7, 0, 25)], "where it began is in no segment any more");
 }
 
@@ -302,7 +321,10 @@ fn many_segments_go_a_few_at_a_time() {
     }
     let last = w.append(0, &stamped_batch(1, 4_000, now_ms()));
     w.until(|w| (w.committed >= last.ticket).then_some(()));
-    let retention = Limits { ms: HOUR_MS, bytes: -1 };
+    let retention = Limits {
+        ms: HOUR_MS,
+        bytes: -1,
+    };
     w.shard.set_options(Slot(0), LogOptions { retention, ..options });
     let mut starts = vec![0];
     w.shard.check_retention();
@@ -315,7 +337,10 @@ fn many_segments_go_a_few_at_a_time() {
     });
     let steps: Vec<i64> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert_eq!(steps, [16, 16, 16, 2], "by one look");
-    assert_eq!(w.read_all(0, 50, 1 << 20), [BatchHeader::read(&w.try_read(0, 50, 10).unwrap()).unwrap()]);
+    assert_eq!(
+        w.read_all(0, 50, 1 << 20),
+        [BatchHeader::read(&w.try_read(0, 50, 10).unwrap()).unwrap()]
+    );
 }
 
 #[test]

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use ringlog_engine::background::{self, Background, Backlog, FileJob, Inbox};
 use ringlog_engine::handover::Released;
-use ringlog_engine::io::{Durability, Io};
 use ringlog_engine::io::files::{self, changes};
+use ringlog_engine::io::{Durability, Io};
 use ringlog_engine::log::LogState;
 use ringlog_engine::recover::boot::JournalFile;
 use ringlog_engine::recover::{self, boot};
@@ -342,7 +342,10 @@ impl Life {
                 continue;
             };
             let start = self.offsets((core, slot)).map_or(0, |offsets| offsets.log_start);
-            let known = self.history.topics[topic].starts_asked.iter().map(|asked| asked.1);
+            let known = self.history.topics[topic]
+                .starts_asked
+                .iter()
+                .map(|asked| asked.1);
             if start <= known.max().unwrap_or(0) {
                 continue;
             }

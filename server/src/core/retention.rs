@@ -61,12 +61,24 @@ mod tests {
         ])
         .expect("valid");
         let mut checks = Checks::new(&config, start);
-        for (ms, expected) in [(0, false), (9, false), (10, true), (10, false), (109, false), (150, true), (249, false)] {
+        for (ms, expected) in [
+            (0, false),
+            (9, false),
+            (10, true),
+            (10, false),
+            (109, false),
+            (150, true),
+            (249, false),
+        ] {
             assert_eq!(checks.is_due(at(ms)), expected, "after {ms} ms");
         }
         assert_eq!(checks.deadline(), Some(at(250)));
         // Longer than time lasts.
-        let config = Config::from_pairs(vec![set("log.retention.check.interval.ms", "9223372036854775807")]).expect("valid");
+        let config = Config::from_pairs(vec![set(
+            "log.retention.check.interval.ms",
+            "9223372036854775807",
+        )])
+        .expect("valid");
         let mut checks = Checks::new(&config, start);
         assert_eq!(checks.deadline(), Some(at(30_000)));
         assert!(checks.is_due(at(30_000)));
