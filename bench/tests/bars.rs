@@ -107,6 +107,21 @@ fn a_storm_needs_a_broker_that_has_groups() {
 }
 
 #[test]
+fn transactions_need_a_broker_that_has_them() {
+    let broker = broker(None);
+    let ended = against(&broker, "transactions --abort-percent 5");
+    assert_eq!(ended.code, Some(1), "{ended}");
+    assert!(
+        ended.stderr.contains("the broker does not serve EndTxn"),
+        "{ended}"
+    );
+    let ended = run("transactions --txn-partitions 9");
+    one_sentence(&ended, 2, "--txn-partitions is from 1 to --partitions");
+    let ended = run("versus --a true --kafka-config a=b");
+    one_sentence(&ended, 2, "--kafka-config is for `versus kafka`");
+}
+
+#[test]
 fn a_topics_settings_are_passed_on_and_reported() {
     let broker = broker(None);
     let ended = against(

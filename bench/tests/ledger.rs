@@ -89,6 +89,7 @@ fn what_was_refused_is_an_error_and_no_loss() {
         let ended = against(&broker, &format!("produce {LOAD} {flags}"));
         let produced = ended.passed().step().produced.clone().expect("a flow");
         assert!(produced.errors["REQUEST_TIMED_OUT"] > 0, "{ended}");
+        assert!(!ended.stderr.contains("panicked"), "{ended}");
         // An idempotent producer gives up what it sent behind a refused batch; this broker may have stored it.
         let given_up = produced
             .errors

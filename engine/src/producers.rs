@@ -260,6 +260,10 @@ impl ProducerStates {
     /// Makes room for a sixteenth of the limit at once, so that a flood of new ids does not search for the oldest each time.
     /// False when there is none to forget.
     fn evict(&mut self) -> bool {
+        // All have transactions open: there is no need to look at each.
+        if self.open.len() >= self.producers.len() {
+            return false;
+        }
         let idle = self.producers.iter().filter(|(_, p)| !p.has_open_txn());
         let mut idle: Vec<(i64, i64)> = idle.map(|(id, p)| (p.last_append_ms, *id)).collect();
         let count = (self.max_producers / 16).max(1).min(idle.len());

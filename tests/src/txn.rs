@@ -14,8 +14,8 @@ use kafka_protocol::messages::txn_offset_commit_request::{
 };
 use kafka_protocol::messages::{
     AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, BrokerId, DescribeTransactionsRequest, EndTxnRequest,
-    FetchRequest, InitProducerIdRequest, ListOffsetsRequest, OffsetFetchRequest, ProduceRequest, ProducerId,
-    TransactionalId, TxnOffsetCommitRequest,
+    FetchRequest, FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest, OffsetFetchRequest,
+    ProduceRequest, ProducerId, TransactionalId, TxnOffsetCommitRequest,
 };
 use kafka_protocol::protocol::Request;
 
@@ -416,11 +416,27 @@ pub fn patiently<R: Request>(
     })
 }
 
+/// Asks who coordinates a transactional id, until somebody does: that makes the coordinators' topic, too.
+pub fn find(connection: &mut Connection, id: &str) -> io::Result<()> {
+    let request = FindCoordinatorRequest::default()
+        .with_key_type(1)
+        .with_coordinator_keys(vec![text(id)]);
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while connection.try_call(4, &request)?.coordinators[0].error_code != code::NONE {
+        if std::time::Instant::now() > deadline {
+            return Err(io::Error::other(format!("nobody coordinates {id}")));
+        }
+        std::thread::park_timeout(std::time::Duration::from_millis(5));
+    }
+    Ok(())
+}
+
 /// InitProducerId until it is granted.
 ///
 /// # Panics
 /// When it is refused.
 pub fn init(connection: &mut Connection, id: &str, timeout_ms: i32) -> Producer {
+    find(connection, id).expect("a coordinator");
     let request = init_request(id, timeout_ms, Producer::NONE);
     let answer = patiently(connection, 4, &request, |answer| answer.error_code);
     assert_eq!(answer.error_code, code::NONE, "InitProducerId of {id}");

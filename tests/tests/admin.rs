@@ -13,8 +13,7 @@ use kafka_protocol::messages::describe_configs_response::DescribeConfigsResource
 use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::{
     CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
-    DescribeClusterRequest, DescribeConfigsRequest, FindCoordinatorRequest, IncrementalAlterConfigsRequest,
-    MetadataRequest,
+    DescribeClusterRequest, DescribeConfigsRequest, IncrementalAlterConfigsRequest, MetadataRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 use rdkafka::Offset;
@@ -572,17 +571,6 @@ fn all_topics_or_none() {
     let zero = connection.call(0, &MetadataRequest::default().with_topics(Some(Vec::new())));
     assert!(!zero.topics.is_empty(), "in version 0 an empty list asks for all");
     assert!(all.brokers.iter().any(|other| other.node_id == all.controller_id));
-}
-
-#[test]
-fn transactions_are_not_there_yet() {
-    let Some(broker) = Broker::own().start() else {
-        return;
-    };
-    let mut connection = Connection::open(broker.bootstrap());
-    let request = FindCoordinatorRequest::default().with_coordinator_keys(vec![text("transaction")]);
-    let answer = connection.call(4, &request.with_key_type(1));
-    assert_eq!(answer.coordinators[0].error_code, code::COORDINATOR_NOT_AVAILABLE);
 }
 
 #[test]

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use ringlog_bench::cli::flags::{Pid, ScenarioFlags};
 use ringlog_bench::cli::storm::StormFlags;
+use ringlog_bench::cli::transactions::TransactionFlags;
+use ringlog_bench::client::transactions::TransactionVersion;
 use ringlog_bench::error::Error;
 use ringlog_bench::load::codec::Codec;
 use ringlog_bench::load::schedule::Arrivals;
@@ -257,5 +259,48 @@ fn in_a_storm_groups_never_rest() {
         ] {
             assert!(did(what) > 0.0, "{protocol:?}: {what}: {:?}", storm.figures);
         }
+    }
+}
+
+#[test]
+fn of_transactions_all_that_was_committed_is_read_and_nothing_that_was_aborted() {
+    let Some(broker) = Broker::own().start() else {
+        return;
+    };
+    for version in [TransactionVersion::One, TransactionVersion::Two] {
+        let flags = ScenarioFlags {
+            transactions: TransactionFlags {
+                txn_version: Some(version),
+                txn_partitions: Some(3),
+                abort_percent: Some(30.0),
+                txn_read: version == TransactionVersion::Two,
+                ..TransactionFlags::default()
+            },
+            ..ScenarioFlags::default()
+        };
+        let steps = run(&broker, Scenario::Transactions, flags, &mut Stopper::new(None));
+        let [step] = &steps[..] else {
+            panic!("one step: {steps:?}")
+        };
+        let figure = |name: &str| step.figures[name];
+        let (committed, aborted) = (figure("transactions_per_s"), figure("aborted_per_s"));
+        // 30 of 100, within what so few of them can be off
+        let share = aborted / (committed + aborted);
+        assert!((0.1..0.5).contains(&share), "{version:?}: {share}");
+        let ledger = step.ledger.as_ref().expect("a ledger");
+        assert_eq!(
+            (ledger.aborted, ledger.unacknowledged_found),
+            (0, 0),
+            "{ledger:?}"
+        );
+        let latency = |name: &str| step.latencies.get(name).filter(|latency| latency.count > 0);
+        let (whole, end) = (
+            latency("transaction").expect("some"),
+            latency("end_txn").expect("some"),
+        );
+        assert!(whole.mean_us > end.mean_us, "{version:?}");
+        let adds = latency("add_partitions").is_some();
+        assert_eq!(adds, version == TransactionVersion::One);
+        assert_eq!(latency("end_to_end").is_some(), !adds);
     }
 }

@@ -97,10 +97,6 @@ const BROKER_SETTINGS_NOT_SERVED: Reasons = &[
     ),
     ("principal.builder.class", "a Java class"),
     (
-        "producer.id.expiration.check.interval.ms",
-        "an idle producer is forgotten when it is time",
-    ),
-    (
         "producer.purgatory.purge.interval.requests",
         "waiting acknowledgements are not kept in such a thing",
     ),

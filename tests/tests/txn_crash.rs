@@ -118,6 +118,7 @@ impl Stage {
 
 /// InitProducerId until it is granted, by a broker that may go away meanwhile.
 fn try_init(connection: &mut Connection) -> io::Result<Producer> {
+    ringlog_tests::txn::find(connection, ID)?;
     let request = ringlog_tests::txn::init_request(ID, 60_000, Producer::NONE);
     let answer = good(connection, 4, &request, |answer| answer.error_code)?;
     Ok(Producer {

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::relevance::is_of_use;
 use super::storm::StormFlags;
+use super::transactions::TransactionFlags;
 use crate::error::Error;
 use crate::load::codec::Codec;
 use crate::load::schedule::Arrivals;
@@ -34,7 +35,7 @@ pub struct Flags {
     /// Partitions of the topic [default: 8; small: 64]
     #[arg(long, value_name = "N")]
     pub partitions: Option<i32>,
-    /// Producers, each a connection of its own to every broker it needs [default: 4; small: 100]
+    /// Producers, each a connection of its own to every broker it needs [default: 4; small: 100; transactions: 16]
     #[arg(long, value_name = "N")]
     pub producers: Option<u32>,
     /// Consumers; partitions are dealt out among them [default: 2; steady: 1, beside the cold one]
@@ -46,7 +47,7 @@ pub struct Flags {
     /// Bytes of a batch at most [default: 65536; small: 16384]
     #[arg(long, value_name = "BYTES")]
     pub batch_bytes: Option<usize>,
-    /// Records of a batch at most; with 1 each request carries one record of one partition [default: as many as --batch-bytes holds]
+    /// Records of a batch at most; with 1 each request carries one record of one partition [default: as many as --batch-bytes holds; transactions: 1]
     #[arg(long, value_name = "N")]
     pub records_per_batch: Option<usize>,
     /// How long a record waits for others to share its batch, in milliseconds; part of its latency [default: 1]
@@ -166,6 +167,9 @@ pub struct ScenarioFlags {
     /// storm's own.
     #[command(flatten)]
     pub storm: StormFlags,
+    /// The ones of transactions.
+    #[command(flatten)]
+    pub transactions: TransactionFlags,
     /// restart: command that runs the broker in the foreground; {port} and {dir} are filled in [default: ringlog serve]
     #[arg(long, value_name = "CMD")]
     pub start: Option<String>,
@@ -210,7 +214,8 @@ fn parse_rate(text: &str) -> Result<Rate, String> {
     }
 }
 
-fn parse_config(text: &str) -> Result<(String, String), String> {
+/// `KEY=VALUE` in its two parts.
+pub fn parse_config(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("KEY=VALUE, as in segment.bytes=67108864".into()),
@@ -246,6 +251,7 @@ impl Flags {
         self.check_relevance(scenario)?;
         let small = scenario == Scenario::Small;
         let steady = scenario == Scenario::Steady;
+        let transactions = scenario == Scenario::Transactions;
         let short = matches!(
             scenario,
             Scenario::Sweep | Scenario::Partitions | Scenario::Connections
@@ -253,7 +259,11 @@ impl Flags {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let settings = Settings {
             partitions: self.partitions.unwrap_or(if small { 64 } else { 8 }),
-            producers: self.producers.unwrap_or(if small { 100 } else { 4 }),
+            producers: self.producers.unwrap_or(match (small, transactions) {
+                (true, _) => 100,
+                (_, true) => 16,
+                _ => 4,
+            }),
             consumers: self
                 .consumers
                 .unwrap_or(if steady { 1 } else { 2 }.min(self.partitions.unwrap_or(2).max(1) as u32)),
@@ -261,7 +271,7 @@ impl Flags {
             batch_bytes: self
                 .batch_bytes
                 .unwrap_or(if small { 16 << 10 } else { 64 << 10 }),
-            batch_records: self.records_per_batch.unwrap_or(0),
+            batch_records: self.records_per_batch.unwrap_or(usize::from(transactions)),
             linger_ns: (self.linger_ms.unwrap_or(1.0).clamp(0.0, 1e7) * 1e6) as u64,
             in_flight: self.in_flight.unwrap_or(5),
             rate: self.rate.unwrap_or(default_rate(scenario)),
@@ -280,6 +290,12 @@ impl Flags {
             threads: self.threads.unwrap_or((cores / 2).max(1)),
         };
         self.check(&settings)?;
+        if transactions {
+            self.scenario.transactions.plan(settings.partitions)?;
+            if settings.acks != -1 {
+                return Err(Error::usage("transactions need --acks all (KIP-98)"));
+            }
+        }
         Ok(settings)
     }
 
@@ -398,9 +414,11 @@ impl Flags {
             (self.rate.is_some(), "rate"),
         ];
         let of_storm = flags.storm.given();
+        let of_transactions = flags.transactions.given();
         let useless = given
             .iter()
             .chain(&of_storm)
+            .chain(&of_transactions)
             .find(|(given, flag)| *given && !is_of_use(flag, scenario));
         if let Some((_, flag)) = useless {
             let name = scenario.name();
@@ -480,9 +498,12 @@ impl Flags {
 
 fn default_rate(scenario: Scenario) -> Rate {
     match scenario {
-        Scenario::Produce | Scenario::Consume | Scenario::Lookup | Scenario::Groups | Scenario::Restart => {
-            Rate::Max
-        }
+        Scenario::Produce
+        | Scenario::Consume
+        | Scenario::Lookup
+        | Scenario::Groups
+        | Scenario::Transactions
+        | Scenario::Restart => Rate::Max,
         Scenario::Steady => Rate::PerSecond(100_000.0),
         Scenario::Tail | Scenario::Mixed | Scenario::Small | Scenario::Storm => Rate::PerSecond(20_000.0),
         Scenario::Partitions | Scenario::Connections => Rate::PerSecond(10_000.0),

@@ -8,6 +8,7 @@ mod relevance;
 mod scenario;
 mod sink;
 pub mod storm;
+pub mod transactions;
 mod versus;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -54,6 +55,8 @@ enum Command {
     Groups(Box<Flags>),
     /// Producers alone, and then while a thousand members of a group and many small groups rebalance without end
     Storm(Box<Flags>),
+    /// Producers with transactional ids that write to some partitions and commit, one transaction after the other
+    Transactions(Box<Flags>),
     /// kill -9, and the time to the first answer by size of the log
     Restart(Box<Flags>),
     /// Two brokers in turn under the same load, A B A B, and their ratio with its spread
@@ -98,6 +101,7 @@ fn run(command: Command) -> Result<bool, Error> {
         Command::Small(flags) => (Scenario::Small, flags),
         Command::Groups(flags) => (Scenario::Groups, flags),
         Command::Storm(flags) => (Scenario::Storm, flags),
+        Command::Transactions(flags) => (Scenario::Transactions, flags),
         Command::Restart(flags) => (Scenario::Restart, flags),
         Command::Versus(flags) => return versus::run(&flags),
         Command::Report(flags) => return compare::show(&flags),
@@ -125,6 +129,8 @@ mod tests {
             ("lookup", "--lookups", "--rate <"),
             ("storm", "--churn", "--fill-mib"),
             ("mixed", "--fill-mib", "--churn"),
+            ("transactions", "--abort-percent", "--rate <"),
+            ("groups", "--producers", "--abort-percent"),
         ] {
             let help = help(name);
             assert!(help.contains(shown) && !help.contains(hidden), "{help}");

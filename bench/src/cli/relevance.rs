@@ -29,6 +29,7 @@ const TIMED: &[Scenario] = &[
     Small,
     Groups,
     Storm,
+    Transactions,
 ];
 
 /// By the flag's name; a flag that is not here is of use to all.
@@ -46,6 +47,12 @@ const USERS: &[(&str, &[Scenario])] = &[
     ("storm-rate", &[Storm]),
     ("churn", &[Storm]),
     ("group-protocol", &[Storm]),
+    ("txn-version", &[Transactions]),
+    ("txn-partitions", &[Transactions]),
+    ("abort-percent", &[Transactions]),
+    ("txn-retry-ms", &[Transactions]),
+    ("txn-rate", &[Transactions]),
+    ("txn-read", &[Transactions]),
     ("steps", &[Partitions, Connections, Restart, Lookup]),
     ("start", &[Restart]),
     ("sink", &[Produce, Consume, Small, Sweep, Partitions, Connections]),
@@ -64,6 +71,7 @@ const USERS: &[(&str, &[Scenario])] = &[
             Small,
             Groups,
             Storm,
+            Transactions,
         ],
     ),
     ("topic", &[Produce, Tail, Small]),

@@ -156,6 +156,16 @@ pub fn begin(scenario: Scenario, settings: &Settings, flags: &Flags) -> Report {
         let stated = storm::stated(&plan).map(|(name, value)| (name.to_owned(), value));
         report.load.extend(stated);
     }
+    if scenario == Scenario::Transactions {
+        let stated = flags
+            .scenario
+            .transactions
+            .stated(settings.partitions)
+            .into_iter();
+        report
+            .load
+            .extend(stated.map(|(name, value)| (name.to_owned(), value)));
+    }
     let clocked = !matches!(scenario, Scenario::Consume | Scenario::Lookup | Scenario::Restart);
     if !clocked {
         // they end with their work

@@ -7,11 +7,11 @@ use std::path::Path;
 use clap::Args;
 
 use super::console::Terminal;
-use super::flags::{Flags, Pid};
+use super::flags::{Flags, Pid, parse_config};
 use super::limits::raise_descriptors;
 use super::scenario::{absorb, begin, finish, measure_disk, side};
 use crate::error::Error;
-use crate::launch::command::file_name;
+use crate::launch::command::{file_name, quote};
 use crate::launch::{Launch, Running, free_port, kafka_command, ringlog_command, start};
 use crate::load::settings::Settings;
 use crate::report::model::Report;
@@ -35,6 +35,10 @@ pub struct VersusFlags {
     /// What tables call B [default: ringlog, or the command's first word]
     #[arg(long, value_name = "NAME")]
     pub b_name: Option<String>,
+    /// With `kafka`: a line of its server.properties, as `log.flush.interval.messages=1`, which makes it sync each batch of every topic;
+    /// may be given several times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_config)]
+    pub kafka_config: Vec<(String, String)>,
     /// What to run on both
     #[arg(long, value_enum, default_value = "produce")]
     pub scenario: Scenario,
@@ -174,6 +178,10 @@ fn check(versus: &VersusFlags) -> Result<(), Error> {
             "`kafka` and --a both say what A is",
         ),
         (
+            versus.peer.is_none() && !versus.kafka_config.is_empty(),
+            "--kafka-config is for `versus kafka`",
+        ),
+        (
             versus.peer.is_none() && versus.a.is_none(),
             "versus what? `versus kafka`, or --a CMD",
         ),
@@ -187,7 +195,10 @@ fn check(versus: &VersusFlags) -> Result<(), Error> {
 fn launches(versus: &VersusFlags) -> Result<[Launch; 2], Error> {
     let (a, a_name) = match &versus.a {
         Some(command) => (command.clone(), first_word(command)),
-        None => (kafka_command()?, "kafka".into()),
+        None => (
+            with_config(kafka_command()?, &versus.kafka_config),
+            "kafka".into(),
+        ),
     };
     let (b, b_name) = match &versus.b {
         Some(command) => (command.clone(), first_word(command)),
@@ -208,6 +219,15 @@ fn launches(versus: &VersusFlags) -> Result<[Launch; 2], Error> {
             command: b,
         },
     ])
+}
+
+/// The command that starts Kafka, with further lines of its properties.
+fn with_config(mut command: String, config: &[(String, String)]) -> String {
+    for (key, value) in config {
+        command.push(' ');
+        command.push_str(&quote(&format!("{key}={value}")));
+    }
+    command
 }
 
 /// The program's name without its directory.

@@ -113,6 +113,20 @@ impl Connection {
         Ok((self.ask(request, version).await?, version))
     }
 
+    /// Sends the request that `write` makes with the correlation id it is given; returns the frame that answers it, and that id.
+    ///
+    /// # Errors
+    /// The connection broke, or was silent for a minute.
+    pub async fn exchange_own(
+        &mut self,
+        name: &str,
+        write: impl FnOnce(i32) -> Vec<u8>,
+    ) -> Result<(Bytes, i32), Error> {
+        self.correlation_id = self.correlation_id.wrapping_add(1);
+        let frame = write(self.correlation_id);
+        Ok((self.exchange(frame, name).await?, self.correlation_id))
+    }
+
     /// The first question to a peer that may be anything: its answer is taken apart here, with every count checked against
     /// the bytes that are there. (The codec of the later ones trusts the counts of a broker that got this one right.)
     async fn ask_versions(&mut self) -> Result<Rc<Versions>, Error> {

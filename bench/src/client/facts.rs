@@ -9,6 +9,8 @@ use kafka_protocol::protocol::StrBytes;
 use super::connection::Connection;
 use crate::error::Error;
 
+/// The topic that keeps transactions, as Kafka calls it.
+const TRANSACTION_STATE: &str = "__transaction_state";
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 /// DescribeConfigs' source of a built-in default.
@@ -45,6 +47,28 @@ pub async fn ask(connection: &mut Connection, topic: &str, acks: i16) -> Facts {
         reason,
         rewrites: rewrites(&all),
         is_ringlog: all.contains_key("ringlog.durability"),
+    }
+}
+
+/// Says of a broker whose acknowledgement depends on a topic's `flush.messages` what the topic that keeps transactions has: a commit is
+/// acknowledged from there. What the broker does not tell changes nothing.
+pub async fn add_transaction_state(facts: &mut Facts, connection: &mut Connection) {
+    let all = describe(connection, TRANSACTION_STATE).await.unwrap_or_default();
+    let flushed = all.get("flush.messages").map(|setting| setting.value.as_str());
+    if let (false, Some(flushed)) = (facts.is_ringlog, flushed) {
+        commits(facts, flushed == "1");
+    }
+}
+
+fn commits(facts: &mut Facts, flushed: bool) {
+    match (facts.durability.as_str(), flushed) {
+        ("stable storage", true) => facts.reason += &format!(", of {TRANSACTION_STATE} too"),
+        ("stable storage", false) => {
+            facts.durability = "page cache".into();
+            facts.reason +=
+                &format!(", but not of {TRANSACTION_STATE}: a commit is acknowledged before it is on disk");
+        }
+        _ => {}
     }
 }
 
@@ -141,6 +165,20 @@ mod tests {
             ((*key).to_owned(), setting)
         });
         durability(&settings.collect(), acks).0
+    }
+
+    #[test]
+    fn a_commit_is_as_durable_as_the_topic_that_keeps_it() {
+        for (flushed, durability) in [(true, "stable storage"), (false, "page cache")] {
+            let mut facts = Facts {
+                durability: "stable storage".into(),
+                reason: "flush.messages=1".into(),
+                ..Facts::default()
+            };
+            commits(&mut facts, flushed);
+            assert_eq!(facts.durability, durability);
+            assert!(facts.reason.contains(TRANSACTION_STATE), "{}", facts.reason);
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod cores;
 pub mod facts;
 pub mod groups;
 pub mod topic;
+pub mod transactions;
 
 pub use connection::{Connection, Versions};
 pub use topic::{PartitionLeader, Topic};

@@ -89,7 +89,7 @@ impl Ledger {
         for partition in 0..self.partitions.len() as i32 {
             self.with(partition, (), |ledger| ledger.conclude(partition, &mut result));
         }
-        let damaged = result.duplicated + result.reordered + result.corrupt;
+        let damaged = result.duplicated + result.reordered + result.corrupt + result.aborted;
         result.passed = damaged == 0 && (self.acks == 0 || result.lost == 0);
         if self.acks == 0 && result.lost > 0 {
             let note = format!(

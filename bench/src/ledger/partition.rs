@@ -31,6 +31,8 @@ pub enum Outcome {
     Acknowledged(i64),
     /// Refused with an error.
     Refused,
+    /// Of a transaction that was aborted: whoever reads what is committed must not find it.
+    Aborted,
     /// No answer: the connection broke, or the wait was over. May or may not be stored.
     Unknown,
 }
@@ -52,13 +54,17 @@ pub enum Finding {
 const NOWHERE: i64 = i64::MIN;
 /// Instead of an acknowledged offset, of a batch that was refused.
 const REFUSED: i64 = i64::MIN + 1;
+/// The same, of a batch whose transaction was aborted.
+const ABORTED: i64 = i64::MIN + 2;
+/// No batch is told, or found, below this.
+const LOWEST: i64 = i64::MIN + 3;
 
 /// Kept for every batch of a run, so it is small.
 struct Batch {
     lane: u32,
     records: u32,
     batch: u64,
-    /// The offset it was acknowledged at, or one of the two above.
+    /// The offset it was acknowledged at, or one of the three above.
     told: i64,
     found_at: i64,
 }
@@ -121,8 +127,9 @@ impl PartitionLedger {
             return;
         };
         batch.told = match outcome {
-            Outcome::Acknowledged(at) => at.max(REFUSED + 1),
+            Outcome::Acknowledged(at) => at.max(LOWEST),
             Outcome::Refused => REFUSED,
+            Outcome::Aborted => ABORTED,
             Outcome::Unknown => NOWHERE,
         };
         if !self.unacknowledged && batch.acknowledged().is_some() && batch.found().is_none() {
@@ -149,7 +156,7 @@ impl PartitionLedger {
         };
         match batch.found_at {
             NOWHERE => {
-                batch.found_at = fetched.base_offset.max(REFUSED + 1);
+                batch.found_at = fetched.base_offset.max(LOWEST);
                 if self.unacknowledged || batch.acknowledged().is_some() {
                     self.missing -= u64::from(batch.records);
                 }
@@ -180,7 +187,11 @@ impl PartitionLedger {
 
     pub fn take_unread(&mut self, each: &mut impl FnMut(&Times)) {
         for (at, times) in std::mem::take(&mut self.times) {
-            if self.batches.get(at).is_some_and(|batch| batch.told != REFUSED) {
+            if self
+                .batches
+                .get(at)
+                .is_some_and(|batch| batch.told != REFUSED && batch.told != ABORTED)
+            {
                 each(&times);
             }
         }
@@ -216,6 +227,12 @@ impl PartitionLedger {
             if promised {
                 result.acknowledged += records;
                 result.verified += records;
+            } else if batch.told == ABORTED {
+                result.aborted += records;
+                notes.push(format!(
+                    "{records} records of an aborted transaction of producer {} at offset {found_at}",
+                    batch.lane
+                ));
             } else {
                 result.unacknowledged_found += records;
             }
@@ -241,7 +258,7 @@ impl PartitionLedger {
 
 impl Batch {
     fn acknowledged(&self) -> Option<i64> {
-        (self.told > REFUSED).then_some(self.told)
+        (self.told >= LOWEST).then_some(self.told)
     }
 
     fn found(&self) -> Option<i64> {

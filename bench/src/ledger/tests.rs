@@ -22,6 +22,7 @@ fn fetched(identity: Identity, base_offset: i64) -> Fetched {
         bytes: 1000,
         identity,
         control: false,
+        transaction_of: None,
     }
 }
 
@@ -60,6 +61,26 @@ fn a_missing_batch_is_lost_and_fails_the_run() {
     assert_eq!(
         result.notes,
         ["partition 0: 10 records of producer 7 are missing, acknowledged at offset 10"]
+    );
+}
+
+#[test]
+fn what_was_aborted_is_no_loss_and_must_not_be_seen() {
+    let ledger = Ledger::new(1, -1, false);
+    send(&ledger, FIRST, 0, Outcome::Acknowledged(0));
+    send(&ledger, SECOND, 1, Outcome::Aborted);
+    assert_eq!(ledger.missing(), 10);
+    ledger.found(0, &fetched(FIRST, 0), true);
+    let result = ledger.conclude();
+    assert!(result.passed && ledger.missing() == 0, "{result:?}");
+    assert_eq!((result.acknowledged, result.aborted), (10, 0));
+    ledger.found(0, &fetched(SECOND, 10), true);
+    let result = ledger.conclude();
+    assert!(!result.passed);
+    assert_eq!((result.aborted, result.unacknowledged_found), (10, 0));
+    assert_eq!(
+        result.notes,
+        ["partition 0: 10 records of an aborted transaction of producer 7 at offset 10"]
     );
 }
 

@@ -206,7 +206,9 @@ impl Answers {
         if let Err(error) = reply::read(frame, self.version, correlation_id, &mut told) {
             return self.lost(&error.to_string());
         }
-        if let Some(request) = self.waiting.borrow_mut().pop_front() {
+        // a statement of its own: what is settled may give up all that waits
+        let request = self.waiting.borrow_mut().pop_front();
+        if let Some(request) = request {
             self.settle(&request, &told, now_ns);
         }
     }

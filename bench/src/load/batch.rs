@@ -13,6 +13,11 @@ use super::text::Text;
 pub const HEADER_BYTES: usize = 61;
 const CRC_AT: usize = 17;
 const SUMMED_FROM: usize = 21;
+const ATTRIBUTES_AT: usize = 21;
+const PRODUCER_ID_AT: usize = 43;
+/// Attributes of batches of a transaction, and of its marker.
+const TRANSACTIONAL: i16 = 1 << 4;
+const CONTROL: i16 = 1 << 5;
 /// Bytes of the stamp in the first value.
 const STAMP_BYTES: usize = 16;
 /// Compressed sections kept for batches of other lengths than the usual; forgotten when there are more.
@@ -38,6 +43,8 @@ pub struct Stamp {
     pub producer_epoch: i16,
     /// Sequence of the first record, or -1.
     pub base_sequence: i32,
+    /// Whether it is part of a transaction.
+    pub transactional: bool,
     /// When the first record was due, milliseconds since 1970; a compressed batch may get a later one.
     pub timestamp_ms: i64,
     /// Which lane sends.
@@ -185,7 +192,8 @@ fn write_header(batch: &mut [u8], codec: Codec, count: usize, timestamp_ms: i64,
     batch[8..12].copy_from_slice(&length.to_be_bytes());
     batch[12..16].copy_from_slice(&(-1i32).to_be_bytes());
     batch[16] = 2;
-    batch[21..23].copy_from_slice(&(codec as i16).to_be_bytes());
+    let attributes = codec as i16 | if stamp.transactional { TRANSACTIONAL } else { 0 };
+    batch[ATTRIBUTES_AT..23].copy_from_slice(&attributes.to_be_bytes());
     batch[23..27].copy_from_slice(&(count as i32 - 1).to_be_bytes());
     batch[27..35].copy_from_slice(&timestamp_ms.to_be_bytes());
     batch[35..43].copy_from_slice(&timestamp_ms.to_be_bytes());
@@ -251,6 +259,8 @@ pub struct Fetched {
     pub identity: Identity,
     /// Whether it is a transaction's marker and no data (attribute bit 5).
     pub control: bool,
+    /// Who wrote it, if that was in a transaction (attribute bit 4).
+    pub transaction_of: Option<i64>,
 }
 
 /// Splits a fetched section into batches. A last one that is cut short (the fetch's limit) ends it. Checksums are checked
@@ -272,13 +282,15 @@ impl<'a> Iterator for Batches<'a> {
             return None;
         }
         let (base_offset, last_offset_delta) = (long(0), int(23).max(0));
+        let attributes = i16::from_be_bytes([self.0[ATTRIBUTES_AT], self.0[ATTRIBUTES_AT + 1]]);
         let fetched = Fetched {
             base_offset,
             next_offset: base_offset.saturating_add(i64::from(last_offset_delta) + 1),
             records: int(57).max(0) as u32,
             bytes,
             identity: Identity::new(int(CRC_AT) as u32, long(27)),
-            control: self.0[22] & 0x20 != 0,
+            control: attributes & CONTROL != 0,
+            transaction_of: (attributes & TRANSACTIONAL != 0).then(|| long(PRODUCER_ID_AT)),
         };
         let (batch, rest) = self.0.split_at(bytes);
         self.0 = rest;
@@ -301,6 +313,7 @@ mod tests {
             producer_id: -1,
             producer_epoch: -1,
             base_sequence: -1,
+            transactional: false,
             timestamp_ms: 1_000,
             lane: 3,
             batch,

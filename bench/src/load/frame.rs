@@ -28,6 +28,19 @@ impl<'a> Frame<'a> {
         topic: &str,
         batches: usize,
     ) -> Frame<'a> {
+        Frame::begin_in(out, version, correlation_id, None, acks, topic, batches)
+    }
+
+    /// The same, in the transaction of `transactional_id` if there is one.
+    pub fn begin_in(
+        out: &'a mut Vec<u8>,
+        version: i16,
+        correlation_id: i32,
+        transactional_id: Option<&str>,
+        acks: i16,
+        topic: &str,
+        batches: usize,
+    ) -> Frame<'a> {
         let from = out.len();
         let flexible = version >= FLEXIBLE;
         out.extend_from_slice(&[0; 4]);
@@ -44,19 +57,16 @@ impl<'a> Frame<'a> {
         };
         if flexible {
             frame.out.push(0); // header's tagged fields
-            frame.out.push(0); // no transactional id
-        } else {
-            frame.out.extend_from_slice(&(-1i16).to_be_bytes());
+        }
+        match transactional_id {
+            Some(id) => frame.string(id),
+            None if flexible => frame.out.push(0),
+            None => frame.out.extend_from_slice(&(-1i16).to_be_bytes()),
         }
         frame.out.extend_from_slice(&acks.to_be_bytes());
         frame.out.extend_from_slice(&TIMEOUT_MS.to_be_bytes());
         frame.count(1);
-        if flexible {
-            frame.unsigned(topic.len() + 1);
-        } else {
-            frame.out.extend_from_slice(&(topic.len() as i16).to_be_bytes());
-        }
-        frame.out.extend_from_slice(topic.as_bytes());
+        frame.string(topic);
         frame.count(batches);
         frame
     }
@@ -95,6 +105,15 @@ impl<'a> Frame<'a> {
         }
     }
 
+    fn string(&mut self, text: &str) {
+        if self.flexible {
+            self.unsigned(text.len() + 1);
+        } else {
+            self.out.extend_from_slice(&(text.len() as i16).to_be_bytes());
+        }
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
     fn unsigned(&mut self, mut value: usize) {
         while value >= 0x80 {
             self.out.push(value as u8 | 0x80);
@@ -115,7 +134,8 @@ mod tests {
     fn the_library_of_another_project_reads_every_version() {
         for version in PRODUCE_VERSIONS.0..=PRODUCE_VERSIONS.1 {
             let mut out = vec![9; 3];
-            let mut frame = Frame::begin(&mut out, version, 77, -1, "orders", 2);
+            let id = (version % 2 == 0).then_some("payments");
+            let mut frame = Frame::begin_in(&mut out, version, 77, id, -1, "orders", 2);
             for (partition, bytes) in [(3, 200), (70_000, 1)] {
                 frame.batch(partition, bytes, |out| out.extend(std::iter::repeat_n(5, bytes)));
             }
@@ -127,6 +147,8 @@ mod tests {
             assert_eq!((header.correlation_id, header.request_api_version), (77, version));
             let request = ProduceRequest::decode(&mut bytes, version).expect("body");
             assert!(bytes.is_empty() && request.acks == -1);
+            let told = request.transactional_id.map(|told| told.to_string());
+            assert_eq!(told.as_deref(), id);
             assert_eq!(request.topic_data[0].name.to_string(), "orders");
             let found: Vec<_> = request.topic_data[0]
                 .partition_data

@@ -11,16 +11,14 @@ use super::batch::Stamp;
 use super::frame::{Frame, PRODUCE_VERSIONS};
 use super::source::{Portion, Source};
 use super::tally::{Stream, Tag};
-use super::thread::Thread;
+use super::thread::{LOOK_NS, Thread};
 use super::times::Times;
 use crate::client::{Connection, admin};
 use crate::error::Error;
-use crate::ledger::{Entry, Outcome, Sent};
+use crate::ledger::Outcome;
 
 /// Behind schedule by more than this is late.
 const LATE_NS: u64 = 1_000_000;
-/// How often a lane that waits looks whether the run was ended early: seldom, for there may be thousands.
-const LOOK_NS: u64 = 500_000_000;
 /// Between two attempts to connect again.
 const RECONNECT_NS: u64 = 50_000_000;
 /// Small requests that are ready together leave in one write, until it is this large.
@@ -151,7 +149,7 @@ impl Lane {
                 break self.drain(&answers).await;
             };
             if ready_ns > begun_ns {
-                self.sleep_until(ready_ns).await;
+                self.thread.sleep_until(ready_ns).await;
             }
             if self.thread.was_cut() {
                 break self.drain(&answers).await;
@@ -193,17 +191,6 @@ impl Lane {
         let _ = stream.shutdown(std::net::Shutdown::Both);
         self.unanswered.extend(answers.close());
         end
-    }
-
-    /// Sleeps, but not on when the run is ended early.
-    async fn sleep_until(&self, deadline_ns: u64) {
-        let clock = &self.thread.clock;
-        while clock.now_ns() + LOOK_NS < deadline_ns && !self.thread.was_cut() {
-            clock.sleep_until(clock.now_ns() + LOOK_NS).await;
-        }
-        if !self.thread.was_cut() {
-            clock.sleep_until(deadline_ns).await;
-        }
     }
 
     /// Waits until a request may be sent; false when the connection is gone or all waiting is over.
@@ -308,6 +295,7 @@ impl Lane {
                 producer_id: form.producer_id,
                 producer_epoch: form.producer_epoch,
                 base_sequence: -1,
+                transactional: false,
                 timestamp_ms: thread.clock.epoch().unix_ms(times.first().unwrap_or(now_ns)),
                 lane: self.spec.id,
                 batch: 0,
@@ -317,7 +305,11 @@ impl Lane {
                 stamp.base_sequence = *sequence;
                 *sequence = next_sequence(*sequence, times.records());
             }
-            let (entry, bytes) = self.write_batch(&mut frame, partition, stamp, &times);
+            let bytes = thread.template(partition, |template| template.batch_bytes(times.records()));
+            let batches = &mut self.batches;
+            let entry = frame.batch(partition, bytes, |out| {
+                thread.write_batch(out, partition, stamp, batches, &times)
+            });
             answers.expect_batch(Batch {
                 partition,
                 entry,
@@ -327,44 +319,6 @@ impl Lane {
         }
         frame.finish();
         answers.expect(self.correlation_id, batches);
-    }
-
-    /// Appends one batch; stamps it anew in the rare case that another one looks exactly alike.
-    fn write_batch(
-        &mut self,
-        frame: &mut Frame<'_>,
-        partition: i32,
-        mut stamp: Stamp,
-        times: &Times,
-    ) -> (Entry, usize) {
-        let count = times.records();
-        let (batches, lane) = (&mut self.batches, self.spec.id);
-        let shared = &self.thread.shared;
-        self.thread.template(partition, |template| {
-            let bytes = template.batch_bytes(count);
-            let entry = frame.batch(partition, bytes, |out| {
-                let from = out.len();
-                loop {
-                    stamp.batch = *batches;
-                    *batches += 1;
-                    let identity = template.write(out, partition, count, stamp);
-                    let Some(ledger) = &shared.ledger else {
-                        return Entry::default();
-                    };
-                    let sent = Sent {
-                        lane,
-                        batch: stamp.batch,
-                        records: count as u32,
-                        times: shared.end_to_end.then(|| times.clone()),
-                    };
-                    if let Some(entry) = ledger.sent(partition, identity, sent) {
-                        return entry;
-                    }
-                    out.truncate(from);
-                }
-            });
-            (entry, bytes)
-        })
     }
 
     fn note_lateness(&mut self, portions: &[Portion], ready_ns: u64, now_ns: u64) {
@@ -426,7 +380,7 @@ impl Lane {
 }
 
 /// Sequences wrap at 2^31 to 0 (KIP-98).
-fn next_sequence(sequence: i32, records: usize) -> i32 {
+pub fn next_sequence(sequence: i32, records: usize) -> i32 {
     ((i64::from(sequence) + records as i64) % (i64::from(i32::MAX) + 1)) as i32
 }
 

@@ -1,7 +1,9 @@
 //! Load: what is sent when ([`schedule`], [`batch`]), and the threads that send and read it.
 
+pub mod aborted;
 pub mod answers;
 pub mod batch;
+pub mod beat;
 pub mod clock;
 pub mod codec;
 pub mod frame;
@@ -16,3 +18,4 @@ pub mod tally;
 pub mod text;
 pub mod thread;
 pub mod times;
+pub mod transactor;

@@ -10,6 +10,7 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse};
 
+use super::aborted::Aborted;
 use super::batch::{Batches, Fetched, intact};
 use super::tally::{Stream, Tag};
 use super::thread::Thread;
@@ -48,6 +49,8 @@ pub struct ReaderSpec {
     pub repeat: Repeat,
     /// Reads no faster than this; `None` as fast as it goes.
     pub max_bytes_per_s: Option<f64>,
+    /// Whether it waits for open transactions to end, and leaves out aborted ones.
+    pub read_committed: bool,
 }
 
 /// What a reader does when all is read.
@@ -239,6 +242,7 @@ impl Reader {
             .with_max_wait_ms(MAX_WAIT_MS)
             .with_min_bytes(1)
             .with_max_bytes(MAX_BYTES)
+            .with_isolation_level(i8::from(self.spec.read_committed))
             .with_session_id(0)
             .with_session_epoch(-1)
             .with_topics(vec![topic]);
@@ -251,7 +255,7 @@ impl Reader {
             return Err(Error::failed(format!("Fetch: {}", error_name(answer.error_code))));
         }
         let at_ns = self.thread.clock.now_ns();
-        let (mut records, mut errors, mut bytes) = (0, false, 0);
+        let (mut records, mut errors, mut bytes, mut moved) = (0, false, 0, false);
         for data in answer.responses.iter().flat_map(|topic| &topic.partitions) {
             let Some(&at) = self.position.get(&data.partition_index) else {
                 continue;
@@ -263,9 +267,13 @@ impl Reader {
             }
             let section = data.records.clone().unwrap_or_default();
             bytes += section.len();
-            records += self.section(at, &section, at_ns);
+            let before = self.spec.spans[at].next;
+            let aborted = data.aborted_transactions.as_deref();
+            let aborted = Aborted::new(aborted.filter(|_| self.spec.read_committed));
+            records += self.section(at, &section, aborted, at_ns);
+            moved |= self.spec.spans[at].next > before;
         }
-        if bytes > 0 && records == 0 {
+        if bytes > 0 && !moved {
             self.grow()?;
         }
         Ok((records, errors))
@@ -308,16 +316,17 @@ impl Reader {
     }
 
     /// Counts and checks the batches of one partition's section; returns their records.
-    fn section(&mut self, at: usize, section: &Bytes, at_ns: u64) -> u64 {
+    fn section(&mut self, at: usize, section: &Bytes, mut aborted: Aborted, at_ns: u64) -> u64 {
         let (mut records, mut wire_bytes) = (0, 0);
         for (fetched, batch) in Batches(section) {
+            let hidden = aborted.hides(&fetched, batch);
             let span = &mut self.spec.spans[at];
             // a fetch may begin in the middle of a batch that was read already
             if fetched.next_offset <= span.next {
                 continue;
             }
             span.next = fetched.next_offset;
-            if fetched.control {
+            if fetched.control || hidden {
                 continue;
             }
             records += u64::from(fetched.records);

@@ -16,7 +16,9 @@ use super::source::{Saturate, Source};
 use super::tally::{Tag, Tally, Window};
 use super::text::Text;
 use super::thread::{Shared, Thread};
+use super::transactor::{self, TransactorSpec};
 use crate::client::Connection;
+use crate::client::transactions::TransactionalProducer;
 use crate::error::Error;
 
 /// Entries of a thread's ring; more connections than this share it in turns.
@@ -34,6 +36,8 @@ pub struct Work {
     pub lanes: Vec<LaneSpec>,
     /// Records that each lane sends at most (`--rate max` only).
     pub records_per_lane: Option<u64>,
+    /// Producers of transactions.
+    pub transactors: Vec<TransactorSpec>,
     /// Consumers.
     pub readers: Vec<ReaderSpec>,
     /// Whether the window ends with the clock (`--seconds`) or with the work.
@@ -61,9 +65,17 @@ struct Seat {
     ready: Arc<Mutex<Vec<Result<(), Error>>>>,
     lanes: Vec<(LaneSpec, f64)>,
     records_per_lane: Option<u64>,
+    transactors: Vec<TransactorSpec>,
     readers: Vec<ReaderSpec>,
     timed: bool,
     keep_seconds: bool,
+}
+
+/// What a seat's connections are ready for.
+struct Ready {
+    sessions: Vec<Session>,
+    producers: Vec<TransactionalProducer>,
+    connections: Vec<Connection>,
 }
 
 /// What the caller sees while a run goes on. `at_s` counts from the measurement's start and is negative during warm-up.
@@ -81,7 +93,8 @@ pub fn run(shared: Arc<Shared>, work: Work, watch: &mut dyn Watch) -> Result<Don
     let gate: Gate = Gate::default();
     let ready = Arc::new(Mutex::new(Vec::new()));
     let live = Arc::clone(&shared.live);
-    live.busy_lanes.store(work.lanes.len() as u64, Ordering::Relaxed);
+    let writers = work.lanes.len() + work.transactors.len();
+    live.busy_lanes.store(writers as u64, Ordering::Relaxed);
     live.busy_readers
         .store(work.readers.len() as u64, Ordering::Relaxed);
     let (timed, keep_seconds) = (work.timed, work.keep_seconds);
@@ -204,10 +217,10 @@ fn seats(
     gate: &Gate,
     ready: &Arc<Mutex<Vec<Result<(), Error>>>>,
 ) -> Vec<Seat> {
-    let threads = shared
-        .settings
-        .threads
-        .clamp(1, (work.lanes.len() + work.readers.len()).max(1));
+    let threads = shared.settings.threads.clamp(
+        1,
+        (work.lanes.len() + work.transactors.len() + work.readers.len()).max(1),
+    );
     let mut seats: Vec<Seat> = (0..threads)
         .map(|number| Seat {
             number,
@@ -217,6 +230,7 @@ fn seats(
             ready: Arc::clone(ready),
             lanes: Vec::new(),
             records_per_lane: work.records_per_lane,
+            transactors: Vec::new(),
             readers: Vec::new(),
             timed: work.timed,
             keep_seconds: work.keep_seconds,
@@ -226,6 +240,9 @@ fn seats(
     for (at, lane) in work.lanes.into_iter().enumerate() {
         let share = weight(shared, &lane) as f64 / total.max(1) as f64;
         seats[at % threads].lanes.push((lane, share));
+    }
+    for (at, transactor) in work.transactors.into_iter().enumerate() {
+        seats[at % threads].transactors.push(transactor);
     }
     for (at, reader) in work.readers.into_iter().enumerate() {
         seats[threads - 1 - at % threads].readers.push(reader);
@@ -269,7 +286,7 @@ impl Seat {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(said);
-        let (sessions, connections) = connected?;
+        let ready = connected?;
         let Some(start_ns) = self.wait_for_gate().await else {
             return Err(Error::failed("another thread could not connect"));
         };
@@ -289,7 +306,7 @@ impl Seat {
         let mut tasks = Vec::new();
         // lanes to the same partitions have the same keys
         let mut keys: HashMap<Vec<i32>, Arc<[u32]>> = HashMap::new();
-        for ((spec, share), session) in self.lanes.iter().cloned().zip(sessions) {
+        for ((spec, share), session) in self.lanes.iter().cloned().zip(ready.sessions) {
             let slots = keys
                 .entry(spec.partitions.clone())
                 .or_insert_with(|| key_slots(&self.shared, &spec.partitions));
@@ -301,7 +318,14 @@ impl Seat {
                 session,
             )));
         }
-        for (spec, connection) in self.readers.iter().cloned().zip(connections) {
+        for (spec, producer) in self.transactors.iter().cloned().zip(ready.producers) {
+            tasks.push(tokio_uring::spawn(transactor::run(
+                Rc::clone(&thread),
+                spec,
+                producer,
+            )));
+        }
+        for (spec, connection) in self.readers.iter().cloned().zip(ready.connections) {
             tasks.push(tokio_uring::spawn(reader::run(
                 Rc::clone(&thread),
                 spec,
@@ -315,16 +339,24 @@ impl Seat {
         Ok(thread.tally.replace(counted))
     }
 
-    async fn connect(&self) -> Result<(Vec<Session>, Vec<Connection>), Error> {
+    async fn connect(&self) -> Result<Ready, Error> {
         let mut sessions = Vec::with_capacity(self.lanes.len());
         for (lane, _) in &self.lanes {
             sessions.push(Session::open(lane.leader, self.shared.settings.idempotent).await?);
+        }
+        let mut producers = Vec::with_capacity(self.transactors.len());
+        for transactor in &self.transactors {
+            producers.push(transactor::open(transactor).await?);
         }
         let mut connections = Vec::with_capacity(self.readers.len());
         for reader in &self.readers {
             connections.push(Connection::open(reader.leader).await?);
         }
-        Ok((sessions, connections))
+        Ok(Ready {
+            sessions,
+            producers,
+            connections,
+        })
     }
 
     async fn wait_for_gate(&self) -> Option<u64> {

@@ -48,11 +48,25 @@ pub enum Tag {
     EndToEnd,
     /// Fetch request to whole response.
     Fetch,
+    /// Begin of a transaction to its committed end.
+    Transaction,
+    /// EndTxn to its answer, of a commit.
+    EndTxn,
+    /// AddPartitionsToTxn to its answer.
+    AddPartitions,
 }
 
 impl Tag {
     /// All of them.
-    pub const ALL: [Tag; 4] = [Tag::Ack, Tag::AckService, Tag::EndToEnd, Tag::Fetch];
+    pub const ALL: [Tag; 7] = [
+        Tag::Ack,
+        Tag::AckService,
+        Tag::EndToEnd,
+        Tag::Fetch,
+        Tag::Transaction,
+        Tag::EndTxn,
+        Tag::AddPartitions,
+    ];
 
     /// Its name in the report and the `.hlog`.
     pub fn name(self) -> &'static str {
@@ -61,6 +75,9 @@ impl Tag {
             Tag::AckService => "ack_service",
             Tag::EndToEnd => "end_to_end",
             Tag::Fetch => "fetch",
+            Tag::Transaction => "transaction",
+            Tag::EndTxn => "end_txn",
+            Tag::AddPartitions => "add_partitions",
         }
     }
 }
@@ -172,11 +189,28 @@ struct Count {
     used: bool,
 }
 
+/// Transactions that ended within the window.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Transactions {
+    /// With a commit.
+    pub committed: u64,
+    /// With an abort.
+    pub aborted: u64,
+    /// Answers after which the same was asked again, by error name.
+    pub retries: BTreeMap<String, u64>,
+    /// That were due and never begun.
+    pub unbegun: u64,
+    /// Producers that gave up before their time; an event says why.
+    pub given_up: u64,
+}
+
 /// Everything a thread counted.
 pub struct Tally {
     window: Window,
     recorders: BTreeMap<Tag, Recorder>,
     counts: [Count; 3],
+    /// Transactions.
+    pub transactions: Transactions,
     /// How the schedule was kept.
     pub schedule: Schedule,
     /// What happened.
@@ -195,6 +229,7 @@ impl Tally {
             window,
             recorders: BTreeMap::new(),
             counts: Default::default(),
+            transactions: Transactions::default(),
             schedule: Schedule::default(),
             events: Vec::new(),
             last_flow_ns: window.start_ns,
@@ -300,6 +335,7 @@ impl Tally {
         mine.late_by_broker += theirs.late_by_broker;
         mine.unsent += theirs.unsent;
         mine.unanswered += theirs.unanswered;
+        self.transactions.add(other.transactions);
         self.events.extend(other.events);
         self.last_flow_ns = self.last_flow_ns.max(other.last_flow_ns);
     }
@@ -332,6 +368,18 @@ impl Tally {
             per_second: count.per_second.clone(),
             errors: count.errors.clone(),
         })
+    }
+}
+
+impl Transactions {
+    fn add(&mut self, other: Transactions) {
+        self.committed += other.committed;
+        self.aborted += other.aborted;
+        for (name, count) in other.retries {
+            *self.retries.entry(name).or_default() += count;
+        }
+        self.unbegun += other.unbegun;
+        self.given_up += other.given_up;
     }
 }
 

@@ -5,12 +5,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::batch::Template;
+use super::batch::{Stamp, Template};
 use super::clock::Clock;
 use super::settings::{Settings, partition_of};
 use super::tally::Tally;
 use super::text::Text;
-use crate::ledger::Ledger;
+use super::times::Times;
+use crate::ledger::{Entry, Ledger, Sent};
+
+/// How often whoever waits looks whether the run was ended early: seldom, for there may be thousands.
+pub const LOOK_NS: u64 = 500_000_000;
 
 /// What the whole run shares: the terminal reads it while the threads write.
 #[derive(Default)]
@@ -142,6 +146,47 @@ impl Thread {
         act(template)
     }
 
+    /// Appends a batch of as many records as `times` has to `out` and notes it in the ledger. It is number `batches` of its lane, which
+    /// counts on; in the rare case that another batch looks exactly alike it is stamped anew.
+    pub fn write_batch(
+        &self,
+        out: &mut Vec<u8>,
+        partition: i32,
+        mut stamp: Stamp,
+        batches: &mut u64,
+        times: &Times,
+    ) -> Entry {
+        let from = out.len();
+        self.template(partition, |template| {
+            loop {
+                stamp.batch = *batches;
+                *batches += 1;
+                let identity = template.write(out, partition, times.records(), stamp);
+                let Some(ledger) = &self.shared.ledger else {
+                    return Entry::default();
+                };
+                let sent = Sent {
+                    lane: stamp.lane,
+                    batch: stamp.batch,
+                    records: times.records() as u32,
+                    times: self.shared.end_to_end.then(|| times.clone()),
+                };
+                if let Some(entry) = ledger.sent(partition, identity, sent) {
+                    return entry;
+                }
+                out.truncate(from);
+            }
+        })
+    }
+
+    /// Counts an answer after which the same is asked again, if it came within the measurement.
+    pub fn retried(&self, at_ns: u64, name: impl FnOnce() -> String) {
+        let mut tally = self.tally.borrow_mut();
+        if tally.window().contains(at_ns) {
+            *tally.transactions.retries.entry(name()).or_default() += 1;
+        }
+    }
+
     /// Notes, once until it answers again, that the broker is gone.
     pub fn lost(&self, why: &str) {
         if !self.broker_lost.replace(true) && !self.shared.live.stopped() {
@@ -167,6 +212,17 @@ impl Thread {
         };
         self.tally.borrow_mut().cut(cut_ns);
         true
+    }
+
+    /// Sleeps, but not on when the run is ended early.
+    pub async fn sleep_until(&self, deadline_ns: u64) {
+        let clock = &self.clock;
+        while clock.now_ns() + LOOK_NS < deadline_ns && !self.was_cut() {
+            clock.sleep_until(clock.now_ns() + LOOK_NS).await;
+        }
+        if !self.was_cut() {
+            clock.sleep_until(deadline_ns).await;
+        }
     }
 
     /// The moment at which every wait ends.

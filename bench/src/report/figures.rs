@@ -18,7 +18,14 @@ pub struct Figure {
 }
 
 /// Distributions whose figures are compared; the uncorrected `ack_service` is only drawn.
-const DISTRIBUTIONS: [(&str, &str); 3] = [("ack", "ack"), ("end_to_end", "end to end"), ("fetch", "fetch")];
+const DISTRIBUTIONS: [(&str, &str); 6] = [
+    ("transaction", "transaction"),
+    ("end_txn", "EndTxn"),
+    ("add_partitions", "AddPartitionsToTxn"),
+    ("ack", "ack"),
+    ("end_to_end", "end to end"),
+    ("fetch", "fetch"),
+];
 
 const GIB: f64 = (1u64 << 30) as f64;
 const MIB: f64 = (1u64 << 20) as f64;

@@ -163,6 +163,7 @@ fn merge_ledgers(rounds: &[(u32, &Step)]) -> Option<LedgerResult> {
         lost: a.lost.saturating_add(b.lost),
         duplicated: a.duplicated.saturating_add(b.duplicated),
         reordered: a.reordered.saturating_add(b.reordered),
+        aborted: a.aborted.saturating_add(b.aborted),
         corrupt: a.corrupt.saturating_add(b.corrupt),
         unacknowledged_found: a.unacknowledged_found.saturating_add(b.unacknowledged_found),
         notes: a.notes.into_iter().chain(b.notes).collect(),

@@ -134,7 +134,8 @@ pub struct Step {
     /// Records read by the cold reader of `mixed`.
     pub cold: Option<Flow>,
     /// Distributions by name: `ack` and `end_to_end` from the intended send time, `ack_service` from the actual send (what closed-loop tools
-    /// show), `fetch` (one fetch, request to whole response).
+    /// show), `fetch` (one fetch, request to whole response); of committed transactions `transaction` (from its begin), `end_txn` and
+    /// `add_partitions` (the requests of these names, with what was asked again).
     pub latencies: BTreeMap<String, Latency>,
     /// How well the schedule was kept; null at `--rate max`.
     pub schedule: Option<Schedule>,
@@ -273,6 +274,8 @@ pub struct LedgerResult {
     pub reordered: u64,
     /// In a batch whose checksum is wrong or that nobody sent.
     pub corrupt: u64,
+    /// Of aborted transactions, and given to a reader of what is committed.
+    pub aborted: u64,
     /// Never acknowledged (refused, connection lost) but found: allowed.
     pub unacknowledged_found: u64,
     /// Examples and reasons, a few lines.

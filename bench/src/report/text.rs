@@ -39,6 +39,7 @@ pub fn ledger_counts(ledger: &LedgerResult) -> String {
         (ledger.duplicated, "duplicated"),
         (ledger.reordered, "reordered"),
         (ledger.corrupt, "corrupt"),
+        (ledger.aborted, "aborted and visible"),
     ];
     let counts = named.iter().filter(|(count, _)| *count > 0);
     let counts: Vec<_> = counts
@@ -139,7 +140,11 @@ fn one_step(page: &mut Page, report: &Report, step: &Step) {
 
 /// Of the distribution a step is about.
 fn worst_second(page: &mut Page, step: &Step) {
-    let named = [("end_to_end", "end to end"), ("ack", "ack")];
+    let named = [
+        ("transaction", "transaction"),
+        ("end_to_end", "end to end"),
+        ("ack", "ack"),
+    ];
     let found = named
         .iter()
         .find_map(|(key, name)| Some((*name, step.latencies.get(*key)?.worst_second.as_ref()?)));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Context;
 use super::observer::{Beside, Observer, STUCK_S};
 use super::stage::Stage;
+use super::transactions;
 use crate::error::Error;
 use crate::load::lane::LaneSpec;
 use crate::load::reader::ReaderSpec;
@@ -12,6 +13,7 @@ use crate::load::run::{Done, Work, run};
 use crate::load::settings::{Rate, Settings};
 use crate::load::tally::{Stream, Tally};
 use crate::load::thread::{Live, Shared, keys_by_partition};
+use crate::load::transactor::TransactorSpec;
 use crate::report::figures::machine_use;
 use crate::report::model::{Event, ProcessUse, Step};
 
@@ -45,6 +47,8 @@ pub struct Part {
     pub x: f64,
     /// Producers.
     pub lanes: Vec<LaneSpec>,
+    /// Producers of transactions.
+    pub transactors: Vec<TransactorSpec>,
     /// Consumers.
     pub readers: Vec<ReaderSpec>,
     /// Ends by the clock, after `--warmup-seconds` and `--seconds`.
@@ -69,6 +73,7 @@ impl Part {
             label: label.into(),
             x,
             lanes,
+            transactors: Vec::new(),
             readers,
             timed: true,
             records_per_lane: None,
@@ -91,6 +96,7 @@ impl Part {
             label: label.into(),
             x: 0.0,
             lanes,
+            transactors: Vec::new(),
             readers,
             timed: false,
             records_per_lane,
@@ -126,6 +132,7 @@ pub fn measure(
     let writes = !part.lanes.is_empty();
     let work = Work {
         lanes: part.lanes,
+        transactors: part.transactors,
         records_per_lane: part.records_per_lane,
         readers: part.readers,
         timed: part.timed,
@@ -152,6 +159,7 @@ pub fn measure(
         step.figures
             .insert(format!("{name}_per_s"), count as f64 / seconds);
     }
+    transactions::account(&mut step, &tally.transactions);
     if seen.stuck {
         let what = format!("{GIVEN_UP}: nothing moved for {STUCK_S} s");
         step.events.push(Event { at_s: seconds, what });

@@ -14,6 +14,7 @@ mod steps;
 pub mod storm;
 mod sweep;
 mod target;
+mod transactions;
 mod trim;
 mod verify;
 mod warnings;
@@ -56,6 +57,8 @@ pub enum Scenario {
     Groups,
     /// Producers alone, and then while groups rebalance without end.
     Storm,
+    /// Producers that write to some partitions and commit, one transaction after the other.
+    Transactions,
     /// kill -9, and the time until the broker answers again, by the size of its log.
     Restart,
 }
@@ -76,6 +79,7 @@ impl Scenario {
             Scenario::Small => "small",
             Scenario::Groups => "groups",
             Scenario::Storm => "storm",
+            Scenario::Transactions => "transactions",
             Scenario::Restart => "restart",
         }
     }
@@ -120,6 +124,7 @@ pub fn run(context: &mut Context<'_>, steps: &mut Vec<Step>) -> Result<(), Error
         Scenario::Partitions => steps::partitions(context, steps),
         Scenario::Connections => steps::connections(context, steps),
         Scenario::Storm => storm::run(context, steps),
+        Scenario::Transactions => transactions::run(context, steps),
         Scenario::Restart => restart::run(context, steps),
     }
 }

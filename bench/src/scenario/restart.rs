@@ -183,6 +183,7 @@ async fn try_to_write(stage: &Stage, acks: i16, attempt: u64) -> Result<(), Erro
         producer_id: -1,
         producer_epoch: -1,
         base_sequence: -1,
+        transactional: false,
         timestamp_ms: 1,
         lane: AFTERWARDS,
         batch: attempt,

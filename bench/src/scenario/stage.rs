@@ -34,6 +34,8 @@ pub struct Stage {
     pub ledger: Option<Arc<Ledger>>,
     /// How long creating it took, until all leaders were known; `None` for a topic that was there.
     pub created_ms: Option<f64>,
+    /// Whether its readers read what is committed.
+    pub read_committed: bool,
     own: Option<Own>,
     /// Number of the next lane: lanes of a later load are producers of their own in the ledger.
     next_lane: Cell<u32>,
@@ -124,6 +126,7 @@ impl Stage {
             starts,
             ledger,
             created_ms,
+            read_committed: false,
             own,
             next_lane: Cell::new(0),
         };
@@ -161,7 +164,7 @@ impl Stage {
                 let partitions: Vec<i32> = partitions.iter().copied().filter(has_key).collect();
                 if !partitions.is_empty() {
                     lanes.push(LaneSpec {
-                        id: self.next_lane.replace(self.next_lane.get() + 1),
+                        id: self.lane_id(),
                         leader: *leader,
                         partitions,
                     });
@@ -169,6 +172,11 @@ impl Stage {
             }
         }
         lanes
+    }
+
+    /// The number of a producer that no other one of this stage has.
+    pub fn lane_id(&self) -> u32 {
+        self.next_lane.replace(self.next_lane.get() + 1)
     }
 
     /// One reader a consumer and broker, over `[starts, ends)` of every partition.
@@ -202,6 +210,7 @@ impl Stage {
                         ledger,
                         repeat: Repeat::Once,
                         max_bytes_per_s: None,
+                        read_committed: self.read_committed,
                     });
                 }
             }

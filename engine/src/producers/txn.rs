@@ -43,6 +43,29 @@ impl ProducerStates {
         known.is_some_and(|k| k.has_open_txn() && k.epoch == producer_epoch)
     }
 
+    /// The epochs, its own and its coordinator's, of a producer with a transaction open.
+    pub fn open_txn_epochs(&self, producer_id: i64) -> Option<(i16, i32)> {
+        let known = self.producers.get(&producer_id)?;
+        known
+            .has_open_txn()
+            .then_some((known.epoch, known.coordinator_epoch))
+    }
+
+    /// Whether a coordinator's records in a transaction of this producer would be taken.
+    pub fn takes_txn(&self, producer_id: i64, epoch: i16) -> Result<(), ProducerError> {
+        match self.producers.get(&producer_id) {
+            Some(known) if epoch < known.epoch => Err(ProducerError::InvalidEpoch {
+                producer_id,
+                epoch,
+                current_epoch: known.epoch,
+            }),
+            None if self.open.len() >= self.max_producers => {
+                Err(ProducerError::TooManyTransactions { producer_id })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the batch may begin a transaction, if it does.
     pub(super) fn check_txn(
         &self,

@@ -516,12 +516,18 @@ impl Opening<'_> {
         }
         let (folder, active) = (&self.folder, state.active_mut());
         active.allocated_bytes = active.size_bytes;
-        if base < known_to {
+        let rebuilt = match base < known_to {
             // The snapshot says how its transactions had ended by then, not which were aborted.
-            let aborted = txns::rebuild(folder, &self.listing, base, active.size_bytes, self.report)?;
-            active.aborted = aborted.unwrap_or_default();
-        }
-        scan::write_whole_aborted(folder, base, &mut active.aborted)?;
+            true => txns::rebuild(folder, &self.listing, base, active.size_bytes, self.report)?,
+            false => Some(std::mem::take(&mut active.aborted)),
+        };
+        active.aborted = match rebuilt {
+            Some(mut aborted) => {
+                scan::write_whole_aborted(folder, base, &mut aborted)?;
+                aborted
+            }
+            None => txns::unknown(&self.listing, base),
+        };
         if let Some(index) = active.index.as_mut() {
             index.close();
             scan::write_whole_index(folder, base, index)?;

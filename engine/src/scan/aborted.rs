@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::io::files::{self, Sync};
 use crate::producers::{ProducerStates, TxnStep};
 
-/// The first `count` entries of a segment's index. Where the file is not what it must be they are found again in the log, and written.
+/// The first `count` entries of a segment's index. Where the file is not what it must be they are found again in the log. Nothing is written.
 ///
 /// # Errors
 /// The system's, and [`Error::Corrupt`] where file and log are damaged, or nobody knows which transactions were open when the segment began.

@@ -2,7 +2,7 @@
 
 use super::{AppendError, Appended, Marker, Producing, Shard, Slot, Ticket};
 use crate::batch::{EndTxn, marker_batch};
-use crate::io::{Class, Io};
+use crate::io::{Class, Durability, Io};
 use crate::journal::commit::{CommittedEnd, Refused};
 use crate::journal::format::{Entry, EntryKind};
 use crate::log::{Checked, PartitionLog, Prepared};
@@ -60,7 +60,7 @@ impl Shard {
     pub(super) fn refusal<T>(&mut self, result: Result<T, AppendError>) -> Result<T, AppendError> {
         match result {
             Err(AppendError::Busy) if self.room.is_full() || self.checkpointer.is_disk_full() => {
-                Err(AppendError::Storage("the disk is full".into()))
+                Err(AppendError::DiskFull)
             }
             Err(AppendError::Busy) => {
                 self.was_busy = true;
@@ -179,7 +179,7 @@ impl Shard {
         };
         let active = log.state.active();
         if disk_full && active.size_bytes + bytes as u64 > active.allocated_bytes {
-            return Err(AppendError::Storage("the disk is full".into()));
+            return Err(AppendError::DiskFull);
         }
         if log.loading_prefix || log.tail.missing_prefix(log.state.end()).is_some() {
             self.load_prefix(io, slot);
@@ -269,7 +269,11 @@ impl Shard {
             end_offset: log.state.end_offset,
             end: log.state.end(),
         };
-        let durability = log.durability();
+        // The end of a transaction is told its coordinator, which never sends it again: it is stable in a topic of any durability.
+        let durability = match prepared.header.is_control() {
+            true => Durability::Synced,
+            false => log.durability(),
+        };
         self.journal
             .append(
                 io,

@@ -38,3 +38,16 @@ pub struct Marker {
     /// `transaction.version` of the coordinator: from 2 on the epoch must be above that of the transaction (KIP-1228).
     pub transaction_version: i8,
 }
+
+impl Marker {
+    /// The same end for a transaction that is open in a later epoch of producer or coordinator, as an administrator may have made it.
+    pub fn forced(self, (producer_epoch, coordinator_epoch): (i16, i32)) -> Marker {
+        Marker {
+            producer_epoch: self.producer_epoch.max(producer_epoch),
+            coordinator_epoch: self.coordinator_epoch.max(coordinator_epoch),
+            // An epoch may be the one of the batches.
+            transaction_version: 0,
+            ..self
+        }
+    }
+}

@@ -122,7 +122,9 @@ pub enum AppendError {
     Timestamp(TimestampError),
     /// Memory or journal are full right now: try again after [`ShardEvent::Progress`].
     Busy,
-    /// The disk is full, or failed.
+    /// The disk is full. It may pass, of which nobody tells.
+    DiskFull,
+    /// The disk failed, or the broker stops.
     Storage(String),
     /// The partition is not open.
     NoSuchPartition,

@@ -368,6 +368,12 @@ static OWN_KEYS: &[BrokerKey] = &[
         "Always both: the controller is part of the broker."
     ),
     key!(
+        "producer.id.expiration.check.interval.ms",
+        POSITIVE_INT,
+        Some("600000"),
+        "Milliseconds between two looks for idempotent producers that are to be forgotten."
+    ),
+    key!(
         "producer.id.expiration.ms",
         POSITIVE_INT,
         Some("86400000"),

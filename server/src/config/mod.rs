@@ -123,6 +123,8 @@ pub struct Config {
     pub retention_check_interval_ms: u64,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: i64,
+    /// `producer.id.expiration.check.interval.ms`.
+    pub producer_id_check_interval_ms: i64,
     /// `max.request.partition.size.limit`.
     pub describe_partitions_limit: i32,
 }
@@ -271,6 +273,7 @@ fn resolve(fixed: Settings, unsupported: Vec<String>) -> Result<Config, ConfigEr
         initial_task_delay_ms: read.number("log.initial.task.delay.ms"),
         retention_check_interval_ms: read.number("log.retention.check.interval.ms"),
         producer_id_expiration_ms: read.number("producer.id.expiration.ms"),
+        producer_id_check_interval_ms: read.number("producer.id.expiration.check.interval.ms"),
         describe_partitions_limit: read.number("max.request.partition.size.limit"),
         unsupported,
         notices: pending::notice(&fixed)

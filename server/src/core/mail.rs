@@ -131,6 +131,11 @@ pub enum Mail {
         /// The answer.
         answer: TxnResponse,
     },
+    /// To the owner that asked: what kept the partition out of the transaction is over.
+    CheckAgain {
+        /// What waits for the answer.
+        check: u64,
+    },
     /// To an owner: write these ends of transactions.
     Mark(MarkOrder),
     /// To whoever asked for them: what became of them.

@@ -131,6 +131,7 @@ pub struct Core {
     produce_sweep: Option<Instant>,
     producer_ids: producer_ids::ProducerIds,
     retention: retention::Checks,
+    idle_producers: producer_ids::IdleProducers,
     committed: Ticket,
     stages: stages::Stages,
     control: Option<control::Control>,
@@ -164,6 +165,8 @@ impl Core {
         let layers = image.layers(&shared.config, shared.node.id);
         let group_settings = GroupSettings::of(&layers);
         let transaction_settings = TransactionSettings::of(&layers);
+        let check = Duration::from_millis(shared.config.producer_id_check_interval_ms.max(1) as u64);
+        let idle_producers = producer_ids::IdleProducers::new(io.now() + check);
         let groups = coordinators::Hosts::new(io.now());
         let transactions = coordinators::Hosts::new(io.now());
         let frame_limit_bytes = shared.config.memory_bytes as usize / cores / FRAME_SHARE;
@@ -203,6 +206,7 @@ impl Core {
             produce_sweep: None,
             producer_ids: producer_ids::ProducerIds::default(),
             retention,
+            idle_producers,
             committed: 0,
             stages,
             control,
@@ -246,6 +250,7 @@ impl Core {
             self.transactions.deadline(),
             self.markers.deadline(),
             self.checks.deadline(),
+            Some(self.idle_producers.deadline()),
             self.stop.deadline(),
             self.retention.deadline(),
             retry.map(|pause| now + pause),
@@ -391,6 +396,7 @@ impl Core {
             Mail::Transaction(order) => self.take_transaction(*order),
             Mail::Transacted { call, answers } => self.on_transacted(call, answers),
             Mail::Checked { check, answer } => self.on_checked(check, answer),
+            Mail::CheckAgain { check } => self.check_again(check),
             Mail::Mark(order) => self.take_marks(order),
             Mail::Marked { by, results } => self.on_marked(by, results),
             Mail::GoOnLoading => {
@@ -450,6 +456,7 @@ impl Core {
         self.expire_machines::<Transactions>(now);
         self.retry_endings(now);
         self.retry_checks(now);
+        self.expire_producers(now);
         self.sweep_produces(now);
         self.sweep_connections();
         self.check_retention(now);

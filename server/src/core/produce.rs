@@ -280,9 +280,13 @@ impl Core {
         })
     }
 
-    /// Owner: the coordinator has the partition in the transaction of the batch that waited for it.
-    pub(super) fn append_checked(&mut self, mut order: AppendOrder, producing: Producing) {
-        let Some(item) = order.items.pop() else { return };
+    /// Owner: the coordinator has the partition in the transaction of the batch that waited for it. Gives back what found no room.
+    pub(super) fn append_checked(
+        &mut self,
+        mut order: AppendOrder,
+        producing: Producing,
+    ) -> Option<AppendOrder> {
+        let item = order.items.pop()?;
         let mut ticket = None;
         // What is parked was there before, and its answer is out of date when its turn comes: it is asked about once more then.
         let appended = match self.appends.is_full() {
@@ -292,16 +296,35 @@ impl Core {
         let result = match appended {
             Err(AppendError::Busy) => {
                 order.items.push(item);
-                self.appends.parked.push_back(order);
-                let sweep = self.io.now() + SWEEP_EVERY;
-                self.produce_sweep.get_or_insert(sweep);
-                return;
+                return Some(order);
             }
             Ok(at) => Ok(at),
             Err(error) => Err(produce::refusal(&error)),
         };
         self.settle_or_wait(&order, ticket, vec![(item.place, result)]);
         self.note_appended();
+        None
+    }
+
+    /// Owner: batches that came before all that is parked, in order.
+    pub(super) fn park_first(&mut self, orders: Vec<AppendOrder>) {
+        if orders.is_empty() {
+            return;
+        }
+        for order in orders.into_iter().rev() {
+            self.appends.parked.push_front(order);
+        }
+        let sweep = self.io.now() + SWEEP_EVERY;
+        self.produce_sweep.get_or_insert(sweep);
+    }
+
+    /// Owner: a batch that waited behind one of another transaction.
+    pub(super) fn retake_append(&mut self, order: AppendOrder) {
+        let left = match self.appends.is_full() {
+            true => Some(order),
+            false => self.append_all(order),
+        };
+        self.park_first(left.into_iter().collect());
     }
 
     /// Owner: what waited for the coordinator is not appended.

@@ -1,6 +1,7 @@
-//! Producer ids: each core hands out those of a block that core 0 gave it.
+//! Producer ids: each core hands out those of a block that core 0 gave it, and forgets producers that have been idle in its partitions.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use super::Core;
 use super::calls::ReplyTo;
@@ -10,6 +11,9 @@ use crate::conn::Answer;
 use crate::handlers::{init_producer_id, transactions};
 use crate::wire::ErrorCode;
 use crate::wire::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
+
+/// Questions of coordinators that wait for a block of ids, at most.
+const MOST_WAITING: usize = 4096;
 
 /// The ids this core may hand out.
 #[derive(Debug, Default)]
@@ -31,6 +35,30 @@ enum Waiting {
     Client(ReplyTo),
     /// A coordinator's question.
     Coordinator(Box<TxnOrder>),
+}
+
+/// Partitions whose producers are looked at in one turn.
+const PARTITIONS_AT_ONCE: usize = 64;
+/// How long after one turn's partitions the next are looked at.
+const NEXT_PARTITIONS_AFTER: Duration = Duration::from_millis(5);
+
+/// When idle producers are looked for next, and where.
+#[derive(Debug)]
+pub struct IdleProducers {
+    at: Instant,
+    from: u32,
+}
+
+impl IdleProducers {
+    /// The first look is at this time.
+    pub fn new(at: Instant) -> IdleProducers {
+        IdleProducers { at, from: 0 }
+    }
+
+    /// When the next look is.
+    pub fn deadline(&self) -> Instant {
+        self.at
+    }
 }
 
 impl ProducerIds {
@@ -60,8 +88,11 @@ impl Core {
         }
     }
 
-    /// Owner: the question waits until there is a producer id.
+    /// Owner: the question waits until there is a producer id, unless too many do: then its client is to come again.
     pub(super) fn wait_for_producer_id(&mut self, order: TxnOrder) {
+        if self.producer_ids.waiting.len() >= MOST_WAITING {
+            return self.take_order::<Transactions>(order.partition, order);
+        }
         self.producer_ids
             .waiting
             .push_back(Waiting::Coordinator(Box::new(order)));
@@ -118,6 +149,29 @@ impl Core {
             ids.is_asked = true;
             self.ask_controller(ControlRequest::ProducerIds);
         }
+    }
+
+    /// Owner: forgets producers that have been idle for long, of some partitions.
+    pub(super) fn expire_producers(&mut self, now: Instant) {
+        if self.idle_producers.at > now {
+            return;
+        }
+        let config = &self.shared.config;
+        let from = self.idle_producers.from;
+        let next = self.shard.expire_producers(
+            &*self.io,
+            config.producer_id_expiration_ms,
+            from,
+            PARTITIONS_AT_ONCE,
+        );
+        let pause = match next {
+            Some(_) => NEXT_PARTITIONS_AFTER,
+            None => Duration::from_millis(config.producer_id_check_interval_ms.max(1) as u64),
+        };
+        self.idle_producers = IdleProducers {
+            at: now + pause,
+            from: next.unwrap_or(0),
+        };
     }
 
     fn answer_producer_id(&mut self, reply: ReplyTo, response: &InitProducerIdResponse) {

@@ -292,6 +292,7 @@ pub fn refusal(error: &AppendError) -> Refused {
             ..Refused::because(ErrorCode::InvalidTimestamp, timestamp.to_string())
         },
         AppendError::Busy => Refused::new(ErrorCode::RequestTimedOut),
+        AppendError::DiskFull => Refused::because(ErrorCode::KafkaStorageError, "the disk is full"),
         AppendError::Storage(reason) => Refused::because(ErrorCode::KafkaStorageError, reason.as_str()),
         AppendError::NoSuchPartition => Refused::new(ErrorCode::NotLeaderOrFollower),
     }

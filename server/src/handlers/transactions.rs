@@ -3,6 +3,8 @@
 //! The partition of `__transaction_state` that an id hashes to says whose question it is; which partitions take part in a transaction is
 //! checked here, before any coordinator hears of them.
 
+use std::collections::HashSet;
+
 use crate::handlers::groups::{self, OFFSETS_TOPIC};
 use crate::metadata::controller::names;
 use crate::metadata::image::{MetadataImage, Topic};
@@ -82,7 +84,8 @@ pub fn transactions_topic(image: &MetadataImage) -> Option<&Topic> {
     image.topic(TRANSACTIONS_TOPIC)
 }
 
-/// Decodes a request about transactions and takes it apart. `coordinators` is the number of partitions of their topic.
+/// Decodes a request about transactions and takes it apart. `coordinators` is the number of partitions of their topic, `offsets_partitions` that of
+/// the groups', there or still to be made.
 ///
 /// # Errors
 /// It is malformed, or about something else.
@@ -92,6 +95,7 @@ pub fn apart(
     body: &mut Decoder<'_>,
     image: &MetadataImage,
     coordinators: usize,
+    offsets_partitions: usize,
 ) -> Result<Apart, WireError> {
     let one = |request| Apart {
         questions: vec![Question::Ask(request)],
@@ -104,10 +108,16 @@ pub fn apart(
             version,
             image,
         ),
-        ApiKey::AddOffsetsToTxn => offsets(AddOffsetsToTxnRequest::decode_as(body, version)?, image),
+        ApiKey::AddOffsetsToTxn => offsets(
+            AddOffsetsToTxnRequest::decode_as(body, version)?,
+            offsets_partitions,
+        ),
         ApiKey::DescribeTransactions => {
             let request = DescribeTransactionsRequest::decode_as(body, version)?;
+            // An id that is named twice is told once.
+            let mut named = HashSet::new();
             let ids = request.transactional_ids.into_iter();
+            let ids = ids.filter(|id| named.insert(id.clone()));
             Apart {
                 questions: ids
                     .map(|id| match id.is_empty() {
@@ -198,8 +208,7 @@ fn checked(
 }
 
 /// Offsets of a group are in a partition like any other.
-fn offsets(request: AddOffsetsToTxnRequest, image: &MetadataImage) -> Apart {
-    let count = groups::offsets_topic(image).map_or(0, |topic| topic.partitions.len());
+fn offsets(request: AddOffsetsToTxnRequest, partitions: usize) -> Apart {
     let transaction = AddPartitionsToTxnTransaction {
         transactional_id: request.transactional_id,
         producer_id: request.producer_id,
@@ -207,16 +216,11 @@ fn offsets(request: AddOffsetsToTxnRequest, image: &MetadataImage) -> Apart {
         verify_only: false,
         topics: vec![AddPartitionsToTxnTopic {
             name: OFFSETS_TOPIC.to_owned(),
-            partitions: vec![groups::partition_of(&request.group_id, count)],
+            partitions: vec![groups::partition_of(&request.group_id, partitions)],
         }],
     };
-    let request = TxnRequest::AddPartitions(transaction);
     Apart {
-        questions: vec![match count {
-            // The client looks for the group's coordinator, and the topic is made.
-            0 => Question::Settled(request.refuse(ErrorCode::CoordinatorNotAvailable)),
-            _ => Question::Ask(request),
-        }],
+        questions: vec![Question::Ask(TxnRequest::AddPartitions(transaction))],
         form: Form::Offsets,
     }
 }
@@ -393,7 +397,7 @@ mod tests {
         request.encode_as(&mut bytes, version);
         let bytes = bytes.into();
         let mut body = Decoder::new(&bytes);
-        apart(key, version, &mut body, &world(), coordinators).expect("a good request")
+        apart(key, version, &mut body, &world(), coordinators, 50).expect("a good request")
     }
 
     fn named(name: &str, partitions: &[i32]) -> AddPartitionsToTxnTopic {

@@ -7,11 +7,16 @@ use crate::metadata::image::MetadataImage;
 use crate::wire::ErrorCode;
 use crate::wire::write_txn_markers::*;
 
+/// Marker, topic of it and partition of that, each by its index.
+pub type MarkPlace = (u32, u32, u32);
+
 /// What is to be written, and the response under construction.
 #[derive(Debug)]
 pub struct Asked {
     /// Every partition of the request, those to be written with no error yet.
     pub response: WriteTxnMarkersResponse,
+    /// Where in the response each partition is.
+    pub places: Vec<MarkPlace>,
     /// The markers, each with the index of its partition among all of the response.
     pub items: Vec<(u32, PartitionKey, Marker)>,
 }
@@ -66,7 +71,17 @@ pub fn handle(request: &WriteTxnMarkersRequest, image: &MetadataImage) -> Asked 
     let response = WriteTxnMarkersResponse {
         markers: markers.collect(),
     };
-    Asked { response, items }
+    let mut places = Vec::new();
+    for (marker, result) in (0..).zip(&response.markers) {
+        for (topic, result) in (0..).zip(&result.topics) {
+            places.extend((0..result.partitions.len() as u32).map(|partition| (marker, topic, partition)));
+        }
+    }
+    Asked {
+        response,
+        places,
+        items,
+    }
 }
 
 /// Of a marker for no partition there is nothing to tell.
@@ -91,10 +106,11 @@ fn marker_of(marker: &WritableTxnMarker) -> Marker {
 }
 
 /// Writes what became of a marker into the response.
-pub fn settle(response: &mut WriteTxnMarkersResponse, at: u32, code: ErrorCode) {
-    let topics = response.markers.iter_mut().flat_map(|marker| &mut marker.topics);
-    let mut partitions = topics.flat_map(|topic| &mut topic.partitions);
-    if let Some(partition) = partitions.nth(at as usize) {
+pub fn settle(response: &mut WriteTxnMarkersResponse, place: MarkPlace, code: ErrorCode) {
+    let (marker, topic, partition) = place;
+    let marker = response.markers.get_mut(marker as usize);
+    let topic = marker.and_then(|marker| marker.topics.get_mut(topic as usize));
+    if let Some(partition) = topic.and_then(|topic| topic.partitions.get_mut(partition as usize)) {
         partition.error_code = code.code();
     }
 }
@@ -124,7 +140,11 @@ mod tests {
                 marker(8, false, vec![of("t", &[0])]),
             ],
         };
-        let Asked { mut response, items } = handle(&request, &image);
+        let Asked {
+            mut response,
+            places,
+            items,
+        } = handle(&request, &image);
         let written: Vec<_> = items
             .iter()
             .map(|(at, key, marker)| (*at, key.index, marker.producer_id, marker.kind))
@@ -133,7 +153,7 @@ mod tests {
             written,
             [(2, 1, 7, MarkerKind::Commit), (3, 0, 8, MarkerKind::Abort)]
         );
-        settle(&mut response, 3, ErrorCode::InvalidProducerEpoch);
+        settle(&mut response, places[3], ErrorCode::InvalidProducerEpoch);
         let topics = response.markers.iter().flat_map(|marker| &marker.topics);
         let codes: Vec<_> = topics
             .flat_map(|topic| &topic.partitions)

@@ -6,7 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ringlog_engine::io::Durability;
+
 use super::chunked::ChunkedMap;
+use super::controller::names;
 use super::quotas::{QuotaEntity, Quotas};
 use super::records::level;
 use crate::config::{Config, Layers, Settings, TopicSettings};
@@ -202,8 +205,16 @@ impl MetadataImage {
 
     /// A topic's effective settings. A name that is no topic has the defaults.
     pub fn topic_settings(&self, config: &Config, node_id: i32, topic: &str) -> TopicSettings {
-        self.layers(config, node_id)
-            .topic_settings(self.settings(ResourceType::Topic, topic))
+        let layers = self.layers(config, node_id);
+        let settings = layers.topic_settings(self.settings(ResourceType::Topic, topic));
+        TopicSettings {
+            // What is decided there is told to other cores and to clients as decided.
+            durability: match names::is_internal(topic) {
+                true => Durability::Synced,
+                false => settings.durability,
+            },
+            ..settings
+        }
     }
 
     /// A registered broker.

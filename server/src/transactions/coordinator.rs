@@ -56,8 +56,8 @@ impl<T: Clone> Coordinator<T> {
         }
     }
 
-    /// The markers of a transaction are durable in all its partitions. Of an ending that is not under way (any more) nothing follows: what
-    /// another coordinator ordered, before this one read the log, may be behind what this one ordered.
+    /// The markers of a transaction are durable in all its partitions, whichever coordinator ordered them. Of an ending that is not under way (any
+    /// more) nothing follows.
     pub fn completed(&mut self, ctx: &mut Ctx<'_>, ending: &Ending) -> Step<T> {
         let mut step = Step::default();
         let id = ending.transactional_id.as_str();
@@ -65,12 +65,18 @@ impl<T: Clone> Coordinator<T> {
             .transactions
             .get(id)
             .and_then(|transaction| transaction.ending(id, ctx.coordinator_epoch));
-        if under_way.as_ref() == Some(ending) {
+        if under_way.is_some_and(|under_way| under_way.is_that_of(ending)) {
             self.change(ctx, id, &mut step, |transaction, wall_ms| {
                 transaction.complete(wall_ms);
             });
         }
         step
+    }
+
+    /// Whether InitProducerId of this id takes a producer id nobody has.
+    pub fn needs_producer_id(&self, transactional_id: &str) -> bool {
+        let known = self.transactions.get(transactional_id);
+        known.is_none_or(|transaction| transaction.is_exhausted())
     }
 
     /// When [`Coordinator::expire`] has something to do next, on the clock of [`Ctx::now_ms`].

@@ -89,6 +89,18 @@ pub struct Ending {
     pub partitions: Vec<(String, i32)>,
 }
 
+impl Ending {
+    /// Whether it is the same end, whichever coordinator ordered it.
+    pub fn is_that_of(&self, other: &Ending) -> bool {
+        let coordinator_epoch = self.coordinator_epoch;
+        *self
+            == Ending {
+                coordinator_epoch,
+                ..other.clone()
+            }
+    }
+}
+
 /// What is to be done once the records of a step, and all before them, are durable.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome<T> {

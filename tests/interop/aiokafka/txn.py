@@ -55,6 +55,17 @@ async def end(topic, isolation):
         await consumer.stop()
 
 
+async def settled(topic):
+    """The end, once the markers of the transactions before are there: what ends them is answered sooner."""
+    deadline = time.monotonic() + 10
+    while True:
+        stable, high = await end(topic, "committed"), await end(topic, "uncommitted")
+        if stable == high:
+            return high
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"stable at {stable}, end {high}")
+
+
 async def jobs(topic, txn_id):
     first = await producer_of(txn_id)
 
@@ -78,8 +89,8 @@ async def jobs(topic, txn_id):
         return "committed and aborted"
 
     async def offsets():
+        begin = await settled(topic)
         await first.begin_transaction()
-        begin = await end(topic, "uncommitted")
         await write(first, topic, 0, "o0")
         stable, high = await end(topic, "committed"), await end(topic, "uncommitted")
         if (stable, high) != (begin, begin + 1):

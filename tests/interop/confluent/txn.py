@@ -63,6 +63,17 @@ def end(topic, isolation):
     return admin.list_offsets({partition: OffsetSpec.latest()}, isolation_level=isolation)[partition].result().offset
 
 
+def settled(topic):
+    """The end, once the markers of the transactions before are there: what ends them is answered sooner."""
+    deadline = time.monotonic() + 10
+    while True:
+        stable, high = end(topic, IsolationLevel.READ_COMMITTED), end(topic, IsolationLevel.READ_UNCOMMITTED)
+        if stable == high:
+            return high
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"stable at {stable}, end {high}")
+
+
 def jobs(topic, txn_id):
     first = producer_of(txn_id)
 
@@ -88,8 +99,8 @@ def jobs(topic, txn_id):
         return "committed and aborted"
 
     def offsets():
+        begin = settled(topic)
         first.begin_transaction()
-        begin = end(topic, IsolationLevel.READ_UNCOMMITTED)
         write(first, topic, 0, "o0")
         first.flush(PATIENCE_S)
         stable, high = end(topic, IsolationLevel.READ_COMMITTED), end(topic, IsolationLevel.READ_UNCOMMITTED)

@@ -154,7 +154,7 @@ func Job(name string, body func() (string, error)) {
 
 // Eventually repeats body until it succeeds, or a few seconds have passed: Apache Kafka answers an admin request before every broker
 // has applied what its controller decided.
-func Eventually(body func() (string, error)) (string, error) {
+func Eventually[T any](body func() (T, error)) (T, error) {
 	deadline := time.Now().Add(5 * time.Second)
 	for {
 		said, err := body()

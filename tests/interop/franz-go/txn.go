@@ -111,8 +111,14 @@ func txnOffsets(client *kgo.Client, topic string) (string, error) {
 		one, _ := offsets.Lookup(topic, 0)
 		return one.Offset
 	}
-	begin := high()
-	if err := errors.Join(client.BeginTransaction(), txnWrite(client, topic, 0, "o0")); err != nil {
+	// What ends a transaction is answered before its markers are there.
+	begin, err := corpus.Eventually(func() (int64, error) {
+		if stable, high := stable(), high(); stable != high {
+			return 0, fmt.Errorf("stable at %d, end %d", stable, high)
+		}
+		return high(), nil
+	})
+	if err := errors.Join(err, client.BeginTransaction(), txnWrite(client, topic, 0, "o0")); err != nil {
 		return "", err
 	}
 	if stable() != begin || high() != begin+1 {

@@ -78,8 +78,8 @@ public final class Txn {
                 return "committed and aborted";
             });
             job("offsets", () -> {
+                long begin = settled(topic);
                 producer.beginTransaction();
-                long begin = end(topic, IsolationLevel.READ_UNCOMMITTED);
                 write(producer, topic, 0, "o0");
                 producer.flush();
                 long stable = end(topic, IsolationLevel.READ_COMMITTED), high = end(topic, IsolationLevel.READ_UNCOMMITTED);
@@ -137,6 +137,15 @@ public final class Txn {
 
     static void write(KafkaProducer<String, String> producer, String topic, int partition, String... values) {
         for (String value : values) producer.send(new ProducerRecord<>(topic, partition, null, value));
+    }
+
+    /** The end, once the markers of the transactions before are there: what ends them is answered sooner. */
+    static long settled(String topic) throws Exception {
+        for (long deadline = System.nanoTime() + 10_000_000_000L; ; ) {
+            long stable = end(topic, IsolationLevel.READ_COMMITTED), high = end(topic, IsolationLevel.READ_UNCOMMITTED);
+            if (stable == high) return high;
+            if (System.nanoTime() > deadline) throw new Exception("stable at " + stable + ", end " + high);
+        }
     }
 
     static long end(String topic, IsolationLevel isolation) throws Exception {

@@ -2,7 +2,7 @@
 //   txn.js jobs TOPIC ID                  one line per job, `ok|FAIL job detail`
 //   txn.js chain INPUT OUTPUT GROUP ID    consumes, produces and commits in transactions, until SIGTERM
 //   txn.js read committed|uncommitted PARTITIONS TOPIC...
-const { Kafka, logLevel } = require('kafkajs')
+const { Kafka, CompressionTypes, CompressionCodecs, logLevel } = require('kafkajs')
 
 const PATIENCE_MS = 60000
 const READ_PATIENCE_MS = 120000
@@ -10,6 +10,8 @@ const LATE_MS = 4000
 const kafka = new Kafka({ brokers: [process.env.BOOTSTRAP], logLevel: logLevel.NOTHING, connectionTimeout: 2000,
   retry: { initialRetryTime: 50, maxRetryTime: 500, retries: 50 } })
 let failures = 0
+// What franz-go compresses with unless it is told otherwise.
+CompressionCodecs[CompressionTypes.Snappy] = require('kafkajs-snappy')
 
 async function job(name, body) {
   let line
@@ -151,6 +153,8 @@ async function transform(producer, batch, output, consumerGroupId, aborts) {
 async function read(isolation, partitions, ...topics) {
   const consumer = kafka.consumer({ groupId: `reader-${process.pid}-${Date.now()}`, readUncommitted: isolation === 'uncommitted', maxWaitTimeInMs: 200 })
   const open = new Set(topics.flatMap(topic => Array.from({ length: Number(partitions) }, (_, partition) => `${topic} ${partition}`)))
+  let crashed
+  consumer.on(consumer.events.CRASH, ({ payload }) => { if (!payload.restart) crashed = payload.error })
   await consumer.connect()
   await consumer.subscribe({ topics, fromBeginning: true })
   await consumer.run({
@@ -161,6 +165,7 @@ async function read(isolation, partitions, ...topics) {
     },
   })
   for (const deadline = Date.now() + READ_PATIENCE_MS; open.size > 0; await sleep(20)) {
+    if (crashed) throw crashed
     if (Date.now() > deadline) throw new Error(`no end in ${open.size} partitions, ${[...open].slice(0, 3)}`)
   }
   await consumer.disconnect()

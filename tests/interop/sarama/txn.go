@@ -109,7 +109,15 @@ func txnAt(topic string, isolation sarama.IsolationLevel) (int64, error) {
 }
 
 func txnOffsets(producer sarama.SyncProducer, topic string) (string, error) {
-	begin, err := txnAt(topic, sarama.ReadUncommitted)
+	// What ends a transaction is answered before its markers are there.
+	begin, err := corpus.Eventually(func() (int64, error) {
+		stable, err := txnAt(topic, sarama.ReadCommitted)
+		high, err2 := txnAt(topic, sarama.ReadUncommitted)
+		if err := errors.Join(err, err2); err != nil || stable != high {
+			return 0, fmt.Errorf("stable at %d, end %d, %v", stable, high, err)
+		}
+		return high, nil
+	})
 	if err := errors.Join(err, producer.BeginTxn(), txnWrite(producer, topic, 0, "o0")); err != nil {
 		return "", err
 	}

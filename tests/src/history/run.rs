@@ -231,6 +231,7 @@ fn watch(shared: &Shared) -> BTreeMap<(String, Key), Vec<i64>> {
 
 /// Every record that is to be seen has been written once more, as often as it is to be.
 fn drained(shared: &Shared) -> bool {
+    std::thread::park_timeout(LOOK);
     let Ok(finals) = finals(shared) else { return false };
     let all: std::collections::HashSet<(u64, u32)> = finals
         .values()

@@ -26,6 +26,8 @@ fn every_scenario_has_defaults_that_hold() {
         (small.record_bytes, small.producers, small.keys),
         (100, 100, 10_000)
     );
+    let transactions = settings(Scenario::Transactions, "--partitions 1").expect("defaults");
+    assert_eq!((transactions.producers, transactions.batch_records), (16, 1));
     assert_eq!(
         settings(Scenario::Tail, "--partitions 1")
             .expect("defaults")
@@ -59,6 +61,15 @@ fn contradictions_are_usage_errors() {
         (Scenario::Storm, "--members 1000 --storm-rate 100"),
         (Scenario::Storm, "--churn 0"),
         (Scenario::Storm, "--rate max"),
+        (Scenario::Groups, "--txn-version 1"),
+        (Scenario::Transactions, "--txn-version 3"),
+        (Scenario::Transactions, "--txn-partitions 9"),
+        (Scenario::Transactions, "--txn-partitions 0"),
+        (Scenario::Transactions, "--abort-percent 101"),
+        (Scenario::Transactions, "--txn-retry-ms 0"),
+        (Scenario::Transactions, "--txn-rate 0"),
+        (Scenario::Transactions, "--acks 1"),
+        (Scenario::Transactions, "--rate 100"),
         (Scenario::Produce, "--rate -5"),
         (Scenario::Produce, "--rate NaN"),
         (Scenario::Produce, "--acks 2"),

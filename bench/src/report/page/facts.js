@@ -6,7 +6,7 @@ function ledgerWord(ledger) {
 }
 
 function ledgerCounts(ledger) {
-  const counts = ["lost", "duplicated", "reordered", "corrupt"].filter((key) => ledger[key] > 0).map((key) => `${whole(ledger[key])} ${key}`);
+  const counts = ["lost", "duplicated", "reordered", "corrupt", "aborted"].filter((key) => ledger[key] > 0).map((key) => `${whole(ledger[key])} ${key}`);
   return `${counts.join(", ") || "not all read back"} of ${whole(ledger.acknowledged)} acknowledged`;
 }
 

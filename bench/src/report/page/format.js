@@ -1,7 +1,7 @@
 // The embedded report and how its figures are written.
 const { report, merged } = JSON.parse(document.getElementById("data").textContent);
 
-const NAMES = { ack: "ack", end_to_end: "end to end", fetch: "fetch", ack_service: "ack, from actual send" };
+const NAMES = { ack: "ack", end_to_end: "end to end", fetch: "fetch", ack_service: "ack, from actual send", transaction: "transaction", end_txn: "EndTxn", add_partitions: "AddPartitionsToTxn" };
 const nameOf = (key) => NAMES[key] || key.replaceAll("_", " ");
 const whole = (n) => Math.round(n).toLocaleString("en-US");
 
@@ -51,7 +51,7 @@ const seconds = (s) => `${short(s)} s`;
 const stepsOf = (label) => merged.map((steps) => steps.find((step) => step.label === label) || null);
 const flowOf = (step) => step.produced || step.consumed;
 const filled = (latency) => latency && latency.count > 0;
-const mainKey = (step) => ["end_to_end", "ack", "fetch"].find((key) => filled(step.latencies[key]));
+const mainKey = (step) => ["transaction", "end_to_end", "ack", "fetch"].find((key) => filled(step.latencies[key]));
 const enough = (latency, q) => latency.count * (1 - q) >= 0.999;
 const two = report.sides.length > 1;
 const many = merged.some((steps) => steps.length > 1);

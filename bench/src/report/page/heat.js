@@ -79,7 +79,7 @@ function worstSecond({ worst_second: worst }) {
 
 function heatCards(label) {
   const steps = stepsOf(label);
-  return ["ack", "end_to_end", "fetch"].map((key) => {
+  return ["transaction", "ack", "end_to_end", "fetch"].map((key) => {
     const shown = steps.map((step, side) => ({ step, side, latency: step && step.latencies[key] })).filter(({ latency }) => filled(latency) && latency.heat.columns.length);
     if (!shown.length) return null;
     const cells = shown.flatMap(({ latency }) => latency.heat.columns.flat().map(([bucket, count]) => [latency.heat.edges_us[bucket], upper(latency.heat.edges_us, bucket), count]));

@@ -6,7 +6,10 @@ use crate::report::table::Table;
 use crate::report::units::{bytes, digits3, time_us, whole, with_unit};
 
 /// Distributions in the order they are shown, with their names.
-const DISTRIBUTIONS: [(&str, &str); 4] = [
+const DISTRIBUTIONS: [(&str, &str); 7] = [
+    ("transaction", "transaction"),
+    ("end_txn", "EndTxn"),
+    ("add_partitions", "AddPartitionsToTxn"),
     ("ack", "ack"),
     ("end_to_end", "end to end"),
     ("fetch", "fetch"),
@@ -107,7 +110,7 @@ pub(super) fn step_table(steps: &[Step]) -> Table {
     table
 }
 
-/// What the table of steps shows: end to end where there is one.
+/// What the table of steps shows: transactions, else end to end, where there are such.
 fn main_distribution(steps: &[Step]) -> Option<(&'static str, &'static str)> {
     let has = |name| {
         steps
@@ -115,9 +118,14 @@ fn main_distribution(steps: &[Step]) -> Option<(&'static str, &'static str)> {
             .filter_map(|step| step.latencies.get(name))
             .any(|latency| latency.count > 0)
     };
-    [DISTRIBUTIONS[1], DISTRIBUTIONS[0], DISTRIBUTIONS[2]]
-        .into_iter()
-        .find(|distribution| has(distribution.0))
+    [
+        DISTRIBUTIONS[0],
+        DISTRIBUTIONS[4],
+        DISTRIBUTIONS[3],
+        DISTRIBUTIONS[5],
+    ]
+    .into_iter()
+    .find(|distribution| has(distribution.0))
 }
 
 /// The scenario's own figures of all steps, each once.

@@ -35,9 +35,14 @@ pub(super) fn count_sealed(
             scan::write_whole_aborted(folder, base, &mut aborted)?;
             Ok(aborted.count())
         }
-        // More than the file has.
-        None => Ok(u32::try_from(count + 1).unwrap_or(u32::MAX)),
+        None => Ok(unknown(listing, base).count()),
     }
+}
+
+/// An index of which nobody knows what it should have: it counts more than the file has, so that whoever must know is refused.
+pub(super) fn unknown(listing: &Listing, base: i64) -> AbortedTxns {
+    let count = listing.aborted_bytes(base) / ABORTED_ENTRY_BYTES as u64;
+    AbortedTxns::in_file(u32::try_from(count + 1).unwrap_or(u32::MAX))
 }
 
 /// Finds the aborted transactions of a segment in its log. None of them is written. `None` where the log is damaged: then the caller counts what the

@@ -72,6 +72,8 @@ pub(super) enum Appended<O> {
     Wait(Ticket, Vec<O>),
     /// No room: to be tried again.
     Stalled,
+    /// No room, and nobody tells when there is.
+    DiskFull,
     /// Larger than a batch may be. The machine has it, the log has not.
     TooLarge(Vec<O>),
     /// The log does not take records of this transaction any more, and why. The machine has them.
@@ -105,6 +107,14 @@ impl<M: Machine> Host<M> {
             State::Loading(_) => Some(ErrorCode::CoordinatorLoadInProgress),
             State::Active(_) => None,
             State::Resigned => Some(ErrorCode::NotCoordinator),
+        }
+    }
+
+    /// The machine, while it runs.
+    pub fn machine(&self) -> Option<&M> {
+        match &self.state {
+            State::Active(machine) => Some(machine),
+            _ => None,
         }
     }
 
@@ -213,8 +223,7 @@ impl<M: Machine> Host<M> {
         let most = self.max_batch_bytes.saturating_sub(BATCH_OVERHEAD_BYTES);
         let whole: usize = records.iter().map(bytes).sum();
         let has_room = |last: &Decided<M::Outcome>| {
-            let is_alike = records.is_empty() || last.producer == producer;
-            is_alike && last.bytes + whole <= BATCH_BYTES.min(most)
+            last.producer == producer && last.bytes + whole <= BATCH_BYTES.min(most)
         };
         if !self.batches.back().is_some_and(has_room) {
             self.batches.push_back(Decided::of(producer));
@@ -250,11 +259,12 @@ impl<M: Machine> Host<M> {
         &mut self,
         result: Result<Option<Ticket>, AppendError>,
     ) -> Option<Appended<M::Outcome>> {
-        if let Err(AppendError::Busy) = result {
-            self.is_stalled = true;
-            return Some(Appended::Stalled);
+        self.is_stalled = matches!(result, Err(AppendError::Busy | AppendError::DiskFull));
+        match result {
+            Err(AppendError::Busy) => return Some(Appended::Stalled),
+            Err(AppendError::DiskFull) => return Some(Appended::DiskFull),
+            _ => {}
         }
-        self.is_stalled = false;
         let outcomes = self.batches.pop_front()?.outcomes;
         Some(match result {
             Ok(ticket) => {
@@ -390,7 +400,8 @@ mod tests {
             .map(|batch| (batch.producer, batch.records.len(), batch.outcomes.len()));
         let want = [
             (None, 1, 1),
-            (Some((7, 0)), 2, 3),
+            (Some((7, 0)), 2, 2),
+            (None, 0, 1),
             (Some((8, 0)), 1, 1),
             (None, 1, 1),
         ];

@@ -34,6 +34,9 @@ use outcomes::Outcomes;
 /// Timers that one look at the clock takes up at most, shared among the machines that have some, one each at least: other work gets its turn in between.
 const TIMERS_AT_ONCE: usize = 64;
 
+/// How long after the disk was full its records are tried again.
+const DISK_FULL_RETRY: Duration = Duration::from_millis(500);
+
 /// How a machine's records are appended. Those of a transaction were checked before it was asked.
 const OWN_RECORDS: Producing = Producing {
     origin: Origin::Coordinator,
@@ -79,6 +82,13 @@ pub trait Machine: Default + Debug + Sized + 'static {
     /// What it sees of the world during one step.
     type World<'a>;
 
+    /// Says why an order cannot be taken now, whatever the machine thinks of it.
+    ///
+    /// # Errors
+    /// What its sender is told.
+    fn admit(_core: &Core, _partition: i32, _order: &Self::Order) -> Result<(), ErrorCode> {
+        Ok(())
+    }
     /// Deals with an order.
     fn take(&mut self, world: &mut Self::World<'_>, order: Self::Order) -> Decision<Self::Outcome>;
     /// When there is something to do, in milliseconds of [`Hosts::now_ms`].
@@ -128,7 +138,7 @@ pub struct Hosts<M: Machine> {
     outcomes: Outcomes<(i32, M::Outcome)>,
     /// Reads of machines that load, by the read's number.
     loading: BTreeMap<u64, i32>,
-    /// When a machine that had no memory to read reads again.
+    /// When a machine that had no memory to read reads again, and what a full disk did not take is tried again.
     retry_at: Option<Instant>,
     /// What was loaded since the log said so.
     loaded: Loaded,
@@ -169,10 +179,10 @@ impl<M: Machine> Hosts<M> {
         now.saturating_duration_since(self.epoch).as_millis() as i64
     }
 
-    /// Whether the partition's machine has decided what found no room yet, so that what comes next must wait for it.
+    /// Whether the partition's machine has decided what finds no room, so that what comes next must wait for it.
     pub fn is_stalled(&self, partition: i32) -> bool {
         let host = self.by_partition.get(&partition);
-        host.is_some_and(|host| host.is_stalled() || host.has_decided())
+        host.is_some_and(Host::is_stalled)
     }
 }
 
@@ -197,6 +207,9 @@ impl Core {
                 // Memory or journal have been full for so long that this many wait.
                 Err(order) => self.refuse_order::<M>(partition, &order, ErrorCode::CoordinatorNotAvailable),
             };
+        }
+        if let Err(code) = M::admit(self, partition, &order) {
+            return self.refuse_order::<M>(partition, &order, code);
         }
         M::with_world(self, partition, |host, world| host.take(world, order));
         self.note_decided::<M>(partition);
@@ -282,6 +295,11 @@ impl Core {
                     self.act_when_committed::<M>(partition, ticket, outcomes);
                 }
                 Appended::Stalled => return,
+                Appended::DiskFull => {
+                    let at = self.io.now() + DISK_FULL_RETRY;
+                    M::hosts(self).retry_at.get_or_insert(at);
+                    return;
+                }
                 Appended::TooLarge(outcomes) => {
                     crate::warn!(
                         "{}-{partition}: a change is larger than a record batch may be, and is refused",
@@ -292,8 +310,8 @@ impl Core {
                     return self.reload_host::<M>(partition);
                 }
                 Appended::Fenced(outcomes, reason) => {
-                    // Its transaction has ended meanwhile. What it wrote does not count.
-                    crate::debug!("{}-{partition}: records of a transaction: {reason}", M::TOPIC);
+                    // It was asked before whether they would be taken: nobody's request comes to this.
+                    crate::error!("{}-{partition}: records of a transaction: {reason}", M::TOPIC);
                     let outcomes = outcomes
                         .into_iter()
                         .filter_map(|outcome| M::refused(outcome, ErrorCode::InvalidProducerEpoch));
@@ -385,7 +403,7 @@ impl Core {
         let now_ms = hosts.now_ms(now);
         if hosts.retry_at.is_some_and(|at| at <= now) {
             hosts.retry_at = None;
-            self.go_on_loading::<M>();
+            self.retry_decided::<M>();
         }
         let hosts = M::hosts(self).by_partition.iter();
         let due: Vec<i32> = hosts

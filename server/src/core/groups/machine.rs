@@ -5,8 +5,9 @@ use crate::core::Core;
 use crate::core::cluster::new_id;
 use crate::core::coordinators::{Decision, Host, Hosts, Machine, Replayed};
 use crate::core::mail::Mail;
-use crate::groups::{Coordinator, Ctx, GroupResponse, Rebalance, Step};
+use crate::groups::{Coordinator, Ctx, GroupRequest, GroupResponse, Rebalance, Step};
 use crate::handlers::groups::{OFFSETS_TOPIC, Told};
+use crate::handlers::produce::refusal;
 use crate::wire::group_records::GroupRecord;
 use crate::wire::{ErrorCode, WireError};
 
@@ -43,6 +44,20 @@ impl Machine for Groups {
     type Order = GroupOrder;
     type Outcome = (Asker, Told);
     type World<'a> = World<'a>;
+
+    /// Offsets of a transaction go into the log: if that does not take them, the coordinator must not, either.
+    fn admit(core: &Core, partition: i32, order: &GroupOrder) -> Result<(), ErrorCode> {
+        let GroupRequest::TxnCommit(request) = &order.request else {
+            return Ok(());
+        };
+        let host = core.groups.by_partition.get(&partition);
+        let slot = host.and_then(|host| core.partitions.slot(&host.key));
+        let slot = slot.ok_or(ErrorCode::NotCoordinator)?;
+        let taken = core
+            .shard
+            .takes_txn(slot, request.producer_id, request.producer_epoch);
+        taken.map_err(|error| refusal(&error).code)
+    }
 
     fn take(&mut self, world: &mut World<'_>, order: GroupOrder) -> Decision<(Asker, Told)> {
         let step = self.handle(&mut world.ctx, order.caller, order.request);

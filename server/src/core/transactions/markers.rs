@@ -3,7 +3,7 @@
 //!
 //! Only markers of this broker's own coordinators make a transaction complete; an administrator's (WriteTxnMarkers) take the same way.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use ringlog_engine::producers::ProducerError;
@@ -14,9 +14,10 @@ use crate::conn::Answer;
 use crate::core::Core;
 use crate::core::calls::{Call, CallId, CallKind, ReplyTo};
 use crate::core::coordinators::Machine;
+use crate::core::groups::Groups;
 use crate::core::mail::{Mail, PartitionKey};
 use crate::handlers::groups::OFFSETS_TOPIC;
-use crate::handlers::write_txn_markers::{self, Asked};
+use crate::handlers::write_txn_markers::{self, Asked, MarkPlace};
 use crate::transactions::Ending;
 use crate::wire::ErrorCode;
 use crate::wire::write_txn_markers::{WriteTxnMarkersRequest, WriteTxnMarkersResponse};
@@ -55,7 +56,12 @@ struct UnderWay {
     ending: Ending,
     /// Partitions without a marker, by their index in the ending.
     left: BTreeMap<u32, IsSent>,
+    /// Owners whose question about the id's next transaction was answered with "not now", as core and number.
+    waiting: Vec<(usize, u64)>,
 }
+
+/// Owners that are told when one transaction has ended, at most; others ask again after a while.
+const MOST_WAITING: usize = 64;
 
 type IsSent = bool;
 
@@ -68,6 +74,8 @@ pub struct Markers {
     next_id: u64,
     /// Coordinator's core: by number.
     under_way: BTreeMap<u64, UnderWay>,
+    /// Coordinator's core: their numbers, by transactional id.
+    by_id: HashMap<String, u64>,
     /// Coordinator's core: when what could not be written is tried again.
     retry_at: Option<Instant>,
     /// Owner: appended, not durable yet. Tickets ascend.
@@ -110,6 +118,13 @@ fn marker_of(ending: &Ending) -> Marker {
 impl Core {
     /// Coordinator's core: the end of a transaction is decided and durable. Its markers are to be written.
     pub(super) fn begin_ending(&mut self, partition: i32, ending: Ending) {
+        // A coordinator that has read its log again orders what was under way already: older clients have no epoch that would tell a marker that
+        // comes late from one of their next transaction.
+        let known = self.markers.by_id.get(&ending.transactional_id);
+        let known = known.and_then(|id| self.markers.under_way.get(id));
+        if known.is_some_and(|under_way| under_way.ending.is_that_of(&ending)) {
+            return;
+        }
         let id = self.markers.next_id;
         self.markers.next_id += 1;
         let left = (0..ending.partitions.len() as u32)
@@ -119,7 +134,11 @@ impl Core {
             partition,
             ending,
             left,
+            waiting: Vec::new(),
         };
+        self.markers
+            .by_id
+            .insert(under_way.ending.transactional_id.clone(), id);
         self.markers.under_way.insert(id, under_way);
         self.go_on_ending(id);
     }
@@ -131,6 +150,7 @@ impl Core {
             ending,
             left,
             partition,
+            ..
         }) = self.markers.under_way.get_mut(&id)
         else {
             return;
@@ -169,10 +189,23 @@ impl Core {
             let (origin, by) = (self.id, MarkedBy::Ending(id));
             self.post(owner, Mail::Mark(MarkOrder { origin, by, items }));
         }
-        if is_whole && let Some(UnderWay { ending, .. }) = self.markers.under_way.remove(&id) {
+        if is_whole && let Some(UnderWay { ending, waiting, .. }) = self.markers.under_way.remove(&id) {
+            self.markers.by_id.remove(&ending.transactional_id);
             self.step_machine::<Transactions>(partition, |coordinator, ctx| {
                 machine::completed(coordinator, ctx, &ending)
             });
+            for (owner, check) in waiting {
+                self.post(owner, Mail::CheckAgain { check });
+            }
+        }
+    }
+
+    /// Coordinator's core: an owner asks for a transaction of this id, and is told once the one that is ending has ended.
+    pub(super) fn note_waiting(&mut self, transactional_id: &str, owner: (usize, u64)) {
+        let id = self.markers.by_id.get(transactional_id);
+        let under_way = id.and_then(|id| self.markers.under_way.get_mut(id));
+        if let Some(under_way) = under_way.filter(|under_way| under_way.waiting.len() < MOST_WAITING) {
+            under_way.waiting.push(owner);
         }
     }
 
@@ -205,19 +238,13 @@ impl Core {
     }
 
     fn on_ending_marked(&mut self, id: u64, results: Vec<(u32, MarkResult)>) {
-        let Some(UnderWay { ending, left, .. }) = self.markers.under_way.get_mut(&id) else {
+        let Some(UnderWay { left, .. }) = self.markers.under_way.get_mut(&id) else {
             return;
         };
         let mut must_retry = false;
         for (at, result) in results {
             match result {
                 Ok(()) => drop(left.remove(&at)),
-                // The partition knows a later epoch of this producer: this transaction has ended there.
-                Err(ErrorCode::InvalidProducerEpoch | ErrorCode::TransactionCoordinatorFenced) => {
-                    let place = ending.partitions.get(at as usize);
-                    crate::debug!("{place:?} is past the end of {}", ending.transactional_id);
-                    left.remove(&at);
-                }
                 Err(_) => {
                     left.insert(at, false);
                     must_retry = true;
@@ -239,9 +266,14 @@ impl Core {
         reply: ReplyTo,
         request: &WriteTxnMarkersRequest,
     ) {
-        let Asked { response, items } = write_txn_markers::handle(request, &self.image);
+        let Asked {
+            response,
+            places,
+            items,
+        } = write_txn_markers::handle(request, &self.image);
         let call = MarkCall {
             response,
+            places,
             remaining: items.len(),
         };
         if items.is_empty() {
@@ -281,7 +313,8 @@ impl Core {
         };
         call.remaining = call.remaining.saturating_sub(results.len());
         for (at, result) in results {
-            write_txn_markers::settle(&mut call.response, at, result.err().unwrap_or_default());
+            let place = call.places.get(at as usize).copied().unwrap_or_default();
+            write_txn_markers::settle(&mut call.response, place, result.err().unwrap_or_default());
         }
         if call.remaining > 0 {
             return;
@@ -319,9 +352,18 @@ impl Core {
         let MarkOrder { origin, by, items } = order;
         let (mut results, mut last) = (Vec::with_capacity(items.len()), 0);
         let mut left = Vec::new();
+        let mut busy = None;
         for (at, key, marker) in items {
-            match self.mark_one(&key, &marker) {
-                Err(AppendError::Busy) => left.push((at, key, marker)),
+            let marked = match busy {
+                // The rest of one partition waits with its first.
+                Some(first) if first == key => Err(AppendError::Busy),
+                _ => self.mark_one(&key, &marker, by),
+            };
+            match marked {
+                Err(AppendError::Busy) => {
+                    busy = Some(key);
+                    left.push((at, key, marker));
+                }
                 Ok(ticket) => {
                     last = last.max(ticket);
                     results.push((at, Ok(())));
@@ -344,17 +386,38 @@ impl Core {
         (!items.is_empty()).then_some(MarkOrder { origin, by, items })
     }
 
-    fn mark_one(&mut self, key: &PartitionKey, marker: &Marker) -> Result<Ticket, AppendError> {
+    fn mark_one(&mut self, key: &PartitionKey, marker: &Marker, by: MarkedBy) -> Result<Ticket, AppendError> {
         let slot = self.partitions.slot(key).ok_or(AppendError::NoSuchPartition)?;
         let is_offsets = self
             .image
             .topic(OFFSETS_TOPIC)
             .is_some_and(|topic| topic.id == key.topic_id);
         // What its coordinator has decided comes first.
+        if is_offsets {
+            self.flush_decided::<Groups>();
+        }
         if is_offsets && self.groups.is_stalled(key.index) {
             return Err(AppendError::Busy);
         }
-        let appended = self.shard.append_marker(&mut *self.io, slot, marker)?;
+        let mut appended = self.shard.append_marker(&mut *self.io, slot, marker);
+        if let (Err(AppendError::Sequence(why)), MarkedBy::Ending(_)) = (&appended, by) {
+            let why = why.to_string();
+            let epochs = self.shard.open_txn_epochs(slot, marker.producer_id);
+            // The partition knows of a later transaction, or of none: this one has ended there.
+            let Some(forced) = epochs.map(|epochs| marker.forced(epochs)) else {
+                crate::debug!("{}-{} is past a transaction: {why}", key.topic_id, key.index);
+                return Ok(0);
+            };
+            // The coordinator has decided, and nobody else ends what is open there.
+            crate::warn!(
+                "{}-{}: the transaction of producer {} is ended with its coordinator's decision though {why}",
+                key.topic_id,
+                key.index,
+                marker.producer_id
+            );
+            appended = self.shard.append_marker(&mut *self.io, slot, &forced);
+        }
+        let appended = appended?;
         if is_offsets {
             let is_commit = marker.kind == MarkerKind::Commit;
             self.end_offsets(key.index, marker.producer_id, is_commit, appended.ticket);
@@ -401,6 +464,8 @@ impl Core {
 #[derive(Debug)]
 pub struct MarkCall {
     response: WriteTxnMarkersResponse,
+    /// Where in it each partition is.
+    places: Vec<MarkPlace>,
     remaining: usize,
 }
 
@@ -411,7 +476,7 @@ fn code_of(error: &AppendError) -> ErrorCode {
         }
         AppendError::Sequence(_) => ErrorCode::InvalidProducerEpoch,
         AppendError::NoSuchPartition => ErrorCode::NotLeaderOrFollower,
-        AppendError::Storage(_) => ErrorCode::KafkaStorageError,
+        AppendError::DiskFull | AppendError::Storage(_) => ErrorCode::KafkaStorageError,
         _ => ErrorCode::UnknownServerError,
     }
 }

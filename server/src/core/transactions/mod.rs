@@ -22,8 +22,10 @@ use super::dispatch::Incoming;
 use super::gather::Gathering;
 use super::mail::{Mail, PartitionKey};
 use crate::conn::Answer;
+use crate::handlers::groups;
 use crate::handlers::transactions::{self, Apart, Form, Question};
 use crate::transactions::{Caller, TxnRequest, TxnResponse};
+use crate::wire::add_partitions_to_txn::AddPartitionsToTxnTransaction;
 use crate::wire::{ErrorCode, WireError};
 pub use machine::Transactions;
 
@@ -75,9 +77,17 @@ impl Core {
             &mut incoming.body,
             &image,
             coordinators,
+            self.offsets_partitions(),
         )?;
         self.ask_transactions(reply, apart);
         Ok(())
+    }
+
+    /// The partitions of the topic for groups, as it is or would be made.
+    fn offsets_partitions(&self) -> usize {
+        let made = groups::offsets_topic(&self.image).map(|topic| topic.partitions.len());
+        let layers = self.image.layers(&self.shared.config, self.shared.node.id);
+        made.unwrap_or_else(|| layers.broker_number("offsets.topic.num.partitions").max(1) as usize)
     }
 
     /// Connection's core: asks the coordinators.
@@ -175,10 +185,40 @@ impl Core {
 
     /// Owner: a question for one of its coordinators. A new id needs a producer id, for which it may have to wait.
     pub(super) fn take_transaction(&mut self, order: TxnOrder) {
-        let needs_id = matches!(order.request, TxnRequest::InitProducerId(_));
-        match needs_id && !self.producer_ids.has_one() {
+        if let TxnRequest::AddPartitions(transaction) = &order.request
+            && !self.knows_topics(transaction)
+        {
+            // The connection's core has heard of a topic before this one has: to this one it would be as good as deleted when the markers are
+            // sent.
+            let code = ErrorCode::CoordinatorLoadInProgress;
+            return self.refuse_order::<Transactions>(order.partition, &order, code);
+        }
+        if let (Asker::Owner { core, check }, Some(id)) = (order.caller.to, order.request.transactional_id())
+        {
+            self.note_waiting(id, (core, check));
+        }
+        match self.needs_producer_id(&order) && !self.producer_ids.has_one() {
             true => self.wait_for_producer_id(order),
             false => self.take_order::<Transactions>(order.partition, order),
         }
+    }
+
+    fn knows_topics(&self, transaction: &AddPartitionsToTxnTransaction) -> bool {
+        let mut topics = transaction.topics.iter();
+        // That for groups may still have to be made.
+        topics.all(|topic| topic.name == groups::OFFSETS_TOPIC || self.image.topic(&topic.name).is_some())
+    }
+
+    fn needs_producer_id(&self, order: &TxnOrder) -> bool {
+        let TxnRequest::InitProducerId(request) = &order.request else {
+            return false;
+        };
+        let id = request.transactional_id.as_deref().unwrap_or_default();
+        let coordinator = self
+            .transactions
+            .by_partition
+            .get(&order.partition)
+            .and_then(|host| host.machine());
+        coordinator.is_some_and(|coordinator| coordinator.needs_producer_id(id))
     }
 }

@@ -4,7 +4,7 @@
 //! The coordinator's answer and its markers come from one core, in order. So a batch that is appended at once when the answer comes is before
 //! the marker, and one that finds no room then is asked about again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,8 @@ use crate::transactions::{Caller, TxnRequest, TxnResponse};
 use crate::wire::ErrorCode;
 use crate::wire::add_partitions_to_txn::{AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction};
 
-/// How soon the coordinator is asked again while it ends the transaction before.
-const RETRY: Duration = Duration::from_millis(1);
+/// How soon the coordinator is asked again while it ends the transaction before, if it does not tell that it has.
+const RETRY: Duration = Duration::from_millis(2);
 /// How long it is: `add.partitions.to.txn.retry.backoff.max.ms` of Kafka.
 const RETRY_FOR: Duration = Duration::from_millis(100);
 
@@ -51,6 +51,25 @@ enum Held {
     Offsets(Box<GroupOrder>),
 }
 
+impl Held {
+    /// Transactional id, and the producer's epoch. A verdict is for those it was asked about.
+    fn writes_in(&self) -> Option<(&str, i16)> {
+        match self {
+            Held::Append(order) => {
+                let header = order
+                    .items
+                    .first()
+                    .and_then(|item| BatchHeader::read(&item.records))?;
+                Some((&order.transaction.as_ref()?.id, header.producer_epoch))
+            }
+            Held::Offsets(order) => match &order.request {
+                GroupRequest::TxnCommit(request) => Some((&request.transactional_id, request.producer_epoch)),
+                _ => None,
+            },
+        }
+    }
+}
+
 /// One question to a coordinator, and what waits for the answer.
 #[derive(Debug)]
 struct Check {
@@ -69,6 +88,9 @@ const EXPECTED_FOR: Duration = Duration::from_secs(60);
 /// The most producers and partitions of which that is remembered.
 const MOST_EXPECTED: usize = 4096;
 
+/// The most questions to coordinators that an owner has open. Beyond them batches are refused for now.
+const MOST_CHECKS: usize = 16_384;
+
 /// The first batch of a producer that was refused for now. A partition that does not know the producer would take any that comes first.
 #[derive(Debug)]
 struct Expected {
@@ -83,6 +105,10 @@ pub struct Checks {
     next_id: u64,
     /// By number.
     open: BTreeMap<u64, Check>,
+    /// Their numbers, by partition and producer.
+    by_producer: HashMap<(PartitionKey, i64), u64>,
+    /// When those are asked about again whose coordinator was busy.
+    retries: BTreeSet<(Instant, u64)>,
     /// By partition and producer.
     expected: BTreeMap<(PartitionKey, i64), Expected>,
 }
@@ -95,7 +121,7 @@ impl Checks {
 
     /// When a coordinator is asked again.
     pub fn deadline(&self) -> Option<Instant> {
-        self.open.values().filter_map(|check| check.retry_at).min()
+        self.retries.first().map(|(at, _)| *at)
     }
 
     /// Whether batches for the partition wait.
@@ -138,9 +164,26 @@ impl Checks {
         is_before
     }
 
-    fn of(&mut self, key: &PartitionKey, producer_id: i64) -> Option<&mut Check> {
-        let mut open = self.open.values_mut();
-        open.find(|check| check.key == *key && check.transaction.producer_id == producer_id)
+    fn has(&self, key: &PartitionKey, producer_id: i64) -> bool {
+        self.by_producer.contains_key(&(*key, producer_id))
+    }
+
+    /// Opens one, and returns its number.
+    fn begin(&mut self, check: Check) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.by_producer
+            .insert((check.key, check.transaction.producer_id), id);
+        self.open.insert(id, check);
+        id
+    }
+
+    /// Closes one: what comes from its producer next opens another.
+    fn end(&mut self, id: u64) -> Option<Check> {
+        let check = self.open.remove(&id)?;
+        self.by_producer
+            .remove(&(check.key, check.transaction.producer_id));
+        Some(check)
     }
 
     /// Takes out the batches that nobody waits for any more.
@@ -175,14 +218,13 @@ impl Core {
     }
 
     /// Owner: whether a batch has to wait behind one of the same producer.
-    pub(in crate::core) fn waits_behind_check(&mut self, item: &AppendItem) -> bool {
+    pub(in crate::core) fn waits_behind_check(&self, item: &AppendItem) -> bool {
         if self.checks.is_idle() {
             return false;
         }
         let header = BatchHeader::read(&item.records);
-        header.is_some_and(|header| {
-            header.is_transactional() && self.checks.of(&item.key, header.producer_id).is_some()
-        })
+        header
+            .is_some_and(|header| header.is_transactional() && self.checks.has(&item.key, header.producer_id))
     }
 
     /// Owner: one batch that waits for the coordinator.
@@ -204,7 +246,7 @@ impl Core {
         self.hold_back(key, name, producer, &transaction, Held::Append(order));
     }
 
-    /// Owner: offsets of a transaction for one of its coordinators of groups. True when they wait for the transaction's.
+    /// Owner: a question for one of its coordinators of groups. Offsets of a transaction may have to wait for the transaction's coordinator.
     pub(in crate::core) fn take_offsets(&mut self, order: Box<GroupOrder>) {
         let GroupRequest::TxnCommit(request) = &order.request else {
             return self.take_order::<Groups>(order.partition, *order);
@@ -220,7 +262,7 @@ impl Core {
         let producer = (request.producer_id, request.producer_epoch);
         let slot = self.partitions.slot(&key);
         let is_open = slot.is_some_and(|slot| self.shard.has_open_txn(slot, producer.0, producer.1));
-        if is_open && self.checks.of(&key, producer.0).is_none() {
+        if is_open && !self.checks.has(&key, producer.0) {
             return self.take_order::<Groups>(order.partition, *order);
         }
         let transaction = Transaction {
@@ -239,8 +281,13 @@ impl Core {
         transaction: &Transaction,
         held: Held,
     ) {
-        if let Some(check) = self.checks.of(&key, producer_id) {
+        if let Some(id) = self.checks.by_producer.get(&(key, producer_id))
+            && let Some(check) = self.checks.open.get_mut(id)
+        {
             return check.held.push(held);
+        }
+        if self.checks.open.len() >= MOST_CHECKS {
+            return self.refuse_held(held, ErrorCode::NotEnoughReplicas);
         }
         let enlisting = transaction.enlisting;
         let transaction = AddPartitionsToTxnTransaction {
@@ -261,9 +308,7 @@ impl Core {
             until: self.io.now() + RETRY_FOR,
             retry_at: None,
         };
-        let id = self.checks.next_id;
-        self.checks.next_id += 1;
-        self.checks.open.insert(id, check);
+        let id = self.checks.begin(check);
         self.ask_about(id);
     }
 
@@ -303,49 +348,81 @@ impl Core {
         let is_ending = code == ErrorCode::ConcurrentTransactions.code();
         if is_ending && check.enlisting == Enlisting::Added && now < check.until {
             check.retry_at = Some(now + RETRY);
+            self.checks.retries.insert((now + RETRY, id));
             return;
         }
+        if let Some(check) = self.checks.end(id) {
+            self.settle_check(check, code, now);
+        }
+    }
+
+    /// Appends or refuses what waited. What is of another transaction than was asked about is asked about itself.
+    fn settle_check(&mut self, check: Check, code: i16, now: Instant) {
         let verdict = check.enlisting.verdict(code);
         let producing = Producing {
             is_verified: true,
             bumps_epochs: check.enlisting == Enlisting::Added,
             ..Producing::default()
         };
-        let Some(check) = self.checks.open.remove(&id) else {
-            return;
-        };
+        let asked = (
+            check.transaction.transactional_id.as_str(),
+            check.transaction.producer_epoch,
+        );
+        let mut without_room = Vec::new();
         for held in check.held {
+            let is_meant = held.writes_in() == Some(asked);
             match (held, verdict) {
-                (Held::Append(order), None) => self.append_checked(order, producing),
-                (Held::Append(order), Some(code)) => {
-                    let header = order
-                        .items
-                        .first()
-                        .and_then(|item| BatchHeader::read(&item.records));
-                    if let Some(header) = header.filter(|_| code.is_retriable()) {
+                // One of the same producer found no room: this one waits behind it.
+                (Held::Append(order), _) if !without_room.is_empty() => without_room.push(order),
+                (Held::Append(order), _) if !is_meant => self.retake_append(order),
+                (Held::Offsets(order), _) if !is_meant => self.take_offsets(order),
+                (Held::Append(order), None) => without_room.extend(self.append_checked(order, producing)),
+                (Held::Offsets(order), None) => self.take_order::<Groups>(order.partition, *order),
+                (held, Some(code)) => {
+                    if let Held::Append(order) = &held
+                        && let Some(item) = order.items.first()
+                        && let Some(header) = BatchHeader::read(&item.records)
+                        && code.is_retriable()
+                    {
                         self.checks.expect(check.key, &header, now);
                     }
-                    self.refuse_append(order, &refused(code));
-                }
-                (Held::Offsets(order), None) => self.take_order::<Groups>(order.partition, *order),
-                (Held::Offsets(order), Some(code)) => {
-                    // As a coordinator of groups words what is the log's.
-                    let code = match code {
-                        ErrorCode::NotEnoughReplicas => ErrorCode::CoordinatorNotAvailable,
-                        code => code,
-                    };
-                    self.refuse_order::<Groups>(order.partition, &order, code);
+                    self.refuse_held(held, code);
                 }
             }
+        }
+        self.park_first(without_room);
+    }
+
+    fn refuse_held(&mut self, held: Held, code: ErrorCode) {
+        match held {
+            Held::Append(order) => self.refuse_append(order, &refused(code)),
+            Held::Offsets(order) => {
+                // As a coordinator of groups words what is the log's.
+                let code = match code {
+                    ErrorCode::NotEnoughReplicas => ErrorCode::CoordinatorNotAvailable,
+                    code => code,
+                };
+                self.refuse_order::<Groups>(order.partition, &order, code);
+            }
+        }
+    }
+
+    /// Owner: the transaction before has ended.
+    pub(in crate::core) fn check_again(&mut self, id: u64) {
+        let check = self.checks.open.get_mut(&id);
+        // It may have been asked again already.
+        if let Some(at) = check.and_then(|check| check.retry_at.take()) {
+            self.checks.retries.remove(&(at, id));
+            self.ask_about(id);
         }
     }
 
     /// Owner: asks those again that were ending a transaction.
     pub(in crate::core) fn retry_checks(&mut self, now: Instant) {
-        let due = |check: &Check| check.retry_at.is_some_and(|at| at <= now);
-        let open = self.checks.open.iter();
-        let ids: Vec<u64> = open.filter(|(_, check)| due(check)).map(|(id, _)| *id).collect();
-        ids.into_iter().for_each(|id| self.ask_about(id));
+        while let Some((at, id)) = self.checks.retries.first().copied().filter(|(at, _)| *at <= now) {
+            self.checks.retries.remove(&(at, id));
+            self.ask_about(id);
+        }
     }
 
     /// The transaction a produce names.

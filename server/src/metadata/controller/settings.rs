@@ -164,6 +164,14 @@ fn check_lengths(settings: &Settings) -> Result<(), Refusal> {
 }
 
 fn check_topic_resource(view: View<'_>, name: &str, after: &Settings) -> Result<(), Refusal> {
+    if names::is_internal(name)
+        && after
+            .get("ringlog.durability")
+            .is_some_and(|word| word != "synced")
+    {
+        let message = format!("ringlog.durability: what coordinators keep in {name} is always synced");
+        return Err(Refusal::new(ErrorCode::InvalidConfig, message));
+    }
     if name.is_empty() {
         return Err(Refusal::new(
             ErrorCode::InvalidRequest,

@@ -193,9 +193,9 @@ fn markers_are_ordered_anew_after_a_load_with_the_new_epoch_of_the_coordinator()
             },
             before
         );
-        // Those of the coordinator before do not end what this one has ordered.
+        // Those that the coordinator before ordered say the same: what they are in all partitions, the transaction has ended.
         world.step(|coordinator, ctx| coordinator.completed(ctx, &before));
-        assert!(world.state().starts_with("Prepare"));
+        assert!(world.state().starts_with("Complete"));
     }
 }
 
