@@ -147,6 +147,15 @@ pub enum FileJob {
         /// The target.
         timestamp_ms: i64,
     },
+    /// Looks how old sealed segments are: see [`crate::scan::newest_time`].
+    NewestTimes {
+        /// The partition's folder.
+        folder: PathBuf,
+        /// Base offset and bytes of each.
+        segments: Vec<(i64, u64)>,
+        /// Bytes of log between two entries, where an index is built again.
+        interval_bytes: u32,
+    },
     /// Looks for the largest timestamp in sealed segments, which is the last in their time indexes.
     LargestTime {
         /// The partition's folder.
@@ -173,6 +182,8 @@ pub enum JobOutput {
     Batch(Vec<u8>),
     /// The largest timestamp, if there is any.
     Largest(Option<i64>),
+    /// The base offset of each segment, and how old it is; of those that could be read.
+    Newest(Vec<(i64, i64)>),
     /// A search found none before this place, the start of a batch: a segment's base offset and a position in it.
     NoBatchBefore(i64, u64),
 }
@@ -543,6 +554,13 @@ fn run_with(job: &FileJob, sync: Sync) -> Result<JobOutput, Error> {
         } => {
             let entries = crate::scan::aborted::load(folder, *base_offset, *size_bytes, *count, *is_first)?;
             return Ok(JobOutput::Aborted(entries));
+        }
+        FileJob::NewestTimes {
+            folder,
+            segments,
+            interval_bytes,
+        } => {
+            return crate::scan::newest_times(folder, segments, *interval_bytes).map(JobOutput::Newest);
         }
         FileJob::LargestTime { folder, segments } => {
             return crate::scan::largest_time(folder, segments).map(JobOutput::Largest);

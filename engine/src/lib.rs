@@ -82,6 +82,7 @@ pub mod ops;
 pub mod producers;
 pub mod read;
 pub mod recover;
+pub mod retention;
 pub mod scan;
 pub mod segment;
 pub mod shard;

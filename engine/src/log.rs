@@ -221,6 +221,8 @@ pub struct PartitionLog {
     pub cursors: Cursors,
     /// The first stored batch found damaged, and where: told once.
     pub damaged: Option<(i64, Place)>,
+    /// The oldest segment, if it was told that a record of the future keeps it.
+    pub kept_by_future: Option<i64>,
 }
 
 /// The first bytes of a batch as stored.
@@ -294,6 +296,7 @@ impl PartitionLog {
             load: Load::default(),
             cursors: Cursors::default(),
             damaged: None,
+            kept_by_future: None,
             state,
         }
     }

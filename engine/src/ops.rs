@@ -35,6 +35,8 @@ pub enum Op {
     Checkpoint(u64),
     /// Segments below the log start are being removed.
     RemoveSegments(Slot, Vec<i64>),
+    /// The files thread looks how old segments of a partition are.
+    NewestTimes(Slot),
     /// The end of the active segment is opened, or read, so that appends can go on.
     Prefix(Slot),
     /// A step of a cold read.

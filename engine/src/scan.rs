@@ -18,6 +18,9 @@ use crate::index::{
 use crate::io::files::{self, Sync};
 
 pub mod aborted;
+mod newest;
+
+pub use newest::{newest_time, newest_times};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 1 << 20;

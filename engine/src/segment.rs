@@ -44,6 +44,9 @@ pub struct Segment {
     pub index_on_the_way: Option<IndexTail>,
     /// Largest timestamp in the first batch: what rolling by time counts from.
     pub first_timestamp_ms: Option<i64>,
+    /// The largest timestamp in it, or when its file was changed last where no record has one, once the files thread has looked. Of what is
+    /// appended in this run the index knows it.
+    pub newest_ms: Option<i64>,
     /// When the segment was made, by the wall clock.
     pub created_ms: i64,
     /// What may still happen to it.
@@ -82,6 +85,7 @@ impl Segment {
             aborted: AbortedTxns::default(),
             index_on_the_way: None,
             first_timestamp_ms: None,
+            newest_ms: None,
             created_ms: now_ms,
             phase: Phase::Active,
             handle: Handle::Closed,
@@ -129,6 +133,12 @@ impl Segment {
         self.first_timestamp_ms.get_or_insert(header.max_timestamp_ms);
         self.size_bytes += header.size_bytes() as u64;
         self.is_exact = false;
+    }
+
+    /// The largest timestamp in the segment as far as that is in memory.
+    pub fn largest_timestamp_ms(&self) -> Option<i64> {
+        let largest = self.index.as_ref().and_then(SparseIndex::largest_timestamp);
+        largest.map(|entry| entry.timestamp_ms)
     }
 
     /// The entries handed out last are in the index files.

@@ -47,20 +47,8 @@ impl Shard {
             end_offset: log.state.end_offset,
             high_watermark: log.state.end_offset,
             log_start_offset: log.state.log_start_offset,
-            first_base_offset: self.first_base_offset(log),
         };
         self.logs.iter().flatten().map(stopped).collect()
-    }
-
-    /// Base offset of the oldest segment whose files may still be there.
-    fn first_base_offset(&self, log: &PartitionLog) -> i64 {
-        let doomed = self
-            .doomed
-            .iter()
-            .filter(|d| self.log(d.slot).is_some_and(|l| std::ptr::eq(l, log)));
-        let doomed = doomed.flat_map(|d| d.base_offsets.iter().copied()).min();
-        let first = log.state.segments.front().map_or(0, |s| s.base_offset);
-        first.min(doomed.unwrap_or(first))
     }
 }
 

@@ -111,14 +111,22 @@ fn settings_without_effect_yet_are_told_of_when_a_topic_gets_them() {
         ok(output);
         stderr
     };
-    let words = ["topic", "create", "kept", "-c", "retention.ms=1000", "-c"];
-    let stderr = said(&[&words[..], &["segment.bytes=2000000"]].concat());
+    let words = ["topic", "create", "kept", "-c", "delete.retention.ms=1000", "-c"];
+    let stderr = said(&[&words[..], &["retention.ms=1000"]].concat());
     assert!(
-        stderr.contains("without effect yet: retention.ms=1000") && !stderr.contains("segment.bytes"),
+        stderr.contains("without effect yet: delete.retention.ms=1000") && !stderr.contains(" retention.ms"),
         "{stderr}"
     );
-    let idle = ["topic", "create", "all", "-c", "retention.ms=-1"];
-    assert_eq!(said(&idle), "");
+    let all = [
+        "topic",
+        "create",
+        "all",
+        "-c",
+        "retention.ms=1000",
+        "-c",
+        "retention.bytes=5",
+    ];
+    assert_eq!(said(&all), "");
 }
 
 #[test]

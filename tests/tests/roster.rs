@@ -82,14 +82,6 @@ const BROKER_SETTINGS_NOT_SERVED: Reasons = &[
     ("log.dir.failure.timeout.ms", "there is one log directory"),
     ("log.flush.*", "every acknowledged record is synced"),
     (
-        "log.initial.task.delay.ms",
-        "logs have no task that would be delayed",
-    ),
-    (
-        "log.retention.check.interval.ms",
-        "logs are looked at when they grow and as time passes",
-    ),
-    (
         "max.connection.creation.rate",
         "quotas are kept, and not enforced yet",
     ),

@@ -155,6 +155,7 @@ fn settings_it_does_not_have_are_listed() {
 #[test]
 fn settings_without_effect_yet_are_named_in_one_line() {
     let Some(broker) = Broker::own()
+        .set("log.cleaner.min.compaction.lag.ms", 24)
         .set("log.retention.hours", 24)
         .set("log.cleanup.policy", "compact")
         .start()
@@ -164,12 +165,16 @@ fn settings_without_effect_yet_are_named_in_one_line() {
     let log = broker.log();
     let named: Vec<_> = log
         .lines()
-        .filter(|line| line.contains("log.retention.hours") || line.contains("log.cleanup.policy"))
+        .filter(|line| line.contains("log.cleaner") || line.contains("log.cleanup.policy"))
         .collect();
     assert!(
-        named.len() == 1 && named[0].contains("WARN") && named[0].contains("without effect yet"),
+        named.len() == 1
+            && named[0].contains("WARN")
+            && named[0].contains("2 settings")
+            && named[0].contains("without effect yet"),
         "{log}"
     );
+    assert!(!log.contains("log.retention.hours"), "{log}");
 }
 
 #[test]

@@ -108,8 +108,6 @@ pub struct Stopped {
     pub high_watermark: i64,
     /// Oldest offset.
     pub log_start_offset: i64,
-    /// Base offset of the oldest segment.
-    pub first_base_offset: i64,
 }
 
 /// Ends a clean stop, once every shard has stopped: Kafka's text checkpoints are written, the clean-shutdown file says that
@@ -125,7 +123,8 @@ pub fn finish_stop(data_dir: &Path, stopped: &[Stopped], broker_epoch: i64) -> R
         entries.sort();
         checkpoint::encode_offsets(&entries).into_bytes()
     };
-    let starts = |s: &Stopped| (s.log_start_offset > s.first_base_offset).then_some(s.log_start_offset);
+    // Also where no older segment is left: what a power cut brings back of one must not be where the log starts.
+    let starts = |s: &Stopped| (s.log_start_offset > 0).then_some(s.log_start_offset);
     let texts = [
         (checkpoint::RECOVERY_POINT_FILE, lines(&|s| Some(s.end_offset))),
         (

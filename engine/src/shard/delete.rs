@@ -106,6 +106,7 @@ impl Shard {
         if result.is_ok() {
             self.doomed
                 .retain(|d| (d.slot, &*d.base_offsets) != (slot, base_offsets));
+            self.retention_goes_on(slot);
         }
         self.note_error("old segments stay", result);
     }

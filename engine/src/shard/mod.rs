@@ -26,11 +26,13 @@ mod append;
 mod delete;
 mod full;
 mod producing;
+mod retention;
 mod txns;
 mod types;
 
 pub use crate::aborted::AbortedTxn;
 pub use crate::batch::MarkerKind;
+pub use crate::retention::Limits;
 pub use producing::{Marker, Origin, Producing};
 pub use types::*;
 
@@ -54,6 +56,7 @@ pub struct Shard {
     pub(crate) doomed: Vec<Doomed>,
     /// Files of theirs to be closed.
     pub(crate) closing: Vec<FileId>,
+    retention: retention::Round,
     pub(crate) reads: ColdReads,
     pub(crate) searches: Searches,
     /// Partitions on their way to or from other cores.
@@ -101,6 +104,7 @@ impl Shard {
             evictable: VecDeque::new(),
             doomed: Vec::new(),
             closing: Vec::new(),
+            retention: retention::Round::default(),
             reads: ColdReads::default(),
             searches: Searches::default(),
             handovers: Handovers::default(),
@@ -294,6 +298,7 @@ impl Shard {
         self.closing.drain(..).for_each(|file| io.close(file));
         self.commit(io);
         self.retry_full_disk(io);
+        self.run_retention(io);
         self.run_checkpoint(io);
         self.run_handovers(io);
         // Last: the others put partitions in its queue, and nothing else may happen for long.
@@ -348,6 +353,7 @@ impl Shard {
             self.journal.deadline(),
             self.reads.deadline(),
             self.handovers.deadline(),
+            self.retention.deadline().filter(|_| !self.stopping),
         ]
         .into_iter()
         .flatten()
@@ -415,6 +421,7 @@ impl Shard {
             Op::HandOverIndex(slot, attempt) => self.hand_over_index_written(slot, attempt, done.result),
             Op::Checkpoint(number) => self.checkpoint_written(io, number, done.result),
             Op::RemoveSegments(slot, bases) => self.segments_removed(slot, &bases, done.result),
+            Op::NewestTimes(slot) => self.newest_known(slot, done.result),
             Op::FindTime(search) => self.time_found(io, search, done.result),
             Op::Read(read) => self.index_loaded(io, read, done.result),
             Op::Aborted(answer) => self.aborted_loaded(io, answer, done.result),

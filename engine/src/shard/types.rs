@@ -8,6 +8,7 @@ use crate::handover::Released;
 use crate::io::{Durability, Slice};
 use crate::journal::commit::Refused;
 use crate::producers::ProducerError;
+use crate::retention::Limits;
 
 /// An open partition of one shard. Never used for another partition, even after it is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,6 +38,8 @@ pub struct LogOptions {
     pub timestamp_before_max_ms: i64,
     /// How far after now a record's time may lie, in milliseconds.
     pub timestamp_after_max_ms: i64,
+    /// How much of the log is kept.
+    pub retention: Limits,
     /// What an acknowledgement promises.
     pub durability: Durability,
     /// Whether batches may be missing in between, as compaction leaves them. Without it, a stored batch whose offset
@@ -45,7 +48,7 @@ pub struct LogOptions {
 }
 
 impl Default for LogOptions {
-    /// Kafka's defaults.
+    /// Kafka's defaults, but that everything is kept.
     fn default() -> LogOptions {
         LogOptions {
             segment_bytes: 1 << 30,
@@ -57,6 +60,7 @@ impl Default for LogOptions {
             log_append_time: false,
             timestamp_before_max_ms: i64::MAX,
             timestamp_after_max_ms: 3_600_000,
+            retention: Limits::NONE,
             durability: Durability::Synced,
             may_have_gaps: false,
         }
@@ -303,6 +307,8 @@ pub enum ShardEvent {
     },
     /// Something that was busy may go on.
     Progress,
+    /// For the log: one line of what is as it should be.
+    Info(String),
     /// For the log: one line.
     Notice(String),
     /// Nothing can be acknowledged any more by this shard, with the reason. Reads go on.

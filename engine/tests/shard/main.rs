@@ -9,6 +9,7 @@ mod liveness;
 mod model;
 mod reading;
 mod restart;
+mod retention;
 mod spares;
 mod txns;
 mod world;

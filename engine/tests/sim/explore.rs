@@ -31,6 +31,8 @@ pub struct Effort {
     pub faults_percent: u64,
     /// Topics go from core to core all the time.
     pub restless: bool,
+    /// Topics have limits, and cores look for what is past them.
+    pub expiring: bool,
     pub planted: Option<Planted>,
 }
 
@@ -50,6 +52,8 @@ pub struct Tally {
     pub wraps: u64,
     /// Topics that arrived at another core.
     pub moves: u64,
+    /// Times that retention moved a log's start.
+    pub expired: u64,
     /// Spare files that became segments.
     pub recycled: u64,
     /// Times that an index of aborted transactions was written.
@@ -70,6 +74,7 @@ impl Tally {
             checkpoints: self.checkpoints + other.checkpoints,
             wraps: self.wraps + other.wraps,
             moves: self.moves + other.moves,
+            expired: self.expired + other.expired,
             recycled: self.recycled + other.recycled,
             aborts: self.aborts + other.aborts,
         }
@@ -210,6 +215,7 @@ impl Explorer {
         }
         self.tally.faults += faults.borrow().injected;
         self.tally.moves += life.moves;
+        self.tally.expired += life.expired;
         Ok(life.history.clone())
     }
 

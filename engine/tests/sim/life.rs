@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use ringlog_engine::background::{self, Background, Backlog, FileJob, Inbox};
 use ringlog_engine::handover::Released;
-use ringlog_engine::io::Io;
 use ringlog_engine::io::files::{self, changes};
+use ringlog_engine::io::{Durability, Io};
 use ringlog_engine::log::LogState;
 use ringlog_engine::recover::boot::JournalFile;
 use ringlog_engine::recover::{self, boot};
@@ -43,6 +43,8 @@ pub struct Setup {
     pub most_cores: u64,
     /// Topics go from core to core all the time.
     pub restless: bool,
+    /// Topics have limits, and cores look for what is past them.
+    pub expiring: bool,
     /// A planted bug: who gives a partition away forgets it before the other core has it in a checkpoint.
     pub forgets_early: bool,
 }
@@ -110,12 +112,15 @@ pub struct Life {
     pub travels: Vec<Travel>,
     /// Topics that arrived at another core.
     pub moves: u64,
+    /// Times that retention moved a log's start.
+    pub expired: u64,
     /// Why nothing is acknowledged any more, by one core at least.
     pub failed: Option<String>,
     pub dir: PathBuf,
     pub background: Background,
     pub inbox: Inbox,
     pub restless: bool,
+    pub expiring: bool,
     forgets_early: bool,
     backlog: Backlog,
     reads: HashMap<u64, Result<ReadData, ReadError>>,
@@ -166,22 +171,29 @@ impl Life {
             slots: Vec::new(),
             travels: Vec::new(),
             moves: 0,
+            expired: 0,
             failed: None,
             dir: dir.to_path_buf(),
             background,
             inbox: Inbox::default(),
             restless: setup.restless,
+            expiring: setup.expiring,
             forgets_early: setup.forgets_early,
             backlog,
             reads: HashMap::new(),
             next_read: 0,
             _watch: watch,
         };
-        let mut found = Vec::new();
+        // All of them before the first turn, as in the broker: a checkpoint has what is open.
+        let mut opened = Vec::new();
         for (topic, state) in topics.iter().zip(states) {
             let is_there = state.is_some();
             let slot = life.add(topic, state);
             life.slots.push(Some(slot));
+            opened.push((slot, is_there));
+        }
+        let mut found = Vec::new();
+        for (slot, is_there) in opened {
             let read = is_there.then(|| life.read_all(slot)).transpose()?;
             found.push(read);
         }
@@ -215,6 +227,7 @@ impl Life {
 
     /// One turn of some core's loop. The other threads do some of their work, or do not get to it.
     pub fn turn(&mut self) {
+        let at = self.position();
         let core = self.random.below(self.sides.len() as u64) as usize;
         let Side { machine, shard, .. } = &mut self.sides[core];
         let mut out = Vec::new();
@@ -235,6 +248,7 @@ impl Life {
         for event in out {
             self.on_event(core, event);
         }
+        self.note_starts(core, at);
         while let Some(done) = self.inbox.pop() {
             self.made(done.token as usize, done.result.is_ok());
         }
@@ -318,6 +332,39 @@ impl Life {
     /// Notes what a core's ticket will mean once it is committed.
     pub fn promise(&mut self, core: usize, ticket: Ticket, promise: Promise) {
         self.sides[core].promises.push_back((ticket, promise));
+    }
+
+    /// Notes log starts that retention has moved since this step.
+    fn note_starts(&mut self, core: usize, at: usize) {
+        // While a life is opened it has no history yet.
+        for topic in 0..self.slots.len().min(self.history.topics.len()) {
+            let Some((_, slot)) = self.slots[topic].filter(|place| place.0 == core) else {
+                continue;
+            };
+            let start = self.offsets((core, slot)).map_or(0, |offsets| offsets.log_start);
+            let known = self.history.topics[topic]
+                .starts_asked
+                .iter()
+                .map(|asked| asked.1);
+            if start <= known.max().unwrap_or(0) {
+                continue;
+            }
+            self.expired += 1;
+            let Side { machine, shard, .. } = &mut self.sides[core];
+            // Asked for again it is as durable as that move.
+            if let Ok((_, ticket)) = shard.delete_records(machine, slot, start) {
+                self.started(topic, core, at, start, ticket);
+            }
+        }
+    }
+
+    /// A topic's log start was moved, at this step or later.
+    pub fn started(&mut self, topic: usize, core: usize, at: usize, start: i64, ticket: Ticket) {
+        let there = &mut self.history.topics[topic];
+        there.starts_asked.push((at, start));
+        if there.options.durability == Durability::Synced {
+            self.promise(core, ticket, Promise::Start(topic, start));
+        }
     }
 
     /// Whether everything promised was committed.

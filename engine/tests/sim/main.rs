@@ -52,6 +52,7 @@ const POWER_CUTS: Effort = Effort {
     depth: 3,
     faults_percent: 0,
     restless: false,
+    expiring: false,
     planted: None,
 };
 
@@ -64,6 +65,7 @@ const FAULTS: Effort = Effort {
     depth: 3,
     faults_percent: 90,
     restless: false,
+    expiring: false,
     planted: None,
 };
 
@@ -71,6 +73,7 @@ fn run(seed: u64, effort: Effort) -> Result<Tally, String> {
     let mut random = Random::new(seed);
     let setup = Setup {
         restless: effort.restless,
+        expiring: effort.expiring,
         ..story::setup(&mut random)
     };
     run_with(seed, setup, effort, random)
@@ -209,6 +212,31 @@ fn what_was_acknowledged_survives_a_disk_that_fails_while_partitions_change_core
     };
     let tried = run_all(3_000, 12, effort);
     let is_all = tried.moves > 20 && tried.faults > 0;
+    assert!(is_all || std::env::var("RINGLOG_SEED").is_ok(), "{tried:?}");
+}
+
+/// Topics with limits, cut after every step, while segments past them go.
+const EXPIRING: Effort = Effort {
+    expiring: true,
+    lives_per_mille: 5,
+    ..POWER_CUTS
+};
+
+#[test]
+fn what_was_acknowledged_and_is_to_stay_survives_a_power_cut_while_segments_expire() {
+    let tried = run_all(4_000, 6, EXPIRING);
+    let is_all = tried.expired > 10 && tried.rolls > 0 && tried.checkpoints > 0;
+    assert!(is_all || std::env::var("RINGLOG_SEED").is_ok(), "{tried:?}");
+}
+
+#[test]
+fn what_was_acknowledged_and_is_to_stay_survives_a_disk_that_fails_while_segments_expire() {
+    let effort = Effort {
+        expiring: true,
+        ..FAULTS
+    };
+    let tried = run_all(5_000, 12, effort);
+    let is_all = tried.expired > 10 && tried.faults > 0;
     assert!(is_all || std::env::var("RINGLOG_SEED").is_ok(), "{tried:?}");
 }
 

@@ -27,6 +27,7 @@ pub fn setup(random: &mut Random) -> Setup {
         spares_at_first: random.pick(&[0, 3, 8]),
         most_cores: 1 + random.below(3),
         restless: false,
+        expiring: false,
         forgets_early: false,
     }
 }
@@ -63,6 +64,14 @@ fn options(random: &mut Random) -> LogOptions {
     }
 }
 
+/// All records have the time at which the machine began.
+fn limits(random: &mut Random) -> Limits {
+    Limits {
+        ms: random.pick(&[-1, -1, 0, 20, 3_600_000]),
+        bytes: random.pick(&[-1, 0, 8_000, 20_000, 20_000]),
+    }
+}
+
 fn value(random: &mut Random, most_bytes: usize) -> Vec<u8> {
     let most = random.pick(&[40, 400, 400, 3_000, 3_000, 6_000, 6_000, 80_000]);
     let bytes = (20 + random.below(most) as usize).min(most_bytes - 300);
@@ -83,6 +92,9 @@ impl Life {
         for _ in 0..steps {
             if self.restless && self.random.percent(25) {
                 self.go_to_and_fro()?;
+            }
+            if self.expiring && self.random.percent(20) {
+                self.check_retention();
             }
             match self.random.below(100) {
                 0..=4 => self.create(),
@@ -131,7 +143,11 @@ impl Life {
             let Some(name) = free else { return };
             let mut id = [0; 16];
             id[..8].copy_from_slice(&self.random.next().to_le_bytes());
-            let topic = Topic::new(name, id, options(&mut self.random), self.position());
+            let mut options = options(&mut self.random);
+            if self.expiring {
+                options.retention = limits(&mut self.random);
+            }
+            let topic = Topic::new(name, id, options, self.position());
             let job = create_job(&self.dir, &topic);
             let token = self.history.topics.len() as u64;
             self.history.topics.push(topic);
@@ -244,12 +260,14 @@ impl Life {
         let at = self.position();
         let Side { machine, shard, .. } = &mut self.sides[core];
         if let Ok((start, ticket)) = shard.delete_records(machine, slot, to) {
-            let there = &mut self.history.topics[topic];
-            there.starts_asked.push((at, start));
-            if there.options.durability == Durability::Synced {
-                self.promise(core, ticket, Promise::Start(topic, start));
-            }
+            self.started(topic, core, at, start, ticket);
         }
+    }
+
+    /// Some core looks for segments that have outlived their limits, in the turns that follow.
+    fn check_retention(&mut self) {
+        let core = self.random.below(self.sides.len() as u64) as usize;
+        self.sides[core].shard.check_retention();
     }
 
     fn check_a_read(&mut self) -> Result<(), String> {

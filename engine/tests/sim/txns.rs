@@ -227,6 +227,10 @@ impl Life {
                 self.turn();
                 return Ok(Some(offset));
             }
+            // Retention was faster.
+            Err(ReadError::OutOfRange { log_start_offset, .. }) if log_start_offset > offset => {
+                return Ok(None);
+            }
             Err(_) if self.sides[0].machine.faults.borrow().injected > 0 => return Ok(None),
             Err(error) => return Err(format!("committed at {offset}: {error:?}")),
         };

@@ -212,6 +212,12 @@ static OWN_KEYS: &[BrokerKey] = &[
         "Default of the topic setting segment.index.bytes."
     ),
     key!(
+        "log.initial.task.delay.ms",
+        LONG,
+        Some("30000"),
+        "Milliseconds after the start at which segments past retention.ms and retention.bytes are looked for first."
+    ),
+    key!(
         "log.local.retention.bytes",
         Kind::Long(-2, i64::MAX),
         Some("-2"),
@@ -252,6 +258,12 @@ static OWN_KEYS: &[BrokerKey] = &[
         ANY_LONG,
         Some("-1"),
         "Default of the topic setting retention.bytes."
+    ),
+    key!(
+        "log.retention.check.interval.ms",
+        POSITIVE_LONG,
+        Some("300000"),
+        "Milliseconds between two looks for segments past their topics' retention.ms and retention.bytes."
     ),
     key!(
         "log.retention.hours",

@@ -117,6 +117,10 @@ pub struct Config {
     pub fetch_max_bytes: i32,
     /// `max.incremental.fetch.session.cache.slots`.
     pub fetch_session_slots: usize,
+    /// `log.initial.task.delay.ms`: from start to the first look for segments past their retention.
+    pub initial_task_delay_ms: u64,
+    /// `log.retention.check.interval.ms`.
+    pub retention_check_interval_ms: u64,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: i64,
     /// `producer.id.expiration.check.interval.ms`.
@@ -266,6 +270,8 @@ fn resolve(fixed: Settings, unsupported: Vec<String>) -> Result<Config, ConfigEr
         max_connections: read.number("max.connections"),
         fetch_max_bytes: read.number("fetch.max.bytes"),
         fetch_session_slots: read.number("max.incremental.fetch.session.cache.slots"),
+        initial_task_delay_ms: read.number("log.initial.task.delay.ms"),
+        retention_check_interval_ms: read.number("log.retention.check.interval.ms"),
         producer_id_expiration_ms: read.number("producer.id.expiration.ms"),
         producer_id_check_interval_ms: read.number("producer.id.expiration.check.interval.ms"),
         describe_partitions_limit: read.number("max.request.partition.size.limit"),

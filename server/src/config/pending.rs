@@ -14,8 +14,6 @@ pub enum Pending {
     Nothing,
     /// Whatever it is set to.
     Everything,
-    /// All but this one, which says what happens anyhow.
-    AllBut(&'static str),
     /// A list that has this word.
     Word(&'static str),
 }
@@ -26,7 +24,6 @@ impl Pending {
         match self {
             Pending::Nothing => false,
             Pending::Everything => true,
-            Pending::AllBut(idle) => value.trim() != idle,
             Pending::Word(word) => value.split(',').any(|one| one.trim() == word),
         }
     }
@@ -35,7 +32,7 @@ impl Pending {
     fn sentence(self) -> Option<String> {
         match self {
             Pending::Nothing => None,
-            Pending::Everything | Pending::AllBut(_) => Some(format!("It is stored, and {NO_EFFECT_YET}")),
+            Pending::Everything => Some(format!("It is stored, and {NO_EFFECT_YET}")),
             Pending::Word(word) => Some(format!("{word} is stored, and {NO_EFFECT_YET}")),
         }
     }
@@ -90,28 +87,28 @@ mod tests {
         let all = [
             ("log.cleaner.min.cleanable.ratio", "0.3"),
             ("log.cleanup.policy", "compact,delete"),
-            ("log.retention.hours", "168"),
+            ("log.cleaner.min.compaction.lag.ms", "168"),
             ("log.segment.bytes", "2000000"),
         ];
         assert_eq!(
             said(&all).as_deref(),
             Some(
                 "3 settings are stored, and without effect yet: log.cleaner.min.cleanable.ratio=0.3, \
-                 log.cleanup.policy=compact,delete, log.retention.hours=168"
+                 log.cleaner.min.compaction.lag.ms=168, log.cleanup.policy=compact,delete"
             )
         );
         assert_eq!(
             said(&all[2..]).as_deref(),
-            Some("stored, and without effect yet: log.retention.hours=168")
+            Some("stored, and without effect yet: log.cleaner.min.compaction.lag.ms=168")
         );
     }
 
     #[test]
-    fn values_that_ask_for_what_happens_anyhow_are_not_named() {
+    fn what_has_an_effect_is_not_named() {
         let all = [
             ("log.cleanup.policy", "delete"),
-            ("log.retention.bytes", "-1"),
-            ("log.retention.ms", "-1"),
+            ("log.retention.bytes", "1000"),
+            ("log.retention.ms", "5"),
             ("num.partitions", "3"),
             ("ringlog.durability", "written"),
         ];

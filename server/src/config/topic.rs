@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use ringlog_engine::io::Durability;
+use ringlog_engine::retention::Limits;
 
 use super::kind::{Items, Kind};
 use super::pending::Pending;
@@ -141,7 +142,7 @@ pub static TOPIC_KEYS: &[TopicKey] = &[
         long_from(0),
         Some("60000"),
         [same_unit("log.segment.delete.delay.ms")],
-        "How long the files of a deleted segment may stay on disk, in milliseconds."
+        "How long the files of a deleted segment stay on disk, in milliseconds. They go as soon as nothing here needs them, so it has no effect."
     ),
     key!(
         "flush.messages",
@@ -296,8 +297,8 @@ pub static TOPIC_KEYS: &[TopicKey] = &[
         Kind::Long(i64::MIN, i64::MAX),
         Some("-1"),
         [same_unit("log.retention.bytes")],
-        "The size a partition may grow to before its oldest segments are deleted, in bytes; -1 sets no limit.",
-        Pending::AllBut("-1")
+        "The size a partition may grow to before its oldest segments are deleted, in bytes; -1 sets no limit. Whole segments go, so a \
+         partition has as much as a segment more."
     ),
     key!(
         "retention.ms",
@@ -308,8 +309,7 @@ pub static TOPIC_KEYS: &[TopicKey] = &[
             minutes("log.retention.minutes"),
             hours("log.retention.hours")
         ],
-        "The age after which a segment may be deleted, in milliseconds, counted from its newest record; -1 sets no limit.",
-        Pending::AllBut("-1")
+        "The age after which a segment may be deleted, in milliseconds, counted from its newest record; -1 sets no limit."
     ),
     key!(
         "ringlog.durability",
@@ -455,6 +455,17 @@ pub struct TopicSettings {
 }
 
 impl TopicSettings {
+    /// How much of a log is kept. Without `delete` in the cleanup policy everything is.
+    pub fn retention(&self) -> Limits {
+        match self.delete {
+            true => Limits {
+                ms: self.retention_ms,
+                bytes: self.retention_bytes,
+            },
+            false => Limits::NONE,
+        }
+    }
+
     /// Reads the effective values. A value that does not parse (an old record of another broker's log, say) falls
     /// back to the built-in default.
     pub fn from_effective(value_of: &dyn Fn(&'static TopicKey) -> Option<String>) -> TopicSettings {
@@ -604,6 +615,25 @@ mod tests {
             (2000, 604_800_000)
         );
         assert!(!settings.delete && settings.compact && settings.durability == Durability::Written);
+    }
+
+    #[test]
+    fn only_the_policy_delete_sets_limits() {
+        let retention = |policy: &'static str| {
+            let value = |key: &'static TopicKey| match key.name {
+                "cleanup.policy" => Some(policy.to_owned()),
+                "retention.bytes" => Some("7".to_owned()),
+                _ => builtin(key),
+            };
+            TopicSettings::from_effective(&value).retention()
+        };
+        let limits = Limits {
+            ms: 604_800_000,
+            bytes: 7,
+        };
+        assert_eq!(retention("delete"), limits);
+        assert_eq!(retention("compact,delete"), limits);
+        assert_eq!(retention("compact"), Limits::NONE);
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub mod produce;
 mod producer_ids;
 pub mod read;
 pub mod relocate;
+mod retention;
 pub mod stages;
 pub mod stop;
 pub mod transactions;
@@ -129,6 +130,7 @@ pub struct Core {
     timers: BTreeSet<(Instant, CallId)>,
     produce_sweep: Option<Instant>,
     producer_ids: producer_ids::ProducerIds,
+    retention: retention::Checks,
     idle_producers: producer_ids::IdleProducers,
     committed: Ticket,
     stages: stages::Stages,
@@ -159,6 +161,7 @@ impl Core {
         let stages = stages::Stages::new(io.now());
         let telling = load::Telling::new(io.now());
         let slots = shared.config.fetch_session_slots;
+        let retention = retention::Checks::new(&shared.config, io.now());
         let layers = image.layers(&shared.config, shared.node.id);
         let group_settings = GroupSettings::of(&layers);
         let transaction_settings = TransactionSettings::of(&layers);
@@ -202,6 +205,7 @@ impl Core {
             timers: BTreeSet::new(),
             produce_sweep: None,
             producer_ids: producer_ids::ProducerIds::default(),
+            retention,
             idle_producers,
             committed: 0,
             stages,
@@ -248,6 +252,7 @@ impl Core {
             self.checks.deadline(),
             Some(self.idle_producers.deadline()),
             self.stop.deadline(),
+            self.retention.deadline(),
             retry.map(|pause| now + pause),
         ];
         let deadline = timers.into_iter().flatten().min();
@@ -329,6 +334,7 @@ impl Core {
                 reason,
             } => self.on_given_back(slot, *released, reason),
             ShardEvent::Progress => self.retry_all(),
+            ShardEvent::Info(line) => crate::info!("{line}"),
             ShardEvent::Notice(line) => crate::warn!("{line}"),
             ShardEvent::Failed(reason) => {
                 crate::error!("nothing can be acknowledged any more: {reason}");
@@ -453,6 +459,7 @@ impl Core {
         self.expire_producers(now);
         self.sweep_produces(now);
         self.sweep_connections();
+        self.check_retention(now);
     }
 
     /// Tells the thread that started the broker; when that is gone there is nobody to tell.

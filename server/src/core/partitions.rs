@@ -103,6 +103,7 @@ pub fn log_options(settings: &TopicSettings) -> LogOptions {
         log_append_time: settings.log_append_time,
         timestamp_before_max_ms: settings.timestamp_before_max_ms,
         timestamp_after_max_ms: settings.timestamp_after_max_ms,
+        retention: settings.retention(),
         durability: settings.durability,
         may_have_gaps: settings.compact,
     }
