@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 use ringlog_engine::io::Durability;
 
+use crate::quotas::Windows;
 use broker::{BROKER_KEYS, Endpoint, broker_key};
 pub use layers::{Candidate, Effective, Layers, Settings, Source};
 pub use topic::TopicSettings;
@@ -121,6 +122,10 @@ pub struct Config {
     pub producer_id_expiration_ms: i64,
     /// `max.request.partition.size.limit`.
     pub describe_partitions_limit: i32,
+    /// `quota.window.num` and `quota.window.size.seconds`.
+    pub quota_windows: Windows,
+    /// `controller.quota.window.num` and `controller.quota.window.size.seconds`.
+    pub controller_quota_windows: Windows,
 }
 
 impl Config {
@@ -266,6 +271,14 @@ fn resolve(fixed: Settings, unsupported: Vec<String>) -> Result<Config, ConfigEr
         fetch_session_slots: read.number("max.incremental.fetch.session.cache.slots"),
         producer_id_expiration_ms: read.number("producer.id.expiration.ms"),
         describe_partitions_limit: read.number("max.request.partition.size.limit"),
+        quota_windows: Windows::new(
+            read.number("quota.window.num"),
+            read.number("quota.window.size.seconds"),
+        ),
+        controller_quota_windows: Windows::new(
+            read.number("controller.quota.window.num"),
+            read.number("controller.quota.window.size.seconds"),
+        ),
         unsupported,
         notices: pending::notice(&fixed)
             .into_iter()
