@@ -73,6 +73,16 @@ pub enum Plan {
     },
 }
 
+impl Plan {
+    /// The session that goes on whatever the answer is, or 0.
+    pub fn session_id(self) -> i32 {
+        match self {
+            Plan::Incremental { id } => id,
+            Plan::Sessionless | Plan::Create { .. } => 0,
+        }
+    }
+}
+
 /// Why a session cannot be used. The client then starts again with a full request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionError {

@@ -21,11 +21,15 @@ use uuid::Uuid;
 /// How long a read may take before the test fails.
 const READ_PATIENCE: Duration = Duration::from_secs(20);
 
+/// What a client calls itself that is not told otherwise.
+const CLIENT_ID: &str = "raw";
+
 /// One connection.
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
     correlation: i32,
+    client_id: String,
 }
 
 impl Connection {
@@ -43,7 +47,15 @@ impl Connection {
         Ok(Connection {
             stream,
             correlation: 0,
+            client_id: CLIENT_ID.to_owned(),
         })
+    }
+
+    /// Connects as a client that calls itself so.
+    pub fn open_as(bootstrap: &str, client_id: &str) -> Connection {
+        let mut connection = Connection::open(bootstrap);
+        client_id.clone_into(&mut connection.client_id);
+        connection
     }
 
     /// The socket itself.
@@ -71,7 +83,7 @@ impl Connection {
 
     fn try_send<R: Request>(&mut self, version: i16, request: &R) -> io::Result<i32> {
         self.correlation += 1;
-        let frame = request_bytes(version, self.correlation, request);
+        let frame = request_bytes_of(&self.client_id, version, self.correlation, request);
         self.send_frame(&frame)?;
         Ok(self.correlation)
     }
@@ -153,7 +165,12 @@ fn decode<R: Request>(version: i16, correlation: i32, frame: Vec<u8>) -> R::Resp
 
 /// A request with its header, without the length.
 pub fn request_bytes<R: Request>(version: i16, correlation: i32, request: &R) -> Vec<u8> {
-    let mut out = header_bytes(R::KEY, version, correlation, R::header_version(version));
+    request_bytes_of(CLIENT_ID, version, correlation, request)
+}
+
+fn request_bytes_of<R: Request>(client_id: &str, version: i16, correlation: i32, request: &R) -> Vec<u8> {
+    let header_version = R::header_version(version);
+    let mut out = header_bytes_of(client_id, R::KEY, version, correlation, header_version);
     let mut body = BytesMut::new();
     request
         .encode(&mut body, version)
@@ -164,11 +181,21 @@ pub fn request_bytes<R: Request>(version: i16, correlation: i32, request: &R) ->
 
 /// A request header of any key and version, also ones that do not exist.
 pub fn header_bytes(key: i16, version: i16, correlation: i32, header_version: i16) -> Vec<u8> {
+    header_bytes_of(CLIENT_ID, key, version, correlation, header_version)
+}
+
+fn header_bytes_of(
+    client_id: &str,
+    key: i16,
+    version: i16,
+    correlation: i32,
+    header_version: i16,
+) -> Vec<u8> {
     let header = RequestHeader::default()
         .with_request_api_key(key)
         .with_request_api_version(version)
         .with_correlation_id(correlation)
-        .with_client_id(Some(StrBytes::from_static_str("raw")));
+        .with_client_id(Some(StrBytes::from_string(client_id.to_owned())));
     let mut out = BytesMut::new();
     header
         .encode(&mut out, header_version)

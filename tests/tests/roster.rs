@@ -83,7 +83,7 @@ const BROKER_SETTINGS_NOT_SERVED: Reasons = &[
     ("log.flush.*", "every acknowledged record is synced"),
     (
         "max.connection.creation.rate",
-        "quotas are kept, and not enforced yet",
+        "connections are limited by the second for each address, not for all together",
     ),
     ("max.connections.per.ip*", "connections are limited as a whole"),
     ("metadata.log.*", "the metadata log is a log like any other"),
@@ -104,7 +104,6 @@ const BROKER_SETTINGS_NOT_SERVED: Reasons = &[
         "queued.max.*",
         "requests wait in the connections, whose memory is bounded",
     ),
-    ("quota.*", "quotas are kept, and not enforced yet"),
     ("remote.*", "there is no tiered storage"),
     ("replica.*", "there is one broker"),
     ("replication.*", "there is one broker"),
@@ -132,6 +131,16 @@ const BROKER_SETTINGS_NOT_SERVED: Reasons = &[
 
 /// Settings whose default, type or range differs: the name, ours, and why.
 const DIFFERENT: &[(&str, &str, &str)] = &[
+    (
+        "controller.quota.window.num",
+        "[1,...,360]",
+        "each window takes memory for each client",
+    ),
+    (
+        "quota.window.num",
+        "[1,...,360]",
+        "each window takes memory for each client",
+    ),
     ("internal.segment.bytes", "[1,...]", "a segment holds something"),
     (
         "controller.listener.names",

@@ -25,6 +25,7 @@ use crate::core::mail::Mail;
 use crate::handlers::context::{Context, NodeInfo};
 use crate::handlers::log_dirs::Directory;
 use crate::metadata::image::MetadataImage;
+use crate::quotas::tracked::Tracked;
 pub use identity::Identity;
 use threads::Cores;
 
@@ -50,7 +51,7 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// What all cores share, and what never changes while the broker runs.
+/// What all cores share. But for the rates it never changes while the broker runs.
 #[derive(Debug)]
 pub struct Shared {
     /// The configuration.
@@ -61,6 +62,8 @@ pub struct Shared {
     pub bound: Vec<SocketAddr>,
     /// The absolute path of the data directory.
     pub data_dir: String,
+    /// How fast clients with quotas are. This alone changes.
+    pub rates: Tracked,
 }
 
 impl Shared {
@@ -153,6 +156,7 @@ impl Broker {
             node: node(identity, &config, &bound),
             bound,
             data_dir: config.data_dir.display().to_string(),
+            rates: Tracked::new(config.quota_windows, begun),
             config,
         });
         let partitions = storage.partitions;

@@ -7,6 +7,7 @@ use super::kind::{Items, Kind, split_list};
 use super::pending;
 use super::topic::TOPIC_KEYS;
 use super::transaction::{self, TRANSACTION_KEYS};
+use crate::quotas::MAX_WINDOWS;
 
 /// One broker setting.
 #[derive(Debug)]
@@ -45,6 +46,7 @@ const POSITIVE_INT: Kind = Kind::Int(1, i32::MAX);
 const POSITIVE_LONG: Kind = Kind::Long(1, i64::MAX);
 const INT: Kind = Kind::Int(0, i32::MAX);
 const LONG: Kind = Kind::Long(0, i64::MAX);
+const QUOTA_WINDOWS: Kind = Kind::Int(1, MAX_WINDOWS as i32);
 const MIB: u64 = 1 << 20;
 
 /// The broker settings that are not about groups or transactions, sorted by name.
@@ -108,6 +110,18 @@ static OWN_KEYS: &[BrokerKey] = &[
         Kind::List(Items::Any),
         Some(""),
         "Names in listeners that a Kafka controller would use. The embedded controller needs none: they are not opened."
+    ),
+    key!(
+        "controller.quota.window.num",
+        QUOTA_WINDOWS,
+        Some("11"),
+        "Windows over which changes of topics are counted for controller_mutation_rate: as much as comes in all of them may come at once."
+    ),
+    key!(
+        "controller.quota.window.size.seconds",
+        POSITIVE_INT,
+        Some("1"),
+        "The length of such a window, in seconds."
     ),
     key!(
         "default.replication.factor",
@@ -378,6 +392,18 @@ static OWN_KEYS: &[BrokerKey] = &[
         POSITIVE_INT,
         Some("86400000"),
         "Milliseconds after its last record at which an idempotent producer is forgotten."
+    ),
+    key!(
+        "quota.window.num",
+        QUOTA_WINDOWS,
+        Some("11"),
+        "Windows over which the rates of clients with quotas are measured."
+    ),
+    key!(
+        "quota.window.size.seconds",
+        POSITIVE_INT,
+        Some("1"),
+        "The length of such a window, in seconds."
     ),
     key!(
         "ringlog.cores",

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 use ringlog_engine::io::Durability;
 
+use crate::quotas::Windows;
 use broker::{BROKER_KEYS, Endpoint, broker_key};
 pub use layers::{Candidate, Effective, Layers, Settings, Source};
 pub use topic::TopicSettings;
@@ -127,6 +128,10 @@ pub struct Config {
     pub producer_id_check_interval_ms: i64,
     /// `max.request.partition.size.limit`.
     pub describe_partitions_limit: i32,
+    /// `quota.window.num` and `quota.window.size.seconds`.
+    pub quota_windows: Windows,
+    /// `controller.quota.window.num` and `controller.quota.window.size.seconds`.
+    pub controller_quota_windows: Windows,
 }
 
 impl Config {
@@ -275,6 +280,14 @@ fn resolve(fixed: Settings, unsupported: Vec<String>) -> Result<Config, ConfigEr
         producer_id_expiration_ms: read.number("producer.id.expiration.ms"),
         producer_id_check_interval_ms: read.number("producer.id.expiration.check.interval.ms"),
         describe_partitions_limit: read.number("max.request.partition.size.limit"),
+        quota_windows: Windows::new(
+            read.number("quota.window.num"),
+            read.number("quota.window.size.seconds"),
+        ),
+        controller_quota_windows: Windows::new(
+            read.number("controller.quota.window.num"),
+            read.number("controller.quota.window.size.seconds"),
+        ),
         unsupported,
         notices: pending::notice(&fixed)
             .into_iter()

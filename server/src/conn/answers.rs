@@ -89,6 +89,14 @@ impl Answers {
         self.slots.len()
     }
 
+    /// Bytes of the frame of one request; 0 when it is answered.
+    pub fn bytes_of(&self, number: u64) -> usize {
+        let slot = number
+            .checked_sub(self.first)
+            .and_then(|at| self.slots.get(at as usize));
+        slot.map_or(0, |slot| slot.frame_bytes)
+    }
+
     /// Bytes of the frames that have no answer yet.
     pub fn frame_bytes(&self) -> usize {
         self.frame_bytes

@@ -99,6 +99,10 @@ pub struct Conn {
     pub ended: bool,
     /// An answer said that the connection is to be closed.
     closing: bool,
+    /// Until when it is neither read from nor served, by a quota (KIP-219).
+    muted_until: Option<Instant>,
+    /// Whether its client has quotas: then no more is read than can start, so that little waits in memory while it is muted.
+    pub is_metered: bool,
 }
 
 impl Conn {
@@ -122,6 +126,8 @@ impl Conn {
             dirty: false,
             ended: false,
             closing: false,
+            muted_until: None,
+            is_metered: false,
         }
     }
 
@@ -164,7 +170,7 @@ impl Conn {
 
     /// The next request that may start now. Call until `None`.
     pub fn next_request(&mut self) -> Option<Started> {
-        if self.closing || self.unsent_bytes() > MAX_UNSENT_BYTES {
+        if self.closing || self.is_muted() || self.unsent_bytes() > MAX_UNSENT_BYTES {
             return None;
         }
         let (frame, began) = self.waiting.front()?;
@@ -231,6 +237,8 @@ impl Conn {
     pub fn wants_bytes(&self) -> bool {
         !self.ended
             && !self.closing
+            && !self.is_muted()
+            && (!self.is_metered || self.waiting.is_empty())
             && self.waiting.len() + self.answers.open_requests() < MAX_REQUESTS_IN_FLIGHT
             && self.waiting_bytes + self.answers.frame_bytes() < MAX_BYTES_IN_FLIGHT
             && self.unsent_bytes() <= MAX_UNSENT_BYTES
@@ -276,9 +284,37 @@ impl Conn {
         }
     }
 
-    /// Whether a request is running, so that silence of the client means nothing.
+    /// Whether a request is running or the connection is muted, so that silence of the client means nothing.
     pub fn is_busy(&self) -> bool {
-        self.answers.open_requests() > 0
+        self.answers.open_requests() > 0 || self.is_muted()
+    }
+
+    /// Starts no request and asks for no bytes until then, or until what was said before if that is later. Answers are sent all the same.
+    pub fn mute(&mut self, until: Instant) {
+        self.muted_until = self.muted_until.max(Some(until));
+    }
+
+    /// Goes on if it is time.
+    pub fn unmute(&mut self, now: Instant) {
+        if self.muted_until.is_some_and(|until| until <= now) {
+            self.muted_until = None;
+            self.last_active = now;
+        }
+    }
+
+    /// Until when it is muted.
+    pub fn muted_until(&self) -> Option<Instant> {
+        self.muted_until
+    }
+
+    /// Whether it is muted.
+    pub fn is_muted(&self) -> bool {
+        self.muted_until.is_some()
+    }
+
+    /// The bytes of a request under way.
+    pub fn request_bytes(&self, number: u64) -> usize {
+        self.answers.bytes_of(number)
     }
 
     /// Forgets requests that have not started: their client is gone, or the broker stops.
@@ -315,6 +351,48 @@ mod tests {
             .flat_map(|(key, bytes)| frame(*key, *bytes))
             .collect();
         assert_eq!(conn.take_bytes(&bytes, now), Ok(()));
+    }
+
+    #[test]
+    fn a_muted_connection_answers_and_starts_nothing() {
+        let (mut conn, now) = conn();
+        let at = |ms| now + Duration::from_millis(ms);
+        feed(&mut conn, now, &[(0, 9), (0, 9)]);
+        assert_eq!(conn.next_request().map(|started| started.number), Some(0));
+        assert_eq!(conn.request_bytes(0), 9);
+        conn.mute(at(20));
+        conn.mute(at(10));
+        conn.answer(0, Answer::Bytes(vec![0]), now);
+        assert!(conn.next_send(now).is_some(), "the answer leaves at once");
+        conn.sent(now, |_| {});
+        conn.ended = true;
+        for ms in [0, 10, 19] {
+            conn.unmute(at(ms));
+            assert!(started(&mut conn).is_empty() && !conn.wants_bytes());
+            assert!(conn.is_busy() && !conn.is_over(), "what waits is not lost");
+        }
+        conn.unmute(at(20));
+        assert_eq!(started(&mut conn), [1]);
+        let (_, expiry) = conn.expiry(Duration::from_millis(5));
+        assert_eq!(expiry, Expiry::Idle);
+        assert!(
+            conn.expiry(Duration::from_millis(5)).0 > at(20),
+            "it was not idle"
+        );
+    }
+
+    #[test]
+    fn of_a_metered_client_no_more_is_read_than_can_start() {
+        let (mut conn, now) = conn();
+        conn.is_metered = true;
+        assert!(conn.wants_bytes());
+        feed(&mut conn, now, &[(0, 9), (3, 9)]);
+        assert!(!conn.wants_bytes());
+        assert_eq!(started(&mut conn), [0]);
+        assert!(!conn.wants_bytes(), "one waits");
+        conn.answer(0, Answer::Nothing, now);
+        assert_eq!(started(&mut conn), [1]);
+        assert!(conn.wants_bytes());
     }
 
     fn started(conn: &mut Conn) -> Vec<u64> {

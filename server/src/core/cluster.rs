@@ -16,6 +16,7 @@ use crate::handlers::{
 use crate::metadata::controller::{self, Outcome};
 use crate::metadata::records::Record;
 use crate::placement::Placement;
+use crate::quotas::mutations::Budget;
 use crate::wire::alter_client_quotas::AlterClientQuotasRequest;
 use crate::wire::alter_configs::AlterConfigsRequest;
 use crate::wire::alter_partition_reassignments::AlterPartitionReassignmentsRequest;
@@ -54,6 +55,18 @@ pub enum ClientRequest {
     MovePartition(RinglogMovePartitionRequest),
 }
 
+impl ClientRequest {
+    /// Whether the client can be told that its quota of changes is used up; older ones are only made to wait (KIP-599).
+    fn knows_mutation_quota(&self, version: i16) -> bool {
+        match self {
+            ClientRequest::CreateTopics(_) => version >= 6,
+            ClientRequest::DeleteTopics(_) => version >= 5,
+            ClientRequest::CreatePartitions(_) => version >= 3,
+            _ => true,
+        }
+    }
+}
+
 /// What the controller says to a request.
 pub(super) struct Decision {
     /// What is to be appended.
@@ -77,7 +90,7 @@ impl Core {
         let client = match reply.api_key {
             ApiKey::Metadata => {
                 let request = incoming.decode()?;
-                self.answer_metadata(reply, request, true);
+                self.answer_metadata(reply, request, Some(incoming.client_id.unwrap_or_default()));
                 return Ok(());
             }
             ApiKey::FindCoordinator => {
@@ -108,6 +121,7 @@ impl Core {
         };
         self.ask_controller(ControlRequest::Client {
             to: reply,
+            client_id: incoming.client_id.unwrap_or_default(),
             request: client,
         });
         Ok(())
@@ -122,16 +136,26 @@ impl Core {
         self.post(0, Mail::Control(Box::new(order)));
     }
 
-    fn answer_metadata(&mut self, reply: ReplyTo, request: MetadataRequest, may_create: bool) {
+    /// What is missing is created for this client, if one is named.
+    fn answer_metadata(&mut self, reply: ReplyTo, request: MetadataRequest, creator: Option<String>) {
         let (shared, image) = (self.shared.clone(), self.image.clone());
-        match metadata::handle(&shared.context(&image), &request, reply.version, may_create) {
+        match metadata::handle(
+            &shared.context(&image),
+            &request,
+            reply.version,
+            creator.is_some(),
+        ) {
             metadata::Answer::Now(response) => self.deliver(reply, Answer::Bytes(reply.encode(&response))),
             metadata::Answer::CreateFirst(names) => {
                 let call = self.calls.insert(Call {
                     reply,
                     kind: CallKind::Metadata(Box::new(request)),
                 });
-                self.ask_controller(ControlRequest::AutoCreate { call, names });
+                self.ask_controller(ControlRequest::AutoCreate {
+                    call,
+                    names,
+                    client_id: creator,
+                });
             }
         }
     }
@@ -142,7 +166,7 @@ impl Core {
             Some(Call {
                 reply,
                 kind: CallKind::Metadata(request),
-            }) => self.answer_metadata(reply, *request, false),
+            }) => self.answer_metadata(reply, *request, None),
             Some(Call {
                 reply,
                 kind: CallKind::Coordinator(request),
@@ -156,14 +180,32 @@ impl Core {
         let shared = self.shared.clone();
         let ctx = shared.context(self.control.as_ref()?.image());
         let ControlOrder { core, request } = order;
+        let now_ms = shared.rates.ms(self.io.now());
         Some(match request {
             ControlRequest::Boot(records) => Decision {
                 records,
                 after: After::Booted,
             },
-            ControlRequest::Client { to, request } => decide_client(&ctx, &self.placement, to, &request),
-            ControlRequest::AutoCreate { call, names } => {
-                let Outcome { records, .. } = create_topics::auto_create(&ctx, &names, &mut new_id);
+            ControlRequest::Client {
+                to,
+                client_id,
+                request,
+            } => {
+                let is_strict = request.knows_mutation_quota(to.version);
+                let mut budget = self.mutations.budget(ctx.image, &client_id, is_strict, now_ms);
+                decide_client(&ctx, &self.placement, to, &request, &mut budget)
+            }
+            ControlRequest::AutoCreate {
+                call,
+                names,
+                client_id,
+            } => {
+                let mut budget = match &client_id {
+                    Some(client_id) => self.mutations.budget(ctx.image, client_id, true, now_ms),
+                    None => Budget::unlimited(),
+                };
+                let Outcome { records, .. } =
+                    create_topics::auto_create(&ctx, &names, &mut budget, &mut new_id);
                 Decision {
                     records,
                     after: After::TopicsReady { core, call },
@@ -217,23 +259,35 @@ fn answer_at_once(ctx: &Context<'_>, incoming: &mut Incoming<'_>) -> Result<Answ
     }))
 }
 
-fn decide_client(ctx: &Context<'_>, placement: &Placement, to: ReplyTo, request: &ClientRequest) -> Decision {
+fn decide_client(
+    ctx: &Context<'_>,
+    placement: &Placement,
+    to: ReplyTo,
+    request: &ClientRequest,
+    budget: &mut Budget<'_>,
+) -> Decision {
     match request {
-        ClientRequest::CreateTopics(request) => granted(to, create_topics::handle(ctx, request, &mut new_id)),
-        ClientRequest::DeleteTopics(request) => granted(to, delete_topics::handle(ctx, request, to.version)),
-        ClientRequest::CreatePartitions(request) => granted(to, create_partitions::handle(ctx, request)),
+        ClientRequest::CreateTopics(request) => {
+            let mut outcome = create_topics::handle(ctx, request, budget, &mut new_id);
+            outcome.response.throttle_time_ms = budget.throttle_time_ms();
+            granted(to, outcome)
+        }
+        ClientRequest::DeleteTopics(request) => {
+            let mut outcome = delete_topics::handle(ctx, request, budget, to.version);
+            outcome.response.throttle_time_ms = budget.throttle_time_ms();
+            granted(to, outcome)
+        }
+        ClientRequest::CreatePartitions(request) => {
+            let mut outcome = create_partitions::handle(ctx, request, budget);
+            outcome.response.throttle_time_ms = budget.throttle_time_ms();
+            granted(to, outcome)
+        }
         ClientRequest::AlterConfigs(request) => granted(to, alter_configs::handle(ctx, request)),
         ClientRequest::IncrementalAlterConfigs(request) => {
             granted(to, incremental_alter_configs::handle(ctx, request))
         }
         ClientRequest::ElectLeaders(request) => granted(to, elect_leaders::handle(ctx, request)),
-        ClientRequest::AlterClientQuotas(request) => {
-            let outcome = client_quotas::alter(ctx, request);
-            if !outcome.records.is_empty() {
-                crate::warn!("quotas are stored, and without effect yet");
-            }
-            granted(to, outcome)
-        }
+        ClientRequest::AlterClientQuotas(request) => granted(to, client_quotas::alter(ctx, request)),
         ClientRequest::AlterPartitionReassignments(request) => {
             granted(to, reassignments::alter(ctx, request))
         }

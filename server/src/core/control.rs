@@ -31,6 +31,8 @@ pub enum ControlRequest {
     Client {
         /// Where the response goes.
         to: ReplyTo,
+        /// What the client calls itself; empty when it does not say.
+        client_id: String,
         /// What is asked.
         request: ClientRequest,
     },
@@ -40,6 +42,8 @@ pub enum ControlRequest {
         call: CallId,
         /// Their names.
         names: Vec<String>,
+        /// The client whose quota they count for; nobody's when they are coordinators'.
+        client_id: Option<String>,
     },
     /// A block of producer ids for a core.
     ProducerIds,

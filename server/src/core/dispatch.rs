@@ -66,11 +66,14 @@ impl Core {
             closing(&format_args!("{api_key} version {version} is not supported"));
             return self.deliver(reply, Answer::Close);
         }
-        if let Err(error) = self.start_decoded(Incoming {
+        let timing = self.begin_timing(reply, client_id.as_deref());
+        let started = self.start_decoded(Incoming {
             reply,
             client_id,
             body,
-        }) {
+        });
+        self.end_start_timing(timing);
+        if let Err(error) = started {
             closing(&format_args!(
                 "bad {api_key} request of version {version}: {error}"
             ));
@@ -140,6 +143,7 @@ impl Core {
             | ApiKey::DescribeTransactions
             | ApiKey::ListTransactions => self.start_transactions(incoming)?,
             ApiKey::WriteTxnMarkers => {
+                self.throttled.exempt();
                 let request = incoming.decode()?;
                 self.start_write_txn_markers(reply, &request);
             }

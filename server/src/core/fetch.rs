@@ -90,6 +90,7 @@ impl Core {
         let targets: Vec<_> = wanted.iter().map(target).collect();
         let max_bytes = request.max_bytes.clamp(0, self.shared.config.fetch_max_bytes) as usize;
         let max_bytes = max_bytes.min(self.io.memory().1 / ANSWER_SHARE);
+        let max_bytes = max_bytes.min(self.most_fetched_bytes(reply));
         let wait = Duration::from_millis(request.max_wait_ms.max(0) as u64);
         let call = FetchCall {
             plan,
@@ -115,9 +116,21 @@ impl Core {
     }
 
     fn refuse_fetch(&mut self, reply: ReplyTo, code: ErrorCode) {
+        let throttle_time_ms = self.throttle_fetch(reply, 0).time_ms();
+        self.answer_without_parts(reply, code, 0, throttle_time_ms);
+    }
+
+    fn answer_without_parts(
+        &mut self,
+        reply: ReplyTo,
+        code: ErrorCode,
+        session_id: i32,
+        throttle_time_ms: i32,
+    ) {
         let response = Response {
             code,
-            session_id: 0,
+            session_id,
+            throttle_time_ms,
             isolation: Isolation::Uncommitted,
             parts: Vec::new(),
         };
@@ -153,6 +166,10 @@ impl Core {
         if self.waits_for_move(id) {
             return self.relocating.hold_fetch(id);
         }
+        let Some(reply) = self.calls.get_mut(id).map(|call| call.reply) else {
+            return;
+        };
+        let meter = self.request_rate(reply);
         let Some(Call {
             kind: CallKind::Fetch(call),
             ..
@@ -203,6 +220,7 @@ impl Core {
                     watch_bytes,
                     owners,
                     isolation,
+                    meter: meter.clone(),
                     items,
                 }),
             );
@@ -333,6 +351,12 @@ impl Core {
         };
         self.note_unparked(call.parked);
         fetch::fit(&mut call.parts, call.max_bytes);
+        let throttle = self.throttle_fetch(reply, call.found_bytes());
+        if throttle.is_withheld {
+            // The session knows nothing of what was found: it is told by a later answer.
+            let session_id = call.plan.session_id();
+            return self.answer_without_parts(reply, ErrorCode::None, session_id, throttle.time_ms());
+        }
         let outcomes: Vec<_> = call.parts.iter().map(Part::outcome).collect();
         let (session_id, included) = self.sessions.finish(call.plan, &call.wanted, &outcomes, now);
         let parts = call.wanted.iter().zip(call.parts).zip(included);
@@ -344,6 +368,7 @@ impl Core {
         let response = Response {
             code: ErrorCode::None,
             session_id,
+            throttle_time_ms: throttle.time_ms(),
             isolation,
             parts,
         };

@@ -20,6 +20,7 @@ use super::transactions::verify::Transaction;
 use crate::conn::Answer;
 use crate::handlers::groups::Told as GroupTold;
 use crate::handlers::produce::AppendResult;
+use crate::quotas::sliding::SlidingRate;
 use crate::transactions::TxnResponse;
 use crate::wire::Uuid;
 use crate::wire::describe_cores::CoreDescription;
@@ -236,6 +237,8 @@ pub struct AppendOrder {
     pub since: Instant,
     /// The transaction the request names.
     pub transaction: Option<Arc<Transaction>>,
+    /// What the owner's time counts for.
+    pub meter: Option<Arc<SlidingRate>>,
     /// What to append, in order.
     pub items: Vec<AppendItem>,
 }
@@ -250,6 +253,7 @@ impl AppendOrder {
             deadline: self.deadline,
             since: self.since,
             transaction: self.transaction.clone(),
+            meter: self.meter.clone(),
             items: vec![item],
         }
     }
@@ -283,6 +287,8 @@ pub struct ReadOrder {
     pub owners: usize,
     /// Whether only what is committed is wanted.
     pub isolation: Isolation,
+    /// What the owner's time counts for.
+    pub meter: Option<Arc<SlidingRate>>,
     /// What to read, in order.
     pub items: Vec<ReadItem>,
 }

@@ -7,7 +7,7 @@
 //! Everything a core does follows from an [`Event`] of its ring, a [`Mail`] from another core or itself, or a
 //! deadline. Mail to itself takes the same way as mail to others, without leaving the thread, so that a request reads the same
 //! wherever its partitions live. Nothing here waits, and nothing is shared but the metadata image and the
-//! placement of partitions, which do not change.
+//! placement of partitions, which do not change, and the rates of clients with quotas ([`crate::quotas`]).
 
 mod admin;
 pub mod ask;
@@ -32,6 +32,8 @@ pub mod relocate;
 mod retention;
 pub mod stages;
 pub mod stop;
+mod throttle;
+mod throttle_time;
 pub mod transactions;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -50,6 +52,7 @@ use crate::mesh::Port;
 use crate::metadata::image::MetadataImage;
 use crate::parked::Watches;
 use crate::placement::Placement;
+use crate::quotas::mutations::Mutations;
 use crate::sessions::Sessions;
 use crate::transactions::TransactionSettings;
 use calls::{CallId, Calls};
@@ -138,6 +141,9 @@ pub struct Core {
     reports: Sender<Report>,
     stop: stop::Stop,
     business: moving::Business,
+    throttled: throttle::Throttled,
+    /// Core 0: what clients may change of the metadata.
+    mutations: Mutations,
 }
 
 impl Core {
@@ -169,6 +175,7 @@ impl Core {
         let idle_producers = producer_ids::IdleProducers::new(io.now() + check);
         let groups = coordinators::Hosts::new(io.now());
         let transactions = coordinators::Hosts::new(io.now());
+        let mutations = Mutations::new(shared.config.controller_quota_windows);
         let frame_limit_bytes = shared.config.memory_bytes as usize / cores / FRAME_SHARE;
         Core {
             id,
@@ -213,6 +220,8 @@ impl Core {
             reports,
             stop: stop::Stop::default(),
             business: moving::Business::new(Instant::now()),
+            throttled: throttle::Throttled::default(),
+            mutations,
         }
     }
 
@@ -253,6 +262,7 @@ impl Core {
             Some(self.idle_producers.deadline()),
             self.stop.deadline(),
             self.retention.deadline(),
+            self.throttled.deadline(),
             retry.map(|pause| now + pause),
         ];
         let deadline = timers.into_iter().flatten().min();
@@ -458,6 +468,7 @@ impl Core {
         self.retry_checks(now);
         self.expire_producers(now);
         self.sweep_produces(now);
+        self.end_throttling(now);
         self.sweep_connections();
         self.check_retention(now);
     }

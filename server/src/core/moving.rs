@@ -193,6 +193,7 @@ impl Core {
         };
         // Closed meanwhile: dropping the socket ends it.
         let Some(open) = self.conns.remove(id) else { return };
+        self.throttled.forget(&open, id);
         if let Homing::Leaving(to) = open.homing
             && !self.stop.is_stopping()
             && !open.conn.ended
@@ -211,6 +212,9 @@ impl Core {
         let id = self.io.adopt(socket);
         crate::debug!("connection {} moved here: it writes this core's partitions", id.0);
         self.conns.settle_in(id, conn);
+        if let Some(open) = self.conns.get(id) {
+            self.throttled.note(open, id);
+        }
         self.conns.mark(id);
         let idle = self.max_idle();
         let by = self.io.now() + idle;

@@ -13,8 +13,10 @@ use ringlog_engine::io::{ConnId, Event};
 use super::Core;
 use super::calls::{CallId, ReplyTo};
 use super::moving::Homing;
+use super::throttle;
 use crate::broker::Shared;
 use crate::conn::{Answer, Conn, Expiry, SEND_STALL, Started};
+use crate::quotas::meters::Meters;
 
 /// How long the connection that alone may go on can be silent.
 pub const FAVOUR_FOR: Duration = Duration::from_secs(10);
@@ -54,6 +56,8 @@ pub(super) struct Open {
     current: Option<CallId>,
     /// Whether it moves to another core.
     pub(super) homing: Homing,
+    /// The quotas of its client.
+    pub(super) meters: Meters,
 }
 
 impl Conns {
@@ -94,6 +98,7 @@ impl Conns {
             counted_bytes: 0,
             current: None,
             homing: Homing::default(),
+            meters: Meters::default(),
         }));
         self.count += 1;
         self.recount(id);
@@ -130,7 +135,9 @@ impl Conns {
     /// The connection whose unfinished frame is the oldest, and when its last byte came.
     fn oldest_partial(&self) -> Option<(ConnId, Instant)> {
         let partial = |(place, slot): (usize, &Option<Box<Open>>)| {
-            let (since, last) = slot.as_ref()?.conn.partial()?;
+            let conn = &slot.as_ref()?.conn;
+            // What is muted could not go on.
+            let (since, last) = conn.partial().filter(|_| !conn.is_muted())?;
             Some((since, ConnId(place as u32), last))
         };
         self.slots
@@ -205,6 +212,9 @@ impl Core {
             self.io.close_connection(id);
             return;
         }
+        if self.holds_back(id, peer, now) {
+            return;
+        }
         self.conns
             .open(id, peer, self.shared.config.request_max_bytes, now);
         self.conns.mark(id);
@@ -256,7 +266,7 @@ impl Core {
     }
 
     /// Gives a request of this or another core's connection its answer.
-    pub(super) fn deliver(&mut self, to: ReplyTo, answer: Answer) {
+    pub(super) fn deliver(&mut self, to: ReplyTo, mut answer: Answer) {
         if to.core != self.id {
             return self.post(to.core, super::mail::Mail::Answer { to, answer });
         }
@@ -269,6 +279,10 @@ impl Core {
             return;
         };
         open.current = None;
+        if let Some(limits) = open.meters.limits() {
+            let throttle_ms = throttle::of_answer(limits, to, &mut answer, self.shared.rates.ms(now));
+            self.throttled.mute(open, to.conn, now, throttle_ms);
+        }
         open.conn.answer(to.number, answer, now);
         self.conns.recount(to.conn);
         self.conns.mark(to.conn);
@@ -412,6 +426,7 @@ impl Core {
     /// Closes a connection at once.
     pub(super) fn close(&mut self, id: ConnId) {
         let Some(open) = self.conns.remove(id) else { return };
+        self.throttled.forget(&open, id);
         if let Some(fetch) = open.current {
             self.drop_fetch(fetch);
         }
@@ -431,6 +446,7 @@ impl Core {
 
     /// Closes every connection.
     pub(super) fn close_all(&mut self) {
+        self.close_held(None);
         self.conns.ids().into_iter().for_each(|id| self.close(id));
     }
 }

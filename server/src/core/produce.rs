@@ -104,6 +104,14 @@ impl Core {
     /// Starts a produce of one of this core's connections.
     pub(super) fn start_produce(&mut self, reply: ReplyTo, client_id: Option<&str>, request: ProduceRequest) {
         let (acks, timeout_ms) = (request.acks, request.timeout_ms);
+        // The time of a request that is not answered is nobody's (KIP-124).
+        let meter = match acks {
+            0 => {
+                self.throttled.exempt();
+                None
+            }
+            _ => self.request_rate(reply),
+        };
         let transaction = Self::transaction_of(request.transactional_id.clone(), reply.version);
         let admitted = produce::admit(request, reply.version, client_id, &self.image);
         let wait = Duration::from_millis(timeout_ms.max(0) as u64);
@@ -137,6 +145,7 @@ impl Core {
                 deadline,
                 since: self.stages.now(),
                 transaction: transaction.clone(),
+                meter: meter.clone(),
                 items: Vec::with_capacity(1),
             });
             order.items.push(AppendItem { place, key, records });
@@ -161,10 +170,12 @@ impl Core {
             self.stages.record(Stage::HandOver, order.since, now);
         }
         order.since = now;
+        let timing = self.begin_owner_timing(&order.meter);
         let parked = match self.appends.is_full() {
             true => Some(order),
             false => self.append_all(order),
         };
+        self.end_timing(timing);
         if let Some(order) = parked {
             self.appends.parked.push_back(order);
             let sweep = self.io.now() + SWEEP_EVERY;
@@ -462,6 +473,7 @@ impl Core {
     }
 
     fn finish_produce(&mut self, reply: ReplyTo, mut call: ProduceCall) {
+        call.response.throttle_time_ms = self.throttle_produce(reply, call.acks);
         let answer = match call.acks {
             // Without a response there is only one way to say that something went wrong.
             0 if produce::has_error(&call.response) => Answer::Close,
@@ -546,6 +558,7 @@ mod tests {
             deadline: now + Duration::from_millis(after_ms),
             since: now,
             transaction: None,
+            meter: None,
             items: Vec::new(),
         };
         let mut appends = Appends {

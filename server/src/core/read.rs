@@ -76,6 +76,7 @@ impl Core {
     /// Owner: starts reading for a fetch.
     pub(super) fn take_read(&mut self, order: ReadOrder) {
         let id = self.reads.next_id();
+        let timing = self.begin_owner_timing(&order.meter);
         let budget = order.max_bytes;
         let (parts, slots) = (
             Vec::with_capacity(order.items.len()),
@@ -92,6 +93,7 @@ impl Core {
             cold: false,
         };
         self.run_job(id, job);
+        self.end_timing(timing);
     }
 
     fn run_job(&mut self, id: u64, mut job: Job) {

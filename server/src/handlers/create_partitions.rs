@@ -6,11 +6,16 @@ use super::context::Context;
 use super::internal_topics;
 use crate::metadata::controller::{MAX_RECORDS, Outcome, Refusal, topics};
 use crate::metadata::records::Record;
+use crate::quotas::mutations::Budget;
 use crate::wire::ErrorCode;
 use crate::wire::create_partitions::*;
 
 /// Decides about every topic by itself. Named twice, a topic stays as it is.
-pub fn handle(ctx: &Context<'_>, request: &CreatePartitionsRequest) -> Outcome<CreatePartitionsResponse> {
+pub fn handle(
+    ctx: &Context<'_>,
+    request: &CreatePartitionsRequest,
+    budget: &mut Budget<'_>,
+) -> Outcome<CreatePartitionsResponse> {
     let mut outcome = Outcome::unchanged(CreatePartitionsResponse::default());
     let mut count: HashMap<&str, usize> = HashMap::new();
     for topic in &request.topics {
@@ -19,7 +24,7 @@ pub fn handle(ctx: &Context<'_>, request: &CreatePartitionsRequest) -> Outcome<C
     for topic in &request.topics {
         let result = match count.remove(topic.name.as_str()) {
             None => continue,
-            Some(1) => decide(ctx, topic, outcome.records.len()),
+            Some(1) => decide(ctx, topic, budget, outcome.records.len()),
             Some(_) => Err(Refusal::new(ErrorCode::InvalidRequest, "Duplicate topic name.")),
         };
         let mut row = CreatePartitionsTopicResult {
@@ -41,7 +46,12 @@ pub fn handle(ctx: &Context<'_>, request: &CreatePartitionsRequest) -> Outcome<C
     outcome
 }
 
-fn decide(ctx: &Context<'_>, topic: &CreatePartitionsTopic, so_far: usize) -> Result<Vec<Record>, Refusal> {
+fn decide(
+    ctx: &Context<'_>,
+    topic: &CreatePartitionsTopic,
+    budget: &mut Budget<'_>,
+    so_far: usize,
+) -> Result<Vec<Record>, Refusal> {
     if let Some(message) = internal_topics::why_not_more(&topic.name) {
         return Err(Refusal::new(ErrorCode::InvalidRequest, message));
     }
@@ -52,6 +62,7 @@ fn decide(ctx: &Context<'_>, topic: &CreatePartitionsTopic, so_far: usize) -> Re
         let message = format!("at most {MAX_RECORDS} partitions can be added in one request");
         return Err(Refusal::new(ErrorCode::PolicyViolation, message));
     }
+    budget.spend(records.len())?;
     Ok(records)
 }
 
@@ -83,7 +94,7 @@ mod tests {
             topics,
             ..Default::default()
         };
-        let outcome = handle(&world.context(), &request);
+        let outcome = handle(&world.context(), &request, &mut Budget::unlimited());
         let codes: Vec<_> = outcome
             .response
             .results
@@ -92,6 +103,10 @@ mod tests {
             .collect();
         assert_eq!((codes, outcome.records.len()), (vec![0, 37, 3, 42], 3));
         request.validate_only = true;
-        assert!(handle(&world.context(), &request).records.is_empty());
+        assert!(
+            handle(&world.context(), &request, &mut Budget::unlimited())
+                .records
+                .is_empty()
+        );
     }
 }

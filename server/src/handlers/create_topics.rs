@@ -8,13 +8,15 @@ use crate::config::Settings;
 use crate::config::topic::TOPIC_KEYS;
 use crate::metadata::controller::topics::{self, Created, NewTopic};
 use crate::metadata::controller::{MAX_RECORDS, Outcome, Refusal, names};
+use crate::quotas::mutations::Budget;
 use crate::wire::create_topics::*;
 use crate::wire::{ErrorCode, Uuid};
 
-/// Decides about every topic by itself. Named twice, a topic is not created.
+/// Decides about every topic by itself. Named twice, a topic is not created. What is only checked takes from the budget too, as in Kafka.
 pub fn handle(
     ctx: &Context<'_>,
     request: &CreateTopicsRequest,
+    budget: &mut Budget<'_>,
     fresh_id: &mut dyn FnMut() -> Uuid,
 ) -> Outcome<CreateTopicsResponse> {
     let asked: usize = request
@@ -32,7 +34,7 @@ pub fn handle(
         let result = match count.remove(name) {
             None => continue,
             Some(1) if asked > MAX_RECORDS => Err(too_many()),
-            Some(1) => decide(ctx, topic, fresh_id()),
+            Some(1) => decide(ctx, topic, budget, fresh_id()),
             Some(_) => Err(Refusal::new(ErrorCode::InvalidRequest, "Duplicate topic name.")),
         };
         let row = match result {
@@ -52,8 +54,13 @@ pub fn handle(
 }
 
 /// Creates the topics a request named and found missing, with the broker's defaults; those of coordinators with settings of their own.
-/// Names that cannot be are left out; the answer, made anew afterwards, tells.
-pub fn auto_create(ctx: &Context<'_>, names: &[String], fresh_id: &mut dyn FnMut() -> Uuid) -> Outcome<()> {
+/// Names that cannot be, or not now, are left out; the answer, made anew afterwards, tells.
+pub fn auto_create(
+    ctx: &Context<'_>,
+    names: &[String],
+    budget: &mut Budget<'_>,
+    fresh_id: &mut dyn FnMut() -> Uuid,
+) -> Outcome<()> {
     let mut outcome = Outcome::unchanged(());
     let mut done = HashSet::new();
     for name in names
@@ -69,6 +76,7 @@ pub fn auto_create(ctx: &Context<'_>, names: &[String], fresh_id: &mut dyn FnMut
         });
         if let Ok(created) = topics::create(ctx.view(), &wish, fresh_id())
             && outcome.records.len() + created.records.len() <= MAX_RECORDS
+            && budget.spend(created.partitions as usize).is_ok()
         {
             outcome.records.extend(created.records);
         }
@@ -92,7 +100,12 @@ fn too_many() -> Refusal {
     )
 }
 
-fn decide(ctx: &Context<'_>, topic: &CreatableTopic, id: Uuid) -> Result<(Created, Settings), Refusal> {
+fn decide(
+    ctx: &Context<'_>,
+    topic: &CreatableTopic,
+    budget: &mut Budget<'_>,
+    id: Uuid,
+) -> Result<(Created, Settings), Refusal> {
     names::check_new(ctx.image, &topic.name)?;
     let wish = NewTopic {
         name: &topic.name,
@@ -105,7 +118,9 @@ fn decide(ctx: &Context<'_>, topic: &CreatableTopic, id: Uuid) -> Result<(Create
             .collect(),
         settings: settings(topic)?,
     };
-    topics::create(ctx.view(), &wish, id).map(|created| (created, wish.settings))
+    let created = topics::create(ctx.view(), &wish, id)?;
+    budget.spend(created.partitions as usize)?;
+    Ok((created, wish.settings))
 }
 
 fn settings(topic: &CreatableTopic) -> Result<Settings, Refusal> {
@@ -203,7 +218,12 @@ mod tests {
             topics,
             ..Default::default()
         };
-        let outcome = handle(&world.context(), &request, &mut counting());
+        let outcome = handle(
+            &world.context(),
+            &request,
+            &mut Budget::unlimited(),
+            &mut counting(),
+        );
         let want = [
             ("new", 0),
             ("there", 36),
@@ -242,7 +262,12 @@ mod tests {
             validate_only: true,
             ..Default::default()
         };
-        let outcome = handle(&world.context(), &request, &mut counting());
+        let outcome = handle(
+            &world.context(),
+            &request,
+            &mut Budget::unlimited(),
+            &mut counting(),
+        );
         assert_eq!(
             (codes(&outcome.response), outcome.records.len()),
             (vec![("new", 0)], 0)
@@ -257,7 +282,12 @@ mod tests {
             topics,
             ..Default::default()
         };
-        let outcome = handle(&world.context(), &request, &mut counting());
+        let outcome = handle(
+            &world.context(),
+            &request,
+            &mut Budget::unlimited(),
+            &mut counting(),
+        );
         assert_eq!(codes(&outcome.response), [("a", 44), ("b", 44)]);
         assert!(outcome.records.is_empty());
     }
@@ -275,7 +305,12 @@ mod tests {
             "__share_group_state",
         ]
         .map(str::to_owned);
-        let outcome = auto_create(&world.context(), &names, &mut counting());
+        let outcome = auto_create(
+            &world.context(),
+            &names,
+            &mut Budget::unlimited(),
+            &mut counting(),
+        );
         // A topic with three partitions, and those for groups and for transactions with their settings.
         assert_eq!(outcome.records.len(), 4 + 1 + 3 + 50 + 1 + 5 + 50);
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::context::Context;
 use crate::metadata::controller::{Outcome, Refusal, topics};
 use crate::metadata::image::Topic;
+use crate::quotas::mutations::Budget;
 use crate::wire::delete_topics::*;
 use crate::wire::{ErrorCode, Uuid};
 
@@ -15,6 +16,7 @@ const DELETION_DISABLED_FROM: i16 = 3;
 pub fn handle(
     ctx: &Context<'_>,
     request: &DeleteTopicsRequest,
+    budget: &mut Budget<'_>,
     version: i16,
 ) -> Outcome<DeleteTopicsResponse> {
     let named = request.topic_names.iter().map(|name| DeleteTopicState {
@@ -51,12 +53,18 @@ pub fn handle(
     }
     for (id, rows) in found {
         match rows.as_slice() {
-            [_] => outcome
-                .records
-                .extend(ctx.image.topic_by_id(id).map(topics::delete)),
+            [index] => {
+                let Some(topic) = ctx.image.topic_by_id(id) else {
+                    continue;
+                };
+                match budget.spend(topic.partitions.len()) {
+                    Ok(()) => outcome.records.push(topics::delete(topic)),
+                    Err(refusal) => refuse(&mut outcome.response.responses[*index], refusal),
+                }
+            }
             named_twice => named_twice
                 .iter()
-                .for_each(|index| refuse(&mut outcome.response.responses[*index])),
+                .for_each(|index| refuse(&mut outcome.response.responses[*index], named_by_both())),
         }
     }
     outcome
@@ -100,9 +108,14 @@ fn row(wish: &DeleteTopicState, result: Result<(&str, Uuid), Refusal>) -> Deleta
     }
 }
 
-fn refuse(row: &mut DeletableTopicResult) {
-    row.error_code = ErrorCode::InvalidRequest.into();
-    row.error_message = Some("The provided topic name maps to an ID that was already supplied.".to_owned());
+fn named_by_both() -> Refusal {
+    let message = "The provided topic name maps to an ID that was already supplied.";
+    Refusal::new(ErrorCode::InvalidRequest, message)
+}
+
+fn refuse(row: &mut DeletableTopicResult, refusal: Refusal) {
+    row.error_code = refusal.code.into();
+    row.error_message = Some(refusal.message);
 }
 
 #[cfg(test)]
@@ -130,7 +143,7 @@ mod tests {
             topics,
             ..Default::default()
         };
-        let outcome = handle(&world.context(), &request, 6);
+        let outcome = handle(&world.context(), &request, &mut Budget::unlimited(), 6);
         (
             outcome
                 .response
@@ -178,7 +191,7 @@ mod tests {
             ..Default::default()
         };
         for (version, want) in [(1, 42), (3, 73), (5, 73)] {
-            let outcome = handle(&world.context(), &request, version);
+            let outcome = handle(&world.context(), &request, &mut Budget::unlimited(), version);
             assert_eq!(
                 (outcome.response.responses[0].error_code, outcome.records.len()),
                 (want, 0)

@@ -216,6 +216,8 @@ pub struct Response<'a> {
     pub code: ErrorCode,
     /// The session, or 0.
     pub session_id: i32,
+    /// How long the client has to wait, in milliseconds.
+    pub throttle_time_ms: i32,
     /// Whether aborted transactions are listed, if there are any, rather than null.
     pub isolation: Isolation,
     /// The partitions, with their names.
@@ -228,6 +230,7 @@ pub fn encode(reply: &ReplyTo, response: Response<'_>) -> Vec<Piece> {
     let head = FetchResponse {
         error_code,
         session_id,
+        throttle_time_ms: response.throttle_time_ms,
         ..Default::default()
     };
     let runs: Vec<usize> = response
@@ -387,6 +390,7 @@ mod tests {
             let parts = vec![part(0), Part::failed(ErrorCode::OffsetOutOfRange), diverging];
             let parts = names.iter().zip(parts).collect();
             let response = Response {
+                throttle_time_ms: 0,
                 code: ErrorCode::None,
                 session_id: 5,
                 isolation: Isolation::Committed,

@@ -114,7 +114,10 @@ impl<K: Ord + Clone, V: Clone> ChunkedMap<K, V> {
     }
 
     /// The entries whose key is at least `key`, in order.
-    pub fn iter_from<Q: Ord + ?Sized>(&self, key: &Q) -> impl Iterator<Item = (&K, &V)>
+    pub fn iter_from<'a, Q: Ord + ?Sized>(
+        &'a self,
+        key: &Q,
+    ) -> impl Iterator<Item = (&'a K, &'a V)> + use<'a, Q, K, V>
     where
         K: Borrow<Q>,
     {

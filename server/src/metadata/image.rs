@@ -138,6 +138,8 @@ pub struct MetadataImage {
     pub(super) features: BTreeMap<String, i16>,
     pub(super) next_producer_id: i64,
     pub(super) quotas: ChunkedMap<QuotaEntity, Quotas>,
+    /// How often quotas were set or removed.
+    pub(super) quota_changes: u64,
     pub(super) unserved: Unserved,
     pub(super) applied: Option<(i64, i32)>,
 }

@@ -164,6 +164,7 @@ impl Core {
             return self.ask_controller(ControlRequest::AutoCreate {
                 call,
                 names: vec![topic.to_owned()],
+                client_id: None,
             });
         }
         let (shared, image) = (self.shared.clone(), self.image.clone());
