@@ -40,7 +40,8 @@ pub struct Marker {
 }
 
 impl Marker {
-    /// The same end for a transaction that is open in a later epoch of producer or coordinator, as an administrator may have made it.
+    /// The same end for a transaction that is open in this epoch of its producer, or was touched by a later coordinator, as an administrator may
+    /// have made it.
     pub fn forced(self, (producer_epoch, coordinator_epoch): (i16, i32)) -> Marker {
         Marker {
             producer_epoch: self.producer_epoch.max(producer_epoch),

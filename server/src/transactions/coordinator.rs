@@ -56,8 +56,8 @@ impl<T: Clone> Coordinator<T> {
         }
     }
 
-    /// The markers of a transaction are durable in all its partitions, whichever coordinator ordered them. Of an ending that is not under way (any
-    /// more) nothing follows.
+    /// The markers of a transaction are durable in all its partitions. Of an ending that is not under way (any more) nothing follows: what
+    /// another coordinator ordered, before this one read the log, may be behind what this one ordered.
     pub fn completed(&mut self, ctx: &mut Ctx<'_>, ending: &Ending) -> Step<T> {
         let mut step = Step::default();
         let id = ending.transactional_id.as_str();
@@ -65,7 +65,7 @@ impl<T: Clone> Coordinator<T> {
             .transactions
             .get(id)
             .and_then(|transaction| transaction.ending(id, ctx.coordinator_epoch));
-        if under_way.is_some_and(|under_way| under_way.is_that_of(ending)) {
+        if under_way.as_ref() == Some(ending) {
             self.change(ctx, id, &mut step, |transaction, wall_ms| {
                 transaction.complete(wall_ms);
             });

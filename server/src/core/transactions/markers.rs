@@ -192,6 +192,11 @@ impl Core {
         if is_whole && let Some(UnderWay { ending, waiting, .. }) = self.markers.under_way.remove(&id) {
             self.markers.by_id.remove(&ending.transactional_id);
             self.step_machine::<Transactions>(partition, |coordinator, ctx| {
+                // There is one end under way for an id here: it is the coordinator's, whatever its epoch has become meanwhile.
+                let ending = Ending {
+                    coordinator_epoch: ctx.coordinator_epoch,
+                    ..ending
+                };
                 machine::completed(coordinator, ctx, &ending)
             });
             for (owner, check) in waiting {
@@ -404,6 +409,7 @@ impl Core {
             let why = why.to_string();
             let epochs = self.shard.open_txn_epochs(slot, marker.producer_id);
             // The partition knows of a later transaction, or of none: this one has ended there.
+            let epochs = epochs.filter(|(epoch, _)| *epoch <= marker.producer_epoch);
             let Some(forced) = epochs.map(|epochs| marker.forced(epochs)) else {
                 crate::debug!("{}-{} is past a transaction: {why}", key.topic_id, key.index);
                 return Ok(0);

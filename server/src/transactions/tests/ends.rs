@@ -227,12 +227,16 @@ fn the_answer_waits_for_the_decision_and_not_for_the_markers() {
 }
 
 #[test]
-fn markers_end_only_what_was_ordered_and_is_under_way() {
+fn markers_end_only_what_was_ordered_by_this_coordinator_and_is_under_way() {
     let mut world = World::new();
     let producer = with_ongoing(&mut world);
     world.end(OLD_END, producer, COMMIT).expect("committed");
     let ordered = world.marks[0].ending.clone();
     let others = [
+        Ending {
+            coordinator_epoch: ordered.coordinator_epoch - 1,
+            ..ordered.clone()
+        },
         Ending {
             is_commit: false,
             ..ordered.clone()
