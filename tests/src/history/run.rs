@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::record::{History, Key, Poll, Transaction, Value};
@@ -57,6 +57,8 @@ struct Shared {
     closing: AtomicBool,
     /// Everything is consumed.
     over: AtomicBool,
+    /// Writers that have not ended their last transaction.
+    writing: AtomicUsize,
     transactions: Mutex<Vec<Transaction>>,
     polls: Mutex<Vec<Poll>>,
 }
@@ -125,6 +127,7 @@ pub fn run(broker: &mut Broker, plan: Plan) -> History {
         attempts: AtomicU64::new(0),
         closing: AtomicBool::new(false),
         over: AtomicBool::new(false),
+        writing: AtomicUsize::new(WRITERS),
         transactions: Mutex::default(),
         polls: Mutex::default(),
     };
@@ -232,16 +235,18 @@ fn watch(shared: &Shared) -> BTreeMap<(String, Key), Vec<i64>> {
 /// Every record that is to be seen has been written once more, as often as it is to be.
 fn drained(shared: &Shared) -> bool {
     std::thread::park_timeout(LOOK);
+    // What is still being written is not among the records yet, and nobody would consume it.
+    if shared.writing.load(Ordering::SeqCst) > 0 || !ended(shared) {
+        return false;
+    }
     let Ok(finals) = finals(shared) else { return false };
     let all: std::collections::HashSet<(u64, u32)> = finals
         .values()
         .flatten()
         .map(|(_, value)| (value.origin, value.hops))
         .collect();
-    ended(shared)
-        && all
-            .iter()
-            .all(|&(origin, hops)| hops >= HOPS || all.contains(&(origin, hops + 1)))
+    all.iter()
+        .all(|&(origin, hops)| hops >= HOPS || all.contains(&(origin, hops + 1)))
 }
 
 /// No transaction is open.

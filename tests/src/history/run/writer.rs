@@ -1,5 +1,7 @@
 //! A client that writes, and ends its transactions in every way there is.
 
+use std::sync::atomic::Ordering;
+
 use rdkafka::producer::Producer as _;
 
 use super::producer::{CALL, Producer};
@@ -34,6 +36,7 @@ pub fn write(shared: &Shared, number: usize, mut random: Random) {
     // What is still open is aborted by whoever has the id next.
     drop(producer);
     while Producer::open(shared, &id).is_err() && !shared.over() {}
+    shared.writing.fetch_sub(1, Ordering::SeqCst);
 }
 
 fn writes(shared: &Shared, random: &mut Random) -> Vec<Write> {
