@@ -16,6 +16,16 @@ pub enum MarkerKind {
     Commit,
 }
 
+impl MarkerKind {
+    /// The one of a transaction that was committed, or not.
+    pub fn of(is_commit: bool) -> MarkerKind {
+        match is_commit {
+            true => MarkerKind::Commit,
+            false => MarkerKind::Abort,
+        }
+    }
+}
+
 /// What a marker's record says. Whose transaction it ends is in the batch's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EndTxn {

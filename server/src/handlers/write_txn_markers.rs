@@ -10,6 +10,9 @@ use crate::wire::write_txn_markers::*;
 /// Marker, topic of it and partition of that, each by its index.
 pub type MarkPlace = (u32, u32, u32);
 
+/// Where one marker goes: the index of its partition among all of the request, the partition, and the marker.
+pub type MarkItem = (u32, PartitionKey, Marker);
+
 /// What is to be written, and the response under construction.
 #[derive(Debug)]
 pub struct Asked {
@@ -18,7 +21,7 @@ pub struct Asked {
     /// Where in the response each partition is.
     pub places: Vec<MarkPlace>,
     /// The markers, each with the index of its partition among all of the response.
-    pub items: Vec<(u32, PartitionKey, Marker)>,
+    pub items: Vec<MarkItem>,
 }
 
 /// Sorts a request.
@@ -96,10 +99,7 @@ fn marker_of(marker: &WritableTxnMarker) -> Marker {
     Marker {
         producer_id: marker.producer_id,
         producer_epoch: marker.producer_epoch,
-        kind: match marker.transaction_result {
-            true => MarkerKind::Commit,
-            false => MarkerKind::Abort,
-        },
+        kind: MarkerKind::of(marker.transaction_result),
         coordinator_epoch: marker.coordinator_epoch,
         transaction_version: marker.transaction_version,
     }

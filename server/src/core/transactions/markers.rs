@@ -17,7 +17,7 @@ use crate::core::coordinators::Machine;
 use crate::core::groups::Groups;
 use crate::core::mail::{Mail, PartitionKey};
 use crate::handlers::groups::OFFSETS_TOPIC;
-use crate::handlers::write_txn_markers::{self, Asked, MarkPlace};
+use crate::handlers::write_txn_markers::{self, Asked, MarkItem, MarkPlace};
 use crate::transactions::Ending;
 use crate::wire::ErrorCode;
 use crate::wire::write_txn_markers::{WriteTxnMarkersRequest, WriteTxnMarkersResponse};
@@ -42,7 +42,7 @@ pub struct MarkOrder {
     /// Who there.
     pub by: MarkedBy,
     /// Where: index among the partitions of whoever asked, which partition, and the marker.
-    pub items: Vec<(u32, PartitionKey, Marker)>,
+    pub items: Vec<MarkItem>,
 }
 
 /// What became of a marker.
@@ -106,10 +106,7 @@ fn marker_of(ending: &Ending) -> Marker {
     Marker {
         producer_id: ending.producer_id,
         producer_epoch: ending.producer_epoch,
-        kind: match ending.is_commit {
-            true => MarkerKind::Commit,
-            false => MarkerKind::Abort,
-        },
+        kind: MarkerKind::of(ending.is_commit),
         coordinator_epoch: ending.coordinator_epoch,
         transaction_version: ending.transaction_version as i8,
     }
@@ -156,7 +153,7 @@ impl Core {
             return;
         };
         let marker = marker_of(ending);
-        let mut orders: BTreeMap<usize, Vec<(u32, PartitionKey, Marker)>> = BTreeMap::new();
+        let mut unsent = Vec::new();
         let mut is_held_back = false;
         left.retain(|at, is_sent| {
             let Some((name, index)) = ending.partitions.get(*at as usize) else {
@@ -175,8 +172,7 @@ impl Core {
                 is_held_back = true;
             } else if !*is_sent {
                 *is_sent = true;
-                let owner = self.placement.owner(&key);
-                orders.entry(owner).or_default().push((*at, key, marker));
+                unsent.push((*at, key, marker));
             }
             true
         });
@@ -185,10 +181,7 @@ impl Core {
         if is_held_back {
             self.retry_markers_later();
         }
-        for (owner, items) in orders {
-            let (origin, by) = (self.id, MarkedBy::Ending(id));
-            self.post(owner, Mail::Mark(MarkOrder { origin, by, items }));
-        }
+        self.post_markers(MarkedBy::Ending(id), unsent);
         if is_whole && let Some(UnderWay { ending, waiting, .. }) = self.markers.under_way.remove(&id) {
             self.markers.by_id.remove(&ending.transactional_id);
             self.step_machine::<Transactions>(partition, |coordinator, ctx| {
@@ -288,23 +281,27 @@ impl Core {
             reply,
             kind: CallKind::Mark(Box::new(call)),
         });
-        let mut orders: BTreeMap<usize, Vec<(u32, PartitionKey, Marker)>> = BTreeMap::new();
-        let mut moving = Vec::new();
-        for (at, key, marker) in items {
-            match self.relocating.holds(&key) {
-                true => moving.push((at, Err(ErrorCode::NotLeaderOrFollower))),
-                false => {
-                    let owner = self.placement.owner(&key);
-                    orders.entry(owner).or_default().push((at, key, marker));
-                }
-            }
-        }
-        for (owner, items) in orders {
-            let (origin, by) = (self.id, MarkedBy::Client(call));
-            self.post(owner, Mail::Mark(MarkOrder { origin, by, items }));
-        }
+        let (held, items): (Vec<_>, Vec<_>) = items
+            .into_iter()
+            .partition(|(_, key, _)| self.relocating.holds(key));
+        self.post_markers(MarkedBy::Client(call), items);
+        let refused = |(at, ..): MarkItem| (at, Err(ErrorCode::NotLeaderOrFollower));
+        let moving: Vec<_> = held.into_iter().map(refused).collect();
         if !moving.is_empty() {
             self.on_client_marked(call, moving);
+        }
+    }
+
+    /// Each owner gets an order of its own.
+    fn post_markers(&mut self, by: MarkedBy, items: Vec<MarkItem>) {
+        let mut orders: BTreeMap<usize, Vec<MarkItem>> = BTreeMap::new();
+        for item in items {
+            let owner = self.placement.owner(&item.1);
+            orders.entry(owner).or_default().push(item);
+        }
+        let origin = self.id;
+        for (owner, items) in orders {
+            self.post(owner, Mail::Mark(MarkOrder { origin, by, items }));
         }
     }
 
