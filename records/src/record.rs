@@ -2,7 +2,7 @@
 //! the unpacked batch, and headers stay packed until asked for, so memory is that of the bytes themselves.
 
 use bytes::{Buf, Bytes};
-use ringlog_engine::batch::{BatchHeader, TimestampType};
+use crate::header::{BatchHeader, TimestampType};
 
 use super::{RecordError, varint};
 
