@@ -1,7 +1,7 @@
 //! Cutting bytes into batches, and one batch: its header, its checksum, the way to its records.
 
-use bytes::Bytes;
 use crate::header::{BatchHeader, HEADER_BYTES, LOG_OVERHEAD, MAGIC};
+use bytes::Bytes;
 
 use super::RecordError;
 use super::compress::{Codec, unpack};

@@ -65,10 +65,9 @@ impl Display for RecordError {
             }
             Self::UnknownCodec(bits) => write!(out, "unknown compression codec {bits}"),
             Self::Unpack { codec, reason } => write!(out, "cannot unpack {codec}: {reason}"),
-            Self::TooLarge { codec, limit_bytes } => write!(
-                out,
-                "{codec} batch unpacks to more than {limit_bytes} bytes"
-            ),
+            Self::TooLarge { codec, limit_bytes } => {
+                write!(out, "{codec} batch unpacks to more than {limit_bytes} bytes")
+            }
             Self::Malformed { index, what } => {
                 write!(out, "record {index} of the batch is malformed: {what}")
             }

@@ -68,7 +68,11 @@ pub fn unpacked<'a>(
 ) -> Result<Cow<'a, [u8]>, RecordError> {
     let bits = (header.attributes & 0b111) as u8;
     let codec = Codec::from_bits(bits).ok_or(RecordError::UnknownCodec(bits))?;
-    unpack_slice(codec, bytes.get(HEADER_BYTES..).unwrap_or_default(), max_unpacked_bytes)
+    unpack_slice(
+        codec,
+        bytes.get(HEADER_BYTES..).unwrap_or_default(),
+        max_unpacked_bytes,
+    )
 }
 
 /// Walks the records of a batch, whose offsets must go up, and stay inside it.
@@ -165,7 +169,12 @@ impl Rules<'_> {
         }
     }
 
-    fn choose(&self, header: &BatchHeader, plain: &[u8], stats: &mut CleanStats) -> Result<Kept, RecordError> {
+    fn choose(
+        &self,
+        header: &BatchHeader,
+        plain: &[u8],
+        stats: &mut CleanStats,
+    ) -> Result<Kept, RecordError> {
         let mut kept = Kept::default();
         each_record(header, plain, |record| {
             let stays = header.is_control() || self.stays(header, &record, stats);

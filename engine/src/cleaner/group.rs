@@ -66,8 +66,16 @@ mod tests {
     };
 
     fn sized(base_offset: i64, size_bytes: u64, index_bytes: u64, time_index_bytes: u64) -> Sized {
-        let segment = CleanSegment { base_offset, size_bytes, aborted: 0 };
-        Sized { segment, index_bytes, time_index_bytes }
+        let segment = CleanSegment {
+            base_offset,
+            size_bytes,
+            aborted: 0,
+        };
+        Sized {
+            segment,
+            index_bytes,
+            time_index_bytes,
+        }
     }
 
     #[test]
@@ -84,8 +92,14 @@ mod tests {
 
     #[test]
     fn neither_index_outgrows_its_limit() {
-        assert_eq!(group(&[sized(0, 1, 6, 1), sized(1, 1, 6, 1)], &LIMITS, 2), [0..1, 1..2]);
-        assert_eq!(group(&[sized(0, 1, 1, 6), sized(1, 1, 1, 6)], &LIMITS, 2), [0..1, 1..2]);
+        assert_eq!(
+            group(&[sized(0, 1, 6, 1), sized(1, 1, 6, 1)], &LIMITS, 2),
+            [0..1, 1..2]
+        );
+        assert_eq!(
+            group(&[sized(0, 1, 1, 6), sized(1, 1, 1, 6)], &LIMITS, 2),
+            [0..1, 1..2]
+        );
     }
 
     #[test]
@@ -95,7 +109,11 @@ mod tests {
         assert_eq!(group(&segments, &LIMITS, most + 1).len(), 1);
         assert_eq!(group(&segments, &LIMITS, most + 2).len(), 2);
         let empty = [sized(0, 1, 1, 1), sized(10, 0, 0, 0)];
-        assert_eq!(group(&empty, &LIMITS, most + 2).len(), 1, "an empty segment has no offset");
+        assert_eq!(
+            group(&empty, &LIMITS, most + 2).len(),
+            1,
+            "an empty segment has no offset"
+        );
     }
 
     proptest! {

@@ -67,7 +67,13 @@ impl<'a> Output<'a> {
             return Ok(());
         }
         let mut writing = Writing::begin(&self.path(".log.cleaned"), self.piece_bytes)?;
-        let mut front = Source::open(self.folder, self.base_offset, self.size_bytes, self.piece_bytes, self.care)?;
+        let mut front = Source::open(
+            self.folder,
+            self.base_offset,
+            self.size_bytes,
+            self.piece_bytes,
+            self.care,
+        )?;
         while let Some(batch) = front.next()? {
             self.care.pay(writing.append(batch.bytes)?)?;
         }
@@ -93,8 +99,12 @@ impl<'a> Output<'a> {
             return Err(Error::io("clean into", &self.path(".log.cleaned"))(fault).into());
         };
         let position = self.size_bytes as u32;
-        self.index
-            .append(relative as u32, position, bytes.len() as u32, header.max_timestamp_ms);
+        self.index.append(
+            relative as u32,
+            position,
+            bytes.len() as u32,
+            header.max_timestamp_ms,
+        );
         self.size_bytes += bytes.len() as u64;
         if let Some(writing) = self.writing.as_mut() {
             let written = writing.append(bytes)?;
@@ -127,8 +137,18 @@ impl<'a> Output<'a> {
         if !aborted.is_empty() {
             files::write_tail(&self.path(".txnindex.cleaned"), 0, &aborted, Sync::Now)?;
         }
-        files::write_tail(&self.path(".index.cleaned"), 0, &unwritten.offset_bytes, Sync::Now)?;
-        files::write_tail(&self.path(".timeindex.cleaned"), 0, &unwritten.time_bytes, Sync::Now)?;
+        files::write_tail(
+            &self.path(".index.cleaned"),
+            0,
+            &unwritten.offset_bytes,
+            Sync::Now,
+        )?;
+        files::write_tail(
+            &self.path(".timeindex.cleaned"),
+            0,
+            &unwritten.time_bytes,
+            Sync::Now,
+        )?;
         if let Some(writing) = self.writing.take() {
             writing.finish(modified)?;
         }

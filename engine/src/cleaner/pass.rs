@@ -204,7 +204,13 @@ impl<'a> Pass<'a> {
             max_unpacked_bytes: self.max_unpacked_bytes,
         };
         let piece_bytes = self.cleaner.piece_bytes;
-        let mut output = Output::new(&order.folder, first.base_offset, &order.limits, piece_bytes, self.care);
+        let mut output = Output::new(
+            &order.folder,
+            first.base_offset,
+            &order.limits,
+            piece_bytes,
+            self.care,
+        );
         if segments.len() > 1 {
             output.begin()?;
         }
@@ -237,7 +243,10 @@ impl<'a> Pass<'a> {
             let decision = rules
                 .decide(&batch.header, batch.bytes, transactions, &mut self.stats)
                 .map_err(|fault| super::source::corrupt(&path, batch.position, &fault))?;
-            self.delete_horizon = [self.delete_horizon, decision.delete_horizon_ms].into_iter().flatten().min();
+            self.delete_horizon = [self.delete_horizon, decision.delete_horizon_ms]
+                .into_iter()
+                .flatten()
+                .min();
             if let Some(entry) = decision.aborted {
                 output.note_aborted(entry);
             }
@@ -257,7 +266,13 @@ impl<'a> Pass<'a> {
 
     fn open(&self, segment: &CleanSegment) -> Result<Source<'a>, Error> {
         let piece_bytes = self.cleaner.piece_bytes;
-        Source::open(&self.order.folder, segment.base_offset, segment.size_bytes, piece_bytes, self.care)
+        Source::open(
+            &self.order.folder,
+            segment.base_offset,
+            segment.size_bytes,
+            piece_bytes,
+            self.care,
+        )
     }
 }
 

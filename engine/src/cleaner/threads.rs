@@ -1,13 +1,13 @@
 //! The cleaner's threads: passes are done in the order they were submitted, each by one thread, with what becomes of them in the submitter's inbox.
 
-use std::sync::{Arc, Mutex};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 
 use crossbeam_queue::SegQueue;
 
 use super::order::{CleanDone, CleanError, CleanOrder};
-use super::pass::Cleaner;
 use super::pace::Pace;
+use super::pass::Cleaner;
 use crate::error::Error;
 use crate::io::{Token, Waker};
 

@@ -89,7 +89,10 @@ mod tests {
 
     fn data(producer: i64, base_offset: i64) -> BatchHeader {
         let batch = BatchBuilder::new().transactional().producer(producer, 0, 0);
-        let bytes = batch.base_offset(base_offset).record(0, Some(b"k"), None).finish();
+        let bytes = batch
+            .base_offset(base_offset)
+            .record(0, Some(b"k"), None)
+            .finish();
         BatchHeader::read(&bytes).unwrap()
     }
 
@@ -107,18 +110,33 @@ mod tests {
         let txn = aborted(7, 1, 3);
         let mut txns = Transactions::new(vec![txn]);
         assert!(!txns.on_data(&data(7, 0)), "the transaction before");
-        assert_eq!(txns.on_control(&data(7, 0), Some(MarkerKind::Commit)), Marker { is_alone: false, entry: None });
+        assert_eq!(
+            txns.on_control(&data(7, 0), Some(MarkerKind::Commit)),
+            Marker {
+                is_alone: false,
+                entry: None
+            }
+        );
         assert!(txns.on_data(&data(7, 1)));
         assert!(!txns.on_data(&data(8, 2)), "another producer's");
         let marker = txns.on_control(&data(7, 3), Some(MarkerKind::Abort));
-        assert_eq!(marker, Marker { is_alone: false, entry: Some(txn) });
+        assert_eq!(
+            marker,
+            Marker {
+                is_alone: false,
+                entry: Some(txn)
+            }
+        );
         assert!(!txns.on_data(&data(7, 4)), "the transaction behind");
     }
 
     #[test]
     fn a_marker_whose_data_is_gone_is_alone_and_its_entry_goes() {
         let mut txns = Transactions::new(vec![aborted(7, 1, 3)]);
-        let alone = Marker { is_alone: true, entry: None };
+        let alone = Marker {
+            is_alone: true,
+            entry: None,
+        };
         assert_eq!(txns.on_control(&data(7, 3), Some(MarkerKind::Abort)), alone);
         assert_eq!(txns.on_control(&data(8, 4), Some(MarkerKind::Commit)), alone);
     }
@@ -127,7 +145,10 @@ mod tests {
     fn a_control_batch_that_ends_no_transaction_is_not_alone() {
         let mut txns = Transactions::default();
         assert!(!txns.on_control(&data(7, 3), None).is_alone);
-        let emptied = BatchHeader { record_count: 0, ..data(7, 3) };
+        let emptied = BatchHeader {
+            record_count: 0,
+            ..data(7, 3)
+        };
         assert!(txns.on_control(&emptied, None).is_alone);
     }
 
@@ -135,10 +156,16 @@ mod tests {
     fn entries_of_one_producer_are_taken_one_after_the_other() {
         let mut txns = Transactions::new(vec![aborted(7, 10, 12), aborted(7, 0, 2)]);
         assert!(txns.on_data(&data(7, 1)));
-        assert_eq!(txns.on_control(&data(7, 2), Some(MarkerKind::Abort)).entry, Some(aborted(7, 0, 2)));
+        assert_eq!(
+            txns.on_control(&data(7, 2), Some(MarkerKind::Abort)).entry,
+            Some(aborted(7, 0, 2))
+        );
         assert!(!txns.on_data(&data(7, 5)));
         assert!(!txns.on_control(&data(7, 6), Some(MarkerKind::Commit)).is_alone);
         assert!(txns.on_data(&data(7, 10)));
-        assert_eq!(txns.on_control(&data(7, 12), Some(MarkerKind::Abort)).entry, Some(aborted(7, 10, 12)));
+        assert_eq!(
+            txns.on_control(&data(7, 12), Some(MarkerKind::Abort)).entry,
+            Some(aborted(7, 10, 12))
+        );
     }
 }

@@ -58,7 +58,12 @@ impl Reading {
                 Err(error) => return Err(error).at(&self.path, "read"),
             }
         }
-        let _ = fadvise(&self.file, position, std::num::NonZeroU64::new(done as u64), Advice::DontNeed);
+        let _ = fadvise(
+            &self.file,
+            position,
+            std::num::NonZeroU64::new(done as u64),
+            Advice::DontNeed,
+        );
         Ok(done)
     }
 }
@@ -132,7 +137,9 @@ impl Writing {
         self.buffer[self.start + self.filled..self.start + padded].fill(0);
         self.write(padded)?;
         self.file.set_len(size_bytes).at(&self.path, "truncate")?;
-        self.file.set_modified(modified).at(&self.path, "set the time of")?;
+        self.file
+            .set_modified(modified)
+            .at(&self.path, "set the time of")?;
         self.file.sync().at(&self.path, "sync")
     }
 

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-
 use ringlog_records::{Batch, ControlKind, RecordError};
 
 use crate::cli::args::Isolation;
