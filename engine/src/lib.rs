@@ -70,6 +70,7 @@ pub mod background;
 pub mod batch;
 pub mod checkpoint;
 pub mod checkpointer;
+pub mod cleaner;
 pub mod epochs;
 pub mod error;
 pub mod flush;
