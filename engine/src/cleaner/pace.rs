@@ -26,7 +26,9 @@ impl Pace {
 
     /// Notes bytes that were read or written, and sleeps until they are paid for, or until the order is cancelled.
     pub fn pay(&self, bytes: usize, cancelled: &AtomicBool) {
-        let Some(until) = self.due(bytes, Instant::now()) else { return };
+        let Some(until) = self.due(bytes, Instant::now()) else {
+            return;
+        };
         while !cancelled.load(Ordering::Relaxed) {
             match until.checked_duration_since(Instant::now()) {
                 Some(left) if !left.is_zero() => std::thread::sleep(left.min(LONGEST_NAP)),
@@ -63,7 +65,11 @@ mod tests {
         assert_eq!(pace.due(500, now), Some(now + Duration::from_millis(500)));
         assert_eq!(pace.due(1000, now), Some(now + Duration::from_millis(1500)));
         let later = now + Duration::from_secs(10);
-        assert_eq!(pace.due(100, later), Some(later + Duration::from_millis(100)), "idle time is not saved up");
+        assert_eq!(
+            pace.due(100, later),
+            Some(later + Duration::from_millis(100)),
+            "idle time is not saved up"
+        );
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! The cleaner's threads: passes are done in the order they were submitted, each by one thread, with what becomes of them in the submitter's inbox.
 
-use std::sync::{Arc, Mutex};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 
 use crossbeam_queue::SegQueue;
 
 use super::order::{CleanDone, CleanError, CleanOrder};
-use super::pass::Cleaner;
 use super::pace::Pace;
+use super::pass::Cleaner;
 use crate::error::Error;
 use crate::io::{Token, Waker};
 
@@ -42,6 +42,9 @@ impl Default for CleanerSettings {
     }
 }
 
+/// How far the threads give way to others.
+const NICENESS: i32 = 10;
+
 /// What became of a pass.
 #[derive(Debug)]
 pub struct CleanReport {
@@ -75,14 +78,14 @@ pub struct CleanBacklog {
 
 impl CleanBacklog {
     /// Does the next pass, here and now. False when none waits.
-    pub fn run_one(&mut self) -> bool {
+    pub fn run_one(&self) -> bool {
         let next = self.arriving.try_recv();
-        next.map(|submitted| work_off(&mut self.cleaner, submitted)).is_ok()
+        next.map(|submitted| work_off(&self.cleaner, submitted)).is_ok()
     }
 }
 
 impl Cleaners {
-    /// Starts the threads. The memory of their maps is taken with their first pass.
+    /// Starts the threads. The memory of a map is taken for each pass, as much as that can use.
     ///
     /// # Errors
     /// The system's, when it gives no thread.
@@ -91,11 +94,13 @@ impl Cleaners {
         let arriving = Arc::new(Mutex::new(arriving));
         let pace = Arc::new(Pace::new(settings.max_bytes_per_second));
         for number in 0..settings.threads.max(1) {
-            let (arriving, mut cleaner) = (arriving.clone(), Cleaner::new(&settings, pace.clone()));
+            let (arriving, cleaner) = (arriving.clone(), Cleaner::new(&settings, pace.clone()));
             let thread = std::thread::Builder::new().name(format!("cleaner-{number}"));
             thread.spawn(move || {
+                // Beside the cores, not before them. Nothing depends on its being granted.
+                let _ = rustix::process::setpriority_process(None, NICENESS);
                 while let Some(submitted) = next(&arriving) {
-                    work_off(&mut cleaner, submitted);
+                    work_off(&cleaner, submitted);
                 }
             })?;
         }
@@ -146,7 +151,7 @@ fn next(arriving: &Mutex<Receiver<Submitted>>) -> Option<Submitted> {
     arriving.recv().ok()
 }
 
-fn work_off(cleaner: &mut Cleaner, submitted: Submitted) {
+fn work_off(cleaner: &Cleaner, submitted: Submitted) {
     let result = cleaner.run(&submitted.order);
     submitted.done(result);
 }

@@ -13,6 +13,7 @@ use super::ALIGN;
 use crate::error::Error;
 
 pub mod changes;
+pub mod stream;
 
 /// What [`remove_large_file`] cuts off at a time. Freeing gigabytes at once stalls commits on filesystems mounted
 /// with `discard`.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ringlog_records::Codec;
 
 use super::group::args::{EXAMPLES as GROUP_EXAMPLES, GroupCommand};
 use super::values::{ConfigPair, HeaderPair, StartAt, parse_acks, parse_seconds};
@@ -257,6 +258,18 @@ pub enum Compression {
     Snappy,
     Lz4,
     Zstd,
+}
+
+impl From<Compression> for Codec {
+    fn from(compression: Compression) -> Self {
+        match compression {
+            Compression::None => Self::None,
+            Compression::Gzip => Self::Gzip,
+            Compression::Snappy => Self::Snappy,
+            Compression::Lz4 => Self::Lz4,
+            Compression::Zstd => Self::Zstd,
+        }
+    }
 }
 
 /// `ringlog produce`.

@@ -4,6 +4,8 @@ use std::fmt::{self, Display};
 use std::io;
 use std::process::ExitCode;
 
+use ringlog_records::RecordError;
+
 /// A command's failure. The message is complete: it says what was tried and, where there is one, what to do.
 #[derive(Debug)]
 pub enum CliError {
@@ -67,4 +69,12 @@ pub fn finish(result: CliResult<()>) -> ExitCode {
         eprintln!("ringlog: {error}");
     }
     ExitCode::from(error.exit_code())
+}
+
+/// Why a batch cannot be read, and which flag would let it.
+pub(super) fn unreadable(error: &RecordError) -> String {
+    match error {
+        RecordError::TooLarge { .. } => format!("{error} (the limit: --max-unpacked-bytes)"),
+        _ => error.to_string(),
+    }
 }

@@ -12,7 +12,6 @@ pub mod error;
 pub mod group;
 pub mod output;
 pub mod produce;
-pub mod records;
 mod table;
 pub mod topic;
 pub mod values;

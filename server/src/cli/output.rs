@@ -112,7 +112,7 @@ pub fn insert_bytes(fields: &mut Fields, name: &str, bytes: Option<&[u8]>) {
 }
 
 /// The fields of a record, as `consume --json` and `dump --records` show them.
-pub fn insert_record(fields: &mut Fields, record: &super::records::Record) {
+pub fn insert_record(fields: &mut Fields, record: &ringlog_records::Record) {
     fields.insert("offset".to_owned(), Value::from(record.offset));
     fields.insert("timestamp_ms".to_owned(), Value::from(record.timestamp_ms));
     insert_bytes(fields, "key", record.key.as_deref());

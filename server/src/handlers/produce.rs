@@ -7,8 +7,8 @@ use bytes::Bytes;
 use ringlog_engine::batch::{BatchHeader, Compression, HEADER_BYTES, MAGIC, Refusal, TimestampType};
 use ringlog_engine::producers::ProducerError;
 use ringlog_engine::shard::AppendError;
+use ringlog_records::Batches;
 
-use crate::cli::records::Batches;
 use crate::core::mail::{PartitionKey, Place};
 use crate::metadata::controller::names;
 use crate::metadata::image::MetadataImage;

@@ -3,8 +3,7 @@
 
 use bytes::Bytes;
 use ringlog_engine::batch::TimestampType;
-
-use crate::cli::records::{Batch, Batches, Record, RecordError};
+use ringlog_records::{Batch, Batches, Record, RecordError};
 
 /// The most one batch may unpack to: far above what producers send, far below what would hurt.
 const MAX_UNPACKED_BYTES: u64 = 64 << 20;

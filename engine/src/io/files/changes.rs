@@ -6,6 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rustix::fs::OFlags;
 
@@ -127,6 +128,11 @@ impl Changing {
             bytes,
         })?;
         self.file.set_len(bytes)
+    }
+
+    /// Sets when its content was changed last. Nobody is told: no content and no name depends on it.
+    pub fn set_modified(&self, at: SystemTime) -> io::Result<()> {
+        self.file.set_modified(at)
     }
 
     /// Makes durable what was done to the file.

@@ -8,13 +8,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use ringlog_records::{Batch, Batches, Record};
 
 use super::Wish;
 use super::transactions::Aborted;
 use crate::cli::args::{ConsumeArgs, Isolation};
 use crate::cli::client::{CallError, Client, EARLIEST, LATEST, Pending, describe, is_retriable};
 use crate::cli::error::{CliError, CliResult};
-use crate::cli::records::{Batch, Batches, Record};
 use crate::wire::code::ErrorCode;
 use crate::wire::fetch::{FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData};
 
@@ -358,6 +358,6 @@ impl Walk<'_, '_> {
     }
 }
 
-fn data(error: crate::cli::records::RecordError) -> Failure {
-    Failure::Data(error.to_string())
+fn data(error: ringlog_records::RecordError) -> Failure {
+    Failure::Data(crate::cli::error::unreadable(&error))
 }

@@ -1,6 +1,6 @@
 //! `--format`: text with directives, parsed once.
 
-use crate::cli::records::Record;
+use ringlog_records::Record;
 
 /// A parsed format.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +127,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::cli::records::Headers;
+    use ringlog_records::Headers;
 
     fn record() -> Record {
         Record {

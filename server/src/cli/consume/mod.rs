@@ -5,11 +5,12 @@ mod format;
 mod start;
 mod transactions;
 
+use ringlog_records::Record;
+
 use super::args::ConsumeArgs;
 use super::client::Client;
 use super::error::{CliError, CliResult};
 use super::output::{Fields, Output, fields, insert_record};
-use super::records::Record;
 use fetcher::Fetcher;
 use format::Format;
 

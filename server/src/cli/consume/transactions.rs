@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
+use ringlog_records::{Batch, ControlKind, RecordError};
+
 use crate::cli::args::Isolation;
-use crate::cli::records::{Batch, ControlKind, RecordError};
 use crate::wire::fetch::AbortedTransaction;
 
 /// Control batches hold one small record; more would be no marker.
@@ -62,7 +63,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::cli::records::{BatchBuilder, Batches, Codec, NewRecord, Producer};
+    use ringlog_records::{BatchBuilder, Batches, Codec, NewRecord, Producer};
 
     fn batch(base_offset: i64, producer_id: i64, attributes: u8, key: &[u8]) -> Batch {
         let mut builder = BatchBuilder::default();

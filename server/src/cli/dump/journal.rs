@@ -10,13 +10,13 @@ use ringlog_engine::journal::format::{
     self, Entry, EntryKind, FRAME_HEADER_BYTES, FRAMES_START, FileHeader, FrameHeader,
 };
 use ringlog_engine::journal::states::{self, CheckpointFault};
+use ringlog_records::Batches;
 
 use super::record::Records;
 use super::{Report, cannot_read, read_all};
 use crate::cli::args::DumpArgs;
 use crate::cli::error::{CliError, CliResult};
 use crate::cli::output::fields;
-use crate::cli::records::Batches;
 use crate::wire::Uuid;
 
 /// The index interval matters to who goes on writing, not to who reads.

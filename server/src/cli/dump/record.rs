@@ -3,11 +3,12 @@
 use std::fmt::Debug;
 use std::path::Path;
 
+use ringlog_records::{Batch, Record, RecordError};
+
 use super::Report;
 use crate::cli::args::DumpArgs;
-use crate::cli::error::CliResult;
+use crate::cli::error::{CliResult, unreadable};
 use crate::cli::output::{fields, insert_record};
-use crate::cli::records::{Batch, Record, RecordError};
 use crate::wire::WireError;
 use crate::wire::control_records::ControlRecord;
 use crate::wire::metadata_records::MetadataRecord;
@@ -57,7 +58,7 @@ impl Records {
             // A batch that is merely larger than the limit is not damaged.
             Err(error @ RecordError::TooLarge { .. }) => {
                 return report
-                    .inner(&fields! { kind: "skipped", position: position, note: error.to_string() });
+                    .inner(&fields! { kind: "skipped", position: position, note: unreadable(&error) });
             }
             Err(error) => return report.corrupt(position, error),
         };

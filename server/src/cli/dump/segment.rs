@@ -6,13 +6,13 @@ use std::path::Path;
 
 use bytes::Bytes;
 use ringlog_engine::batch::{BatchHeader, HEADER_BYTES, TimestampType};
+use ringlog_records::{Batch, Batches, whole_size_bytes};
 
 use super::record::Records;
 use super::{Report, base_offset_of, cannot_read};
 use crate::cli::args::DumpArgs;
 use crate::cli::error::CliResult;
 use crate::cli::output::{Fields, fields};
-use crate::cli::records::{Batch, Batches, whole_size_bytes};
 
 /// Prints every batch, and with `--records` its records; then how many there were.
 pub(super) fn dump(path: &Path, args: &DumpArgs, report: &mut Report) -> CliResult<()> {

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use ringlog_engine::journal::format::{self, Entry, EntryKind, FrameHeader};
 use ringlog_engine::journal::states;
+use ringlog_records::{BatchBuilder, Codec, NewRecord, Producer};
 
 use super::*;
-use crate::cli::records::{BatchBuilder, Codec, NewRecord, Producer};
 
 /// Dumps bytes under this name, and gives how many findings were corrupt.
 fn corrupt_in(name: &str, bytes: &[u8]) -> u64 {

@@ -6,9 +6,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ringlog_records::NewRecord;
+
 use crate::cli::args::ProduceArgs;
 use crate::cli::error::{CliError, CliResult};
-use crate::cli::records::NewRecord;
 
 /// Records read ahead of the network, at most.
 const READ_AHEAD_RECORDS: usize = 1024;

@@ -7,11 +7,12 @@ mod sender;
 use std::collections::BTreeMap;
 use std::sync::mpsc::Receiver;
 
+use ringlog_records::{BatchBuilder, NewRecord};
+
 use super::args::ProduceArgs;
 use super::client::Client;
 use super::error::CliResult;
 use super::output::{Output, fields};
-use super::records::{BatchBuilder, NewRecord};
 use partitioner::Partitioner;
 use sender::{Acknowledged, Sender};
 

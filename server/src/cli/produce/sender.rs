@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use bytes::Bytes;
+use ringlog_records::{BatchBuilder, Codec, Producer};
 
 use crate::cli::args::ProduceArgs;
 use crate::cli::client::{Backoff, CallError, Client, describe, is_retriable, unknown_topic};
 use crate::cli::error::{CliError, CliResult};
-use crate::cli::records::{BatchBuilder, Codec, Producer};
 use crate::wire::code::ErrorCode;
 use crate::wire::init_producer_id::InitProducerIdRequest;
 use crate::wire::produce::{

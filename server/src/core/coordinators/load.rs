@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ringlog_engine::shard::{Isolation, ReadData, ReadError, ReadOutcome, ReadRequest};
+use ringlog_records::{Batches, ControlKind};
 
 use super::host::{Host, State};
 use super::{Machine, Replayed};
-use crate::cli::records::{Batches, ControlKind};
 use crate::core::Core;
 use crate::core::mail::{Mail, PartitionKey};
 

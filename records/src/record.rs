@@ -1,8 +1,8 @@
 //! One record, and the walk over a batch's records. Nothing is copied: keys, values and headers are slices of
 //! the unpacked batch, and headers stay packed until asked for, so memory is that of the bytes themselves.
 
+use crate::header::{BatchHeader, TimestampType};
 use bytes::{Buf, Bytes};
-use ringlog_engine::batch::{BatchHeader, TimestampType};
 
 use super::{RecordError, varint};
 

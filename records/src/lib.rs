@@ -1,12 +1,15 @@
-//! Record batches with their records: what a client must look into, and the broker never does.
+//! Record batches of Kafka's format, version 2, with their records: what a client looks into, and the broker only where it must, in
+//! compacted topics and for timestamps.
 //!
 //! [`Batches`] cuts fetched or stored bytes into [`Batch`]es; [`Batch::records`] unpacks one and walks its
-//! [`Record`]s; [`BatchBuilder`] makes one. All input is hostile: every length is checked against the bytes that
-//! are there, and unpacking stops at a limit.
+//! [`Record`]s; [`BatchBuilder`] makes one. [`RawRecords`] walks unpacked records where they lie. All input is hostile: every length is
+//! checked against the bytes that are there, and unpacking stops at a limit.
 
 mod batch;
 mod build;
 mod compress;
+pub mod header;
+mod raw;
 mod record;
 mod varint;
 
@@ -14,7 +17,8 @@ use std::fmt::{self, Display};
 
 pub use batch::{Batch, Batches, whole_size_bytes};
 pub use build::{BatchBuilder, NewRecord, Producer};
-pub use compress::{Codec, compress, unpack};
+pub use compress::{Codec, compress, unpack, unpack_slice};
+pub use raw::{RawRecord, RawRecords};
 pub use record::{ControlKind, Headers, Record, Records};
 
 /// How many bytes one batch may unpack to unless the user says otherwise.
@@ -61,10 +65,9 @@ impl Display for RecordError {
             }
             Self::UnknownCodec(bits) => write!(out, "unknown compression codec {bits}"),
             Self::Unpack { codec, reason } => write!(out, "cannot unpack {codec}: {reason}"),
-            Self::TooLarge { codec, limit_bytes } => write!(
-                out,
-                "{codec} batch unpacks to more than {limit_bytes} bytes (the limit: --max-unpacked-bytes)"
-            ),
+            Self::TooLarge { codec, limit_bytes } => {
+                write!(out, "{codec} batch unpacks to more than {limit_bytes} bytes")
+            }
             Self::Malformed { index, what } => {
                 write!(out, "record {index} of the batch is malformed: {what}")
             }

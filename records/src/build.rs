@@ -1,6 +1,6 @@
 //! Making a batch of records to send.
 
-use ringlog_engine::batch::{BatchHeader, HEADER_BYTES, LOG_OVERHEAD, MAGIC};
+use crate::header::{BatchHeader, HEADER_BYTES, LOG_OVERHEAD, MAGIC};
 
 use super::batch::CRC_FROM;
 use super::compress::{Codec, compress};

@@ -1,7 +1,7 @@
 //! Cutting bytes into batches, and one batch: its header, its checksum, the way to its records.
 
+use crate::header::{BatchHeader, HEADER_BYTES, LOG_OVERHEAD, MAGIC};
 use bytes::Bytes;
-use ringlog_engine::batch::{BatchHeader, HEADER_BYTES, LOG_OVERHEAD, MAGIC};
 
 use super::RecordError;
 use super::compress::{Codec, unpack};
@@ -92,7 +92,7 @@ impl Iterator for Batches {
 }
 
 /// Where the bytes covered by the CRC begin.
-pub(super) const CRC_FROM: usize = 21;
+pub(crate) const CRC_FROM: usize = 21;
 
 /// Bits 0 to 2 of the attributes: the codec's number.
 fn codec_bits(header: &BatchHeader) -> u8 {

@@ -1,13 +1,13 @@
 //! The five codecs of record batches, both ways. Unpacking reads no further than a limit, so that a few bytes
 //! cannot ask for all memory.
 
+use std::borrow::Cow;
 use std::fmt::{self, Display};
 use std::io::{Read, Write};
 
 use bytes::{Buf, Bytes};
 
 use super::RecordError;
-use crate::cli::args::Compression;
 
 /// Starts the framing in which the Java client writes snappy: magic, version 1, compatible with 1. Blocks follow,
 /// each a big-endian length and raw snappy. librdkafka writes one raw block without any framing.
@@ -54,18 +54,6 @@ impl Display for Codec {
     }
 }
 
-impl From<Compression> for Codec {
-    fn from(compression: Compression) -> Self {
-        match compression {
-            Compression::None => Self::None,
-            Compression::Gzip => Self::Gzip,
-            Compression::Snappy => Self::Snappy,
-            Compression::Lz4 => Self::Lz4,
-            Compression::Zstd => Self::Zstd,
-        }
-    }
-}
-
 /// Unpacks `packed`. Without compression this is the identity and copies nothing.
 ///
 /// # Errors
@@ -73,18 +61,26 @@ impl From<Compression> for Codec {
 pub fn unpack(codec: Codec, packed: Bytes, limit_bytes: u64) -> Result<Bytes, RecordError> {
     match codec {
         Codec::None => Ok(packed),
-        Codec::Gzip => read_bounded(codec, flate2::read::MultiGzDecoder::new(&packed[..]), limit_bytes),
+        _ => unpack_slice(codec, &packed, limit_bytes).map(|out| Bytes::from(out.into_owned())),
+    }
+}
+
+/// [`unpack`] of bytes that are borrowed.
+///
+/// # Errors
+/// The same.
+pub fn unpack_slice(codec: Codec, packed: &[u8], limit_bytes: u64) -> Result<Cow<'_, [u8]>, RecordError> {
+    let out = match codec {
+        Codec::None => return Ok(Cow::Borrowed(packed)),
+        Codec::Gzip => read_bounded(codec, flate2::read::MultiGzDecoder::new(packed), limit_bytes),
         Codec::Snappy => unpack_snappy(packed, limit_bytes),
-        Codec::Lz4 => read_bounded(
-            codec,
-            lz4_flex::frame::FrameDecoder::new(&packed[..]),
-            limit_bytes,
-        ),
-        Codec::Zstd => match zstd::stream::read::Decoder::with_buffer(&packed[..]) {
+        Codec::Lz4 => read_bounded(codec, lz4_flex::frame::FrameDecoder::new(packed), limit_bytes),
+        Codec::Zstd => match zstd::stream::read::Decoder::with_buffer(packed) {
             Ok(decoder) => read_bounded(codec, decoder, limit_bytes),
             Err(error) => Err(failed(codec, &error)),
         },
-    }
+    };
+    out.map(Cow::Owned)
 }
 
 /// Packs `plain` and appends it to `out`.
@@ -106,7 +102,7 @@ fn failed(codec: Codec, reason: &dyn Display) -> RecordError {
     }
 }
 
-fn read_bounded(codec: Codec, mut reader: impl Read, limit_bytes: u64) -> Result<Bytes, RecordError> {
+fn read_bounded(codec: Codec, mut reader: impl Read, limit_bytes: u64) -> Result<Vec<u8>, RecordError> {
     let mut out = Vec::new();
     // One byte more than allowed tells "just fits" from "too large".
     let read = reader
@@ -116,7 +112,7 @@ fn read_bounded(codec: Codec, mut reader: impl Read, limit_bytes: u64) -> Result
     read.map_err(|error| failed(codec, &error))?;
     match out.len() as u64 > limit_bytes {
         true => Err(RecordError::TooLarge { codec, limit_bytes }),
-        false => Ok(Bytes::from(out)),
+        false => Ok(out),
     }
 }
 
@@ -150,11 +146,11 @@ fn compress_snappy(plain: &[u8], out: &mut Vec<u8>) -> Result<(), RecordError> {
     Ok(())
 }
 
-fn unpack_snappy(mut packed: Bytes, limit_bytes: u64) -> Result<Bytes, RecordError> {
+fn unpack_snappy(mut packed: &[u8], limit_bytes: u64) -> Result<Vec<u8>, RecordError> {
     let mut out = Vec::new();
     if !packed.starts_with(&XERIAL_MAGIC[..8]) {
-        unpack_snappy_block(&packed, &mut out, limit_bytes)?;
-        return Ok(Bytes::from(out));
+        unpack_snappy_block(packed, &mut out, limit_bytes)?;
+        return Ok(out);
     }
     if packed.len() < XERIAL_MAGIC.len() {
         return Err(failed(Codec::Snappy, &"its framing is cut short"));
@@ -164,12 +160,13 @@ fn unpack_snappy(mut packed: Bytes, limit_bytes: u64) -> Result<Bytes, RecordErr
         let length = packed
             .try_get_u32()
             .map_err(|_| failed(Codec::Snappy, &"a block's length is cut short"))?;
-        if length as usize > packed.len() {
+        let Some((block, rest)) = packed.split_at_checked(length as usize) else {
             return Err(failed(Codec::Snappy, &"a block ends after the batch"));
-        }
-        unpack_snappy_block(&packed.split_to(length as usize), &mut out, limit_bytes)?;
+        };
+        packed = rest;
+        unpack_snappy_block(block, &mut out, limit_bytes)?;
     }
-    Ok(Bytes::from(out))
+    Ok(out)
 }
 
 fn unpack_snappy_block(packed: &[u8], out: &mut Vec<u8>, limit_bytes: u64) -> Result<(), RecordError> {

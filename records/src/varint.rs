@@ -1,9 +1,9 @@
 //! Zigzag varints, as inside records: at most 5 bytes for an i32, 10 for an i64.
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 
 /// Reads an unsigned LEB128 of at most `max_bytes`; `None` when cut short, too long or out of 64 bits.
-fn read_unsigned(buf: &mut Bytes, max_bytes: u32) -> Option<u64> {
+fn read_unsigned(buf: &mut impl Buf, max_bytes: u32) -> Option<u64> {
     let mut value = 0u64;
     for index in 0..max_bytes {
         let byte = buf.try_get_u8().ok()?;
@@ -21,13 +21,13 @@ fn read_unsigned(buf: &mut Bytes, max_bytes: u32) -> Option<u64> {
 }
 
 /// Reads a zigzag i64.
-pub(super) fn read_i64(buf: &mut Bytes) -> Option<i64> {
+pub(super) fn read_i64(buf: &mut impl Buf) -> Option<i64> {
     let raw = read_unsigned(buf, 10)?;
     Some((raw >> 1) as i64 ^ -((raw & 1) as i64))
 }
 
 /// Reads a zigzag i32; `None` also when the number does not fit.
-pub(super) fn read_i32(buf: &mut Bytes) -> Option<i32> {
+pub(super) fn read_i32(buf: &mut impl Buf) -> Option<i32> {
     let raw = u32::try_from(read_unsigned(buf, 5)?).ok()?;
     Some((raw >> 1) as i32 ^ -((raw & 1) as i32))
 }
