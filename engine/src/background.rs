@@ -91,6 +91,8 @@ pub enum FileJob {
         folder: PathBuf,
         /// Its base offset.
         base_offset: i64,
+        /// Whether it has an index of aborted transactions.
+        has_aborted: bool,
         /// Up to where the partition was clean so far, if its entry is not there yet.
         cleaned_to: Option<i64>,
     },
@@ -581,12 +583,13 @@ fn run_with(job: &FileJob, sync: Sync) -> Result<JobOutput, Error> {
         FileJob::PrepareSwap {
             folder,
             base_offset,
+            has_aborted,
             cleaned_to,
         } => {
             if cleaned_to.is_some() {
                 swap::note_cleaned(folder, *cleaned_to)?;
             }
-            swap::prepare(folder, *base_offset)?;
+            swap::prepare(folder, *base_offset, *has_aborted)?;
         }
         FileJob::Swap { folder, replaces } => swap::exchange(folder, replaces)?,
         FileJob::RemoveReplaced { folder, base_offsets } => swap::remove_replaced(folder, base_offsets)?,

@@ -22,8 +22,8 @@ use crate::error::Error;
 use crate::io::files::{self, changes};
 use crate::scan;
 
-/// The end of a file's name while the cleaner writes it.
-pub const CLEANED: &str = ".cleaned";
+pub use crate::cleaner::CLEANED;
+
 /// The end of a file's name that takes the place of another.
 pub const SWAP: &str = ".swap";
 /// The end of a file's name that nobody needs any more.
@@ -35,8 +35,12 @@ pub const INDEXES: [&str; 3] = [".index", ".timeindex", ".txnindex"];
 ///
 /// # Errors
 /// The system's. Unless it was a sync that failed, what the cleaner wrote is gone or cannot be taken for complete.
-pub(super) fn prepare(folder: &Path, base_offset: i64) -> Result<(), Error> {
+pub(super) fn prepare(folder: &Path, base_offset: i64, has_aborted: bool) -> Result<(), Error> {
     drop_older(folder, base_offset)?;
+    if !has_aborted {
+        // One of an earlier pass, which could not be removed.
+        remove(&with_end(&segment_file(folder, base_offset, ".txnindex"), CLEANED))?;
+    }
     let renamed = INDEXES
         .iter()
         .try_for_each(|suffix| rename_if_there(folder, base_offset, suffix, [CLEANED, SWAP]))
@@ -68,7 +72,6 @@ pub(super) fn exchange(folder: &Path, replaces: &[i64]) -> Result<(), Error> {
             }
         }
         files::sync_dir(folder)?;
-        keep_time(folder, replaces, &new);
         rename(folder, base_offset, ".log", [SWAP, ""])?;
         files::sync_dir(folder)?;
     }
@@ -174,16 +177,6 @@ fn with_end(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(end);
     name.into()
-}
-
-/// The new segment is as old as the newest it was made of, where no record has a timestamp. One that cannot be told so is younger.
-fn keep_time(folder: &Path, replaces: &[i64], new: &Path) {
-    let Some(last) = replaces.last() else { return };
-    let modified = std::fs::metadata(replaced(folder, *last)).and_then(|found| found.modified());
-    if let (Ok(modified), Ok(file)) = (modified, std::fs::File::open(new)) {
-        // Some filesystems take no times.
-        drop(changes::set_modified(&file, modified));
-    }
 }
 
 /// Gives one of a segment's files another end of its name.

@@ -204,6 +204,7 @@ mod tests {
         let prepare = crate::background::FileJob::PrepareSwap {
             folder: folder.to_path_buf(),
             base_offset: 0,
+            has_aborted: true,
             cleaned_to: None,
         };
         let swap = crate::background::FileJob::Swap {

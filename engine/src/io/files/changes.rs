@@ -176,11 +176,6 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)
 }
 
-/// Says when a file was changed last. Nobody relies on it: a power cut may undo it.
-pub fn set_modified(file: &File, at: std::time::SystemTime) -> io::Result<()> {
-    file.set_modified(at)
-}
-
 /// Removes a file.
 pub fn remove_file(path: &Path) -> io::Result<()> {
     tell(Change::RemoveFile(path))?;

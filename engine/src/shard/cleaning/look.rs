@@ -180,8 +180,7 @@ impl Shard {
             cancelled,
             begun: io.now(),
             first_dirty_offset: order.first_dirty_offset,
-            segments: order.segments.len(),
-            bytes: order.segments.iter().map(|s| s.size_bytes).sum(),
+            segments: order.segments.clone(),
             stage: Stage::Cleaning,
         });
         Some((number, order))

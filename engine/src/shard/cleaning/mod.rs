@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Shard, ShardEvent, Slot};
-use crate::cleaner::{CleanDone, CleanError, CleanInbox, Crew};
+use crate::cleaner::{CleanDone, CleanError, CleanInbox, CleanSegment, Crew};
 use crate::error::Error;
 use crate::io::Io;
 
@@ -42,9 +42,8 @@ struct Pass {
     cancelled: Arc<AtomicBool>,
     begun: Instant,
     first_dirty_offset: i64,
-    /// Segments, and bytes of them, before the pass.
-    segments: usize,
-    bytes: u64,
+    /// What it reads.
+    segments: Vec<CleanSegment>,
     stage: Stage,
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{RETRY, Stage};
 use crate::background::{FileJob, JobOutput};
-use crate::cleaner::{CleanDone, Cleaned};
+use crate::cleaner::{CleanDone, CleanSegment, Cleaned};
 use crate::error::Error;
 use crate::io::Io;
 use crate::ops::Op;
@@ -115,10 +115,12 @@ impl Shard {
             return self.drop_cleaned(io, number, folder, bases);
         }
         swapping.step = Step::Preparing;
+        let has_aborted = swapping.groups.front().is_some_and(|group| group.aborted > 0);
         let is_first_ever = self.log(slot).is_some_and(|log| log.state.cleaned_to.is_none());
         let job = FileJob::PrepareSwap {
             folder,
             base_offset,
+            has_aborted,
             cleaned_to: is_first_ever.then_some(first_dirty),
         };
         let token = self.ops.start(Op::PrepareSwap(number));
@@ -315,7 +317,7 @@ impl Shard {
             return;
         };
         let (slot, took) = (pass.slot, io.now().saturating_duration_since(pass.begun));
-        let (before, bytes, first_dirty) = (pass.segments, pass.bytes, pass.first_dirty_offset);
+        let (before, first_dirty) = (std::mem::take(&mut pass.segments), pass.first_dirty_offset);
         let Stage::Noting(done) = std::mem::replace(&mut pass.stage, Stage::Dropping) else {
             return;
         };
@@ -327,17 +329,7 @@ impl Shard {
                 // Nothing was gained, and would not be at once.
                 log.cleaning.not_before = Some(io.now() + RETRY);
             }
-            let replaced: usize = done.groups.iter().map(|group| group.replaces.len()).sum();
-            let segments = before + done.groups.len() - replaced;
-            let (name, stats) = (&log.state.name, &done.stats);
-            let left = bytes + stats.bytes_written - stats.bytes_read.min(bytes + stats.bytes_written);
-            let line = format!(
-                "{name} is clean up to offset {}: {bytes} bytes in {before} segments have become {left} in {segments}, with {} of {} records, in {} ms",
-                done.cleaned_to,
-                stats.records_kept,
-                stats.records_read,
-                took.as_millis()
-            );
+            let line = said(&log.state.name, &before, &done, took);
             self.events.push(ShardEvent::Info(line));
         }
         self.pass_over(io, number);
@@ -372,6 +364,24 @@ impl Shard {
         self.journal.fail(reason.clone());
         self.events.push(ShardEvent::Failed(reason));
     }
+}
+
+/// What a pass has done, for the log. `before`: the segments that it read.
+fn said(name: &str, before: &[CleanSegment], done: &CleanDone, took: Duration) -> String {
+    let is_replaced = |base: &i64| done.groups.iter().any(|group| group.replaces.binary_search(base).is_ok());
+    let kept = before.iter().filter(|s| !is_replaced(&s.base_offset));
+    let kept: Vec<u64> = kept.map(|s| s.size_bytes).collect();
+    let new: u64 = done.groups.iter().map(|group| group.size_bytes).sum();
+    let (left, segments) = (kept.iter().sum::<u64>() + new, kept.len() + done.groups.len());
+    let (bytes, stats) = (before.iter().map(|s| s.size_bytes).sum::<u64>(), &done.stats);
+    format!(
+        "{name} is clean up to offset {}: {bytes} bytes in {} segments have become {left} in {segments}, with {} of {} records, in {} ms",
+        done.cleaned_to,
+        before.len(),
+        stats.records_kept,
+        stats.records_read,
+        took.as_millis()
+    )
 }
 
 /// Whether a sync has failed: what the disk holds is not known then.
