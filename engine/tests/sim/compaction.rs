@@ -37,7 +37,7 @@ pub fn rules(random: &mut Random) -> Compaction {
 
 /// A batch of some keys, some of them deleted.
 pub fn value(random: &mut Random, most_bytes: usize) -> Vec<u8> {
-    let most = random.pick(&[40, 400, 400, 3_000, 3_000, 6_000]);
+    let most = random.pick(&[400, 400, 1_000, 3_000]);
     let records = random.pick(&[1, 1, 1, 2, 3]);
     let bytes = (20 + random.below(most) as usize).min(most_bytes - 400);
     let mut batch = BatchBuilder::new().timestamp(1_000_000);

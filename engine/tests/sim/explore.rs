@@ -230,7 +230,8 @@ impl Explorer {
         let mut cursor = Cursor::new(disk);
         let (mut nothing, mut everything) = (None, None);
         loop {
-            if self.random.percent(effort.cuts_percent) || cursor.position() == disk.steps.len() {
+            let is_wanted = cursor.is_swap() || cursor.position() == disk.steps.len();
+            if is_wanted || self.random.percent(effort.cuts_percent) {
                 self.tally.cuts += 1;
                 let count = cursor.durable_count();
                 self.reopen(&cursor, &Fate::Nothing, count, &mut nothing, history)?;

@@ -74,12 +74,16 @@ const FAULTS: Effort = Effort {
 
 fn run(seed: u64, effort: Effort) -> Result<Tally, String> {
     let mut random = Random::new(seed);
-    let setup = Setup {
+    let mut setup = Setup {
         restless: effort.restless,
         expiring: effort.expiring,
         compacting: effort.compacting,
         ..story::setup(&mut random)
     };
+    if effort.compacting {
+        // Only what is in a checkpoint is cleaned.
+        setup.checkpoint_idle_ms = random.pick(&[1, 5, 20]);
+    }
     run_with(seed, setup, effort, random)
 }
 
@@ -244,16 +248,19 @@ fn what_was_acknowledged_and_is_to_stay_survives_a_disk_that_fails_while_segment
     assert!(is_all || std::env::var("RINGLOG_SEED").is_ok(), "{tried:?}");
 }
 
-/// Compacted topics, cut after every step of passes and of what follows from them.
+/// Compacted topics, cut after every step by which cleaned segments take their places, and some others.
 const COMPACTING: Effort = Effort {
+    steps: 60,
+    cuts_percent: 3,
+    fates: 1,
+    lives_per_mille: 10,
     compacting: true,
-    lives_per_mille: 5,
     ..POWER_CUTS
 };
 
 #[test]
 fn the_newest_of_each_key_survives_a_power_cut_while_logs_are_cleaned() {
-    let tried = run_all(6_000, 6, COMPACTING);
+    let tried = run_all(6_000, 3, COMPACTING);
     let is_all = tried.swaps > 10 && tried.rolls > 0 && tried.checkpoints > 0;
     assert!(is_all || std::env::var("RINGLOG_SEED").is_ok(), "{tried:?}");
 }
@@ -261,10 +268,11 @@ fn the_newest_of_each_key_survives_a_power_cut_while_logs_are_cleaned() {
 #[test]
 fn the_newest_of_each_key_survives_a_disk_that_fails_while_logs_are_cleaned() {
     let effort = Effort {
-        compacting: true,
-        ..FAULTS
+        cuts_percent: 1,
+        faults_percent: 90,
+        ..COMPACTING
     };
-    let tried = run_all(7_000, 12, effort);
+    let tried = run_all(7_000, 5, effort);
     let is_all = tried.swaps > 10 && tried.faults > 0;
     assert!(is_all || std::env::var("RINGLOG_SEED").is_ok(), "{tried:?}");
 }
@@ -272,12 +280,11 @@ fn the_newest_of_each_key_survives_a_disk_that_fails_while_logs_are_cleaned() {
 #[test]
 fn the_newest_of_each_key_survives_while_what_is_cleaned_changes_cores() {
     let effort = Effort {
-        compacting: true,
         restless: true,
-        ..RESTLESS
+        ..COMPACTING
     };
-    let tried = run_all(8_000, 4, effort);
-    let is_all = tried.swaps > 5 && tried.moves > 20;
+    let tried = run_all(8_000, 2, effort);
+    let is_all = tried.swaps > 5 && tried.moves > 0;
     assert!(is_all || std::env::var("RINGLOG_SEED").is_ok(), "{tried:?}");
 }
 

@@ -97,7 +97,8 @@ impl Life {
             if self.expiring && self.random.percent(20) {
                 self.check_retention();
             }
-            if self.compacting && self.random.percent(40) {
+            if self.compacting {
+                (0..3).for_each(|_| self.append());
                 self.clean_somewhere();
             }
             match self.random.below(100) {
@@ -142,10 +143,13 @@ impl Life {
 
     /// One topic, or several at once.
     pub fn create(&mut self) {
-        let count = self.random.pick(&[1, 1, 6]);
+        let (count, most) = match self.compacting {
+            true => (1, 2),
+            false => (self.random.pick(&[1, 1, 6]), TOPICS),
+        };
         for _ in 0..count {
             let is_there = |t: &Topic, name: &str| t.name == name && t.removed_at.is_none();
-            let free = (0..TOPICS)
+            let free = (0..most)
                 .map(|i| format!("t-{i}"))
                 .find(|name| !self.history.topics.iter().any(|t| is_there(t, name)));
             let Some(name) = free else { return };
@@ -157,6 +161,7 @@ impl Life {
             }
             if self.compacting {
                 options.compaction = Some(crate::compaction::rules(&mut self.random));
+                options.segment_bytes = self.random.pick(&[3_000, 6_000, 12_000]);
             }
             let topic = Topic::new(name, id, options, self.position());
             let job = create_job(&self.dir, &topic);
