@@ -22,6 +22,7 @@ use crate::spares::Spares;
 
 mod folder;
 mod indexes;
+pub mod swap;
 
 pub use indexes::IndexTail;
 pub(crate) use indexes::extend_aborted;
@@ -82,6 +83,53 @@ pub enum FileJob {
         folder: PathBuf,
         /// Their base offsets.
         base_offsets: Vec<i64>,
+    },
+    /// What the cleaner wrote for a group of segments is to take their place, also if a start finds it so. Where it says up to where the
+    /// partition was clean so far, that is noted before: see [`FileJob::NoteCleaned`].
+    PrepareSwap {
+        /// The partition's folder.
+        folder: PathBuf,
+        /// Its base offset.
+        base_offset: i64,
+        /// Whether it has an index of aborted transactions.
+        has_aborted: bool,
+        /// Up to where the partition was clean so far, if its entry is not there yet.
+        cleaned_to: Option<i64>,
+    },
+    /// It takes their place. The old logs wait to be removed, with names that end in `.deleted`.
+    Swap {
+        /// The partition's folder.
+        folder: PathBuf,
+        /// Base offsets of the group.
+        replaces: Vec<i64>,
+    },
+    /// Removes logs that were replaced.
+    RemoveReplaced {
+        /// The partition's folder.
+        folder: PathBuf,
+        /// Their base offsets.
+        base_offsets: Vec<i64>,
+    },
+    /// Removes what the cleaner wrote and nobody is going to use.
+    DropCleaned {
+        /// The partition's folder.
+        folder: PathBuf,
+        /// Base offsets of the groups.
+        base_offsets: Vec<i64>,
+    },
+    /// Notes in the cleaner's checkpoint, Kafka's `cleaner-offset-checkpoint`, up to where a partition is clean.
+    NoteCleaned {
+        /// The partition's folder.
+        folder: PathBuf,
+        /// First offset that is not clean.
+        cleaned_to: i64,
+    },
+    /// Looks for the largest timestamps of the first batches of segments. Gives [`JobOutput::Firsts`].
+    FirstTimes {
+        /// The partition's folder.
+        folder: PathBuf,
+        /// Base offset of each segment; none of them is empty.
+        segments: Vec<i64>,
     },
     /// Replaces a small file as a whole: after a crash it is the old one or the new one.
     Replace {
@@ -184,6 +232,8 @@ pub enum JobOutput {
     Largest(Option<i64>),
     /// The base offset of each segment, and how old it is; of those that could be read.
     Newest(Vec<(i64, i64)>),
+    /// The base offset of each segment, and the largest timestamp of its first batch, -1 where that has none or cannot be read.
+    Firsts(Vec<(i64, i64)>),
     /// A search found none before this place, the start of a batch: a segment's base offset and a position in it.
     NoBatchBefore(i64, u64),
 }
@@ -350,6 +400,13 @@ fn remove(order: Order, spares: &Spares) {
             }
             remove_segment(folder, *base)
         }),
+        FileJob::RemoveReplaced { folder, base_offsets } => base_offsets.iter().try_for_each(|base| {
+            let log = swap::replaced(folder, *base);
+            if log.exists() {
+                spares.keep(&log)?;
+            }
+            files::remove_large_file(&log)
+        }),
         FileJob::GiveSpareBack => spares.give_one_back().map(drop),
         job => run(job).map(drop),
     };
@@ -363,7 +420,7 @@ fn work_off(orders: Vec<Order>, removals: &Sender<Order>, spares: &Spares) {
     let mut unsynced = Vec::new();
     for order in orders {
         let result = match &order.job {
-            FileJob::RemoveSegments { .. } | FileJob::GiveSpareBack => None,
+            FileJob::RemoveSegments { .. } | FileJob::RemoveReplaced { .. } | FileJob::GiveSpareBack => None,
             FileJob::Recycle {
                 folder,
                 base_offset,
@@ -372,7 +429,12 @@ fn work_off(orders: Vec<Order>, removals: &Sender<Order>, spares: &Spares) {
                 let log = segment_file(folder, *base_offset, ".log");
                 Some(spares.take(&log, *segment_bytes).map(JobOutput::Recycled))
             }
-            FileJob::RemovePartition { folder, renamed } => folder::hide(folder, renamed).err().map(Err),
+            FileJob::RemovePartition { folder, renamed } => {
+                let hidden = folder::hide(folder, renamed);
+                // An entry that stays goes with the next start.
+                drop(swap::note_cleaned(folder, None));
+                hidden.err().map(Err)
+            }
             job if is_grouped && job.ends_with_sync() => {
                 let result = run_with(job, sync);
                 remove_displaced(&result, removals);
@@ -480,6 +542,7 @@ fn run_with(job: &FileJob, sync: Sync) -> Result<JobOutput, Error> {
         }
         FileJob::RemovePartition { folder, renamed } => {
             folder::hide(folder, renamed)?;
+            drop(swap::note_cleaned(folder, None));
             files::remove_dir(renamed)?;
         }
         FileJob::Seal {
@@ -516,6 +579,28 @@ fn run_with(job: &FileJob, sync: Sync) -> Result<JobOutput, Error> {
             base_offsets
                 .iter()
                 .try_for_each(|base| remove_segment(folder, *base))?;
+        }
+        FileJob::PrepareSwap {
+            folder,
+            base_offset,
+            has_aborted,
+            cleaned_to,
+        } => {
+            if cleaned_to.is_some() {
+                swap::note_cleaned(folder, *cleaned_to)?;
+            }
+            swap::prepare(folder, *base_offset, *has_aborted)?;
+        }
+        FileJob::Swap { folder, replaces } => swap::exchange(folder, replaces)?,
+        FileJob::RemoveReplaced { folder, base_offsets } => swap::remove_replaced(folder, base_offsets)?,
+        FileJob::DropCleaned { folder, base_offsets } => swap::discard(folder, base_offsets)?,
+        FileJob::NoteCleaned { folder, cleaned_to } => swap::note_cleaned(folder, Some(*cleaned_to))?,
+        FileJob::FirstTimes { folder, segments } => {
+            let first_time = |base: &i64| {
+                let header = crate::scan::first_header(&segment_file(folder, *base, ".log"));
+                (*base, header.map_or(-1, |header| header.max_timestamp_ms))
+            };
+            return Ok(JobOutput::Firsts(segments.iter().map(first_time).collect()));
         }
         FileJob::Replace {
             path,

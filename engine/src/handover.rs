@@ -25,7 +25,7 @@ use crate::error::Error;
 use crate::flush::take_index;
 use crate::io::Io;
 use crate::journal::states;
-use crate::log::{LogState, PartitionLog};
+use crate::log::{CleanState, LogState, PartitionLog};
 use crate::ops::Op;
 use crate::segment::{Handle, Phase};
 use crate::shard::{AppendError, Doomed, LogOptions, Shard, ShardEvent, Slot, open_file};
@@ -47,6 +47,7 @@ pub struct Released {
     checkpointed: Box<[u8]>,
     /// Segments below the log start whose files have to go.
     doomed: Vec<i64>,
+    cleaning: CleanState,
 }
 
 impl Released {
@@ -167,6 +168,7 @@ impl Shard {
             index: IndexStep::NotBegun,
             until: io.now() + EACH_WAY_FOR,
         });
+        self.cancel_cleaning(slot);
         self.force_flush(slot, end);
         Ok(())
     }
@@ -213,12 +215,18 @@ impl Shard {
             remainder,
             checkpointed,
             doomed,
+            cleaning,
         } = released;
         let folder = self.config.data_dir.join(&state.name);
         let mut log = PartitionLog::new(state, folder, options, leader_epoch, io.now());
         log.largest_batch_bytes = largest_batch_bytes;
         log.checkpointed = Some(Rc::from(checkpointed));
         log.dirty = false;
+        // What the giver's next checkpoint would have said is not on disk, for all this shard knows.
+        log.cleaning = CleanState {
+            encoded_base: cleaning.checkpointed_base,
+            ..cleaning
+        };
         if let Some((start, bytes)) = remainder {
             log.tail.set_remainder(start, &bytes);
         }
@@ -304,6 +312,7 @@ impl Shard {
                 .iter()
                 .take(before)
                 .all(|s| s.phase == Phase::Sealed)
+            && !self.cleaning.has(slot)
             && !self.reads.has_any_of(slot)
             && !self.searches.has_any_of(slot);
         if !is_on_disk {
@@ -379,6 +388,7 @@ impl Shard {
             options,
             leader_epoch,
             largest_batch_bytes,
+            cleaning,
             ..
         } = log;
         for segment in &mut state.segments {
@@ -401,6 +411,7 @@ impl Shard {
             options,
             leader_epoch,
             largest_batch_bytes,
+            cleaning,
         })
     }
 

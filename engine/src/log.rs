@@ -24,7 +24,10 @@ use crate::stable::Undecided;
 use crate::stats::Load;
 use crate::tail::{Place, Tail};
 
+mod cleaned;
 mod txns;
+
+pub use cleaned::CleanState;
 
 /// What recovery found out about a partition, and what an open one keeps in memory besides its bytes.
 pub struct LogState {
@@ -42,6 +45,8 @@ pub struct LogState {
     pub producers: ProducerStates,
     /// Where each leader epoch starts.
     pub epochs: LeaderEpochs,
+    /// Below this offset the log was cleaned by key, as the file `cleaner-offset-checkpoint` says; `None` where nobody ever began to.
+    pub cleaned_to: Option<i64>,
 }
 
 impl LogState {
@@ -55,6 +60,7 @@ impl LogState {
             segments: VecDeque::from([Segment::new(0, interval_bytes, now_ms)]),
             producers: ProducerStates::default(),
             epochs: LeaderEpochs::default(),
+            cleaned_to: None,
         }
     }
 
@@ -223,6 +229,8 @@ pub struct PartitionLog {
     pub damaged: Option<(i64, Place)>,
     /// The oldest segment, if it was told that a record of the future keeps it.
     pub kept_by_future: Option<i64>,
+    /// What cleaning it by key has to know.
+    pub cleaning: CleanState,
 }
 
 /// The first bytes of a batch as stored.
@@ -297,6 +305,7 @@ impl PartitionLog {
             cursors: Cursors::default(),
             damaged: None,
             kept_by_future: None,
+            cleaning: CleanState::default(),
             state,
         }
     }
@@ -452,9 +461,12 @@ impl PartitionLog {
 impl LogOptions {
     /// The settings that decide when a segment is full.
     pub fn roll_rules(&self) -> RollRules {
+        // What is appended to is never cleaned: it must not be for longer than a record may wait for that (KIP-354).
+        let longest_ms = self.compaction.map_or(i64::MAX, |compaction| compaction.max_lag_ms);
+        let segment_ms = self.segment_ms.min(longest_ms);
         RollRules {
             segment_bytes: self.segment_bytes,
-            segment_ms: self.segment_ms.saturating_sub(self.segment_jitter_ms).max(0),
+            segment_ms: segment_ms.saturating_sub(self.segment_jitter_ms).max(0),
             index_max_bytes: self.index_max_bytes,
         }
     }

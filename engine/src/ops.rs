@@ -37,6 +37,20 @@ pub enum Op {
     RemoveSegments(Slot, Vec<i64>),
     /// The files thread looks how old segments of a partition are.
     NewestTimes(Slot),
+    /// The files thread looks how old segments of a partition are that may be cleaned.
+    CleanTimes(Slot),
+    /// Aborted transactions of a segment are being read for the cleaner.
+    CleanAborted(Slot, i64),
+    /// What the pass of this number wrote is being prepared to take the place of old segments.
+    PrepareSwap(u64),
+    /// It takes their place.
+    Swap(u64),
+    /// Segments that were replaced are being removed.
+    RemoveReplaced,
+    /// What the pass of this number wrote is being removed.
+    DropCleaned(u64),
+    /// Up to where the pass of this number has cleaned is being written down.
+    NoteCleaned(u64),
     /// The end of the active segment is opened, or read, so that appends can go on.
     Prefix(Slot),
     /// A step of a cold read.

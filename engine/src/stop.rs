@@ -15,6 +15,7 @@ impl Shard {
             return;
         }
         self.stop_handovers();
+        self.stop_cleaning();
         self.background.spares().close();
         (0..self.logs.len() as u32).for_each(|i| self.close_for_stop(Slot(i)));
         self.run_flushes(io);
@@ -37,6 +38,7 @@ impl Shard {
             && self.journal.is_idle()
             && self.flushes_in_flight == 0
             && !writes_own_files
+            && self.cleaning.is_idle()
             && self.logs.iter().flatten().all(is_exact)
     }
 

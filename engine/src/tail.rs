@@ -260,6 +260,12 @@ impl Tail {
         can
     }
 
+    /// Gives back all blocks before this place, the start of a segment: those before it are in their files, or have become others.
+    pub fn forget_before(&mut self, place: Place) {
+        while self.blocks.pop_front_if(|block| block.start < place).is_some() {}
+        self.remainder = self.remainder.take().filter(|rest| rest.start >= place);
+    }
+
     /// Gives back all blocks of an idle partition whose every byte before `end` is written, keeping the remainder.
     pub fn park(&mut self, end: Place, written: Place) -> bool {
         if self.blocks.is_empty() || written < end {

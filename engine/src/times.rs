@@ -11,6 +11,7 @@ use crate::io::Io;
 use crate::log::PartitionLog;
 use crate::ops::Op;
 use crate::segment::Phase;
+use crate::shard::cleaning::Question;
 use crate::shard::{ReadError, Shard, ShardEvent, Slot, TimeHit, TimeOutcome};
 use crate::tail::Place;
 
@@ -69,6 +70,13 @@ impl Shard {
         let Some(log) = self.log(slot) else {
             return TimeOutcome::Error(ReadError::NoSuchPartition);
         };
+        let first = log.state.segments.front().map_or(0, |s| s.base_offset);
+        if let Some(parked) = self.park(slot, first, Question::Time { timestamp_ms, token }) {
+            return parked.map_or_else(TimeOutcome::Error, |()| TimeOutcome::Later);
+        }
+        let Some(log) = self.log(slot) else {
+            return TimeOutcome::Error(ReadError::NoSuchPartition);
+        };
         let segments = on_disk(log);
         if segments.is_empty() {
             return TimeOutcome::Now(search_memory(log, timestamp_ms));
@@ -88,6 +96,13 @@ impl Shard {
 
     /// The first batch below the high watermark that has the log's largest timestamp.
     pub fn offset_for_largest_timestamp(&mut self, io: &mut dyn Io, slot: Slot, token: u64) -> TimeOutcome {
+        let Some(log) = self.log(slot) else {
+            return TimeOutcome::Error(ReadError::NoSuchPartition);
+        };
+        let first = log.state.segments.front().map_or(0, |s| s.base_offset);
+        if let Some(parked) = self.park(slot, first, Question::LargestTime { token }) {
+            return parked.map_or_else(TimeOutcome::Error, |()| TimeOutcome::Later);
+        }
         let Some(log) = self.log(slot) else {
             return TimeOutcome::Error(ReadError::NoSuchPartition);
         };

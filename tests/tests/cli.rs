@@ -101,35 +101,6 @@ fn a_topic_s_life() {
 }
 
 #[test]
-fn settings_without_effect_yet_are_told_of_when_a_topic_gets_them() {
-    let Some(broker) = Broker::own().start() else {
-        return;
-    };
-    let said = |words: &[&str]| {
-        let output = run(&broker, words);
-        let stderr = String::from_utf8(output.stderr.clone()).expect("text");
-        ok(output);
-        stderr
-    };
-    let words = ["topic", "create", "kept", "-c", "delete.retention.ms=1000", "-c"];
-    let stderr = said(&[&words[..], &["retention.ms=1000"]].concat());
-    assert!(
-        stderr.contains("without effect yet: delete.retention.ms=1000") && !stderr.contains(" retention.ms"),
-        "{stderr}"
-    );
-    let all = [
-        "topic",
-        "create",
-        "all",
-        "-c",
-        "retention.ms=1000",
-        "-c",
-        "retention.bytes=5",
-    ];
-    assert_eq!(said(&all), "");
-}
-
-#[test]
 fn a_refused_topic_says_why() {
     let broker = Broker::any();
     let name = fails(run(&broker, &["topic", "create", "no spaces"]), 1);

@@ -78,7 +78,6 @@ const BROKER_SETTINGS_NOT_SERVED: Reasons = &[
     ("internal.metadata.*", "for Kafka's own tests"),
     ("kafka.metrics.*", "a Java virtual machine's"),
     ("leader.*", "one broker leads all it holds"),
-    ("log.cleaner.*", "logs are not cleaned by key yet"),
     ("log.dir.failure.timeout.ms", "there is one log directory"),
     ("log.flush.*", "every acknowledged record is synced"),
     (
@@ -181,10 +180,16 @@ const DIFFERENT: &[(&str, &str, &str)] = &[
     ),
 ];
 
+const CLEANER: &str = "the cleaner's threads, their memory and their pace are settled at start";
+
 /// Broker settings that change at run time in Kafka and not here.
 const DYNAMIC_IN_KAFKA: Reasons = &[
     ("listener.security.protocol.map", "listeners are opened at start"),
     ("listeners", "listeners are opened at start"),
+    ("log.cleaner.backoff.ms", CLEANER),
+    ("log.cleaner.dedupe.buffer.size", CLEANER),
+    ("log.cleaner.io.*", CLEANER),
+    ("log.cleaner.threads", CLEANER),
     (
         "max.connections",
         "how much memory connections may take is settled at start",

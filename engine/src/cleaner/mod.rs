@@ -17,6 +17,8 @@
 //! `keys`, `transactions`, `filter`, `rewrite` and `group` are pure: Kafka's rules. `source` reads and `output` writes, past the page cache; `mapping` and
 //! `pass` bring them together.
 
+pub mod choice;
+mod crew;
 mod filter;
 mod group;
 mod keys;
@@ -32,6 +34,7 @@ mod tests;
 mod threads;
 mod transactions;
 
+pub use crew::Crew;
 pub use order::{
     CleanDone, CleanError, CleanLimits, CleanOrder, CleanSegment, CleanStats, Cleaned, LastBatch,
 };

@@ -165,6 +165,7 @@ pub fn decode(bytes: &[u8], counts_aborted: bool, interval_bytes: u32) -> Option
         segments,
         producers,
         epochs,
+        cleaned_to: None,
     })
 }
 

@@ -1,6 +1,10 @@
 //! What people are told of a partition's producers, who look for one that hangs (KIP-664).
 
+use std::collections::HashMap;
+
 use super::ProducerStates;
+use super::window::Producer;
+use crate::cleaner::LastBatch;
 
 /// A producer that is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +24,15 @@ pub struct ActiveProducer {
 }
 
 impl ProducerStates {
+    /// What a log's compaction must keep for each producer to be remembered as it is (Kafka's `lastRecordsOfActiveProducers`).
+    pub fn last_batches(&self) -> HashMap<i64, LastBatch> {
+        let last = |known: &Producer| match known.window.last() {
+            Some(sent) => LastBatch::Data(sent.last_offset),
+            None => LastBatch::Marker(known.epoch),
+        };
+        self.producers.iter().map(|(id, known)| (*id, last(known))).collect()
+    }
+
     /// Every producer that is remembered, in no order.
     pub fn active(&self) -> impl Iterator<Item = ActiveProducer> {
         self.producers.iter().map(|(id, known)| ActiveProducer {

@@ -425,6 +425,9 @@ impl Shard {
         let Some(log) = self.logs.get(slot.0 as usize).and_then(Option::as_ref) else {
             return;
         };
+        if self.cleaning.holds(slot, place.segment_base).is_some() {
+            return;
+        }
         let window = FIRST_WINDOW_BYTES
             .checked_shl(run.min(8))
             .unwrap_or(MOST_WINDOW_BYTES);

@@ -61,6 +61,11 @@ impl Cursors {
         run
     }
 
+    /// The segments that `is_gone` names are no more, or are others.
+    pub fn forget(&mut self, is_gone: impl Fn(i64) -> bool) {
+        self.list.retain(|cursor| !is_gone(cursor.place.segment_base));
+    }
+
     /// One reader leaves the place where it was.
     fn take(&mut self, offset: i64) -> Option<Cursor> {
         let at = self.list.iter().rposition(|c| c.offset == offset)?;

@@ -20,6 +20,7 @@ use crate::index::{IndexPage, search_page};
 use crate::io::{Block, Class, FileId, Io, Open};
 use crate::ops::Op;
 use crate::segment::Handle;
+use crate::shard::cleaning::Question;
 use crate::shard::{ReadData, ReadError, ReadOutcome, ReadRequest, Shard, ShardEvent, Slot};
 use crate::tail::Place;
 
@@ -112,6 +113,22 @@ impl ColdReads {
         self.reads.values().any(|read| read.slot == slot) || self.aborted.has_any_of(slot)
     }
 
+    /// Whether one of the partition's is under way that is about this segment, or one before it.
+    pub(crate) fn has_any_to(&self, slot: Slot, last_base: i64) -> bool {
+        let reads = |read: &ColdRead| read.slot == slot && read.segment_base <= last_base;
+        self.reads.values().any(reads)
+            || self.aborted.has_any_of(slot)
+            || self
+                .cache
+                .is_reading(|key| key.slot == slot && key.segment_base <= last_base)
+    }
+
+    /// Nothing more is read ahead of this segment, and those before it.
+    pub(crate) fn give_up_unbegun(&mut self, slot: Slot, last_base: i64) {
+        self.cache
+            .give_up_unbegun(|key| key.slot == slot && key.segment_base <= last_base);
+    }
+
     fn take(&mut self, id: ReadId) -> Option<ColdRead> {
         self.reads.remove(&id)
     }
@@ -163,6 +180,12 @@ impl Shard {
             return ReadOutcome::Now(data(log, Vec::new()));
         }
         let segment_base = log.state.segment_of(request.offset).base_offset;
+        if let Some(parked) = self.park(slot, segment_base, Question::Read(request)) {
+            return parked.map_or_else(ReadOutcome::Error, |()| ReadOutcome::Later);
+        }
+        let Some(log) = self.log(slot) else {
+            return ReadOutcome::Error(ReadError::NoSuchPartition);
+        };
         match find(log, segment_base, request.offset) {
             Found::InMemory(place) => self.tail_answer(io, slot, place, &request),
             found => self.begin_cold(io, slot, request, segment_base, found),

@@ -156,8 +156,7 @@ fn check(
 ) -> Result<BatchHeader, String> {
     let header = span.check(range).map_err(|e| e.to_string())?;
     if let Some(expected) = expected {
-        let gap =
-            header.base_offset != expected && (!log.options.may_have_gaps || header.base_offset < expected);
+        let gap = header.base_offset != expected && (!log.may_have_gaps() || header.base_offset < expected);
         if gap {
             return Err(format!(
                 "a batch has offset {} where {expected} must stand",

@@ -70,7 +70,10 @@ pub(super) struct Listing {
 
 impl Listing {
     pub fn read(folder: &Path) -> Result<Listing, Error> {
-        let entries = files::list(folder)?;
+        let mut entries = files::list(folder)?;
+        if super::swaps::settle(folder, &entries)? {
+            entries = files::list(folder)?;
+        }
         let based = |suffix: &str| {
             let bases = entries
                 .iter()

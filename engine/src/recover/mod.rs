@@ -33,8 +33,10 @@ use crate::journal::states::{self, Checkpoint, CheckpointFault};
 use crate::log::LogState;
 
 pub mod boot;
+mod cleaned;
 mod folder;
 mod rewrite;
+mod swaps;
 
 /// Bytes between two index entries until the topic's own setting is known.
 pub(crate) const INTERVAL_BYTES: u32 = 4096;
@@ -144,6 +146,7 @@ pub fn open(data_dir: &Path) -> Result<Recovered, Error> {
             logs.insert((*name).to_owned(), log);
         }
     }
+    cleaned::read(data_dir, &mut logs, &mut report)?;
     if matches!(left, Left::Killed | Left::Foreign) || report.scanned_segments > 0 {
         // What was restored or built again so far is in the page cache only.
         files::sync_filesystem(data_dir)?;
@@ -268,7 +271,7 @@ fn restore<'a>(
         // Each core's first checkpoint has all partitions, and one that moved is in those of the cores it was at: the newest entry is the
         // one furthest on (see [`crate::handover`]).
         let key = (state.name.clone(), state.topic_id);
-        let reach = |s: &LogState| (s.end_offset, s.log_start_offset);
+        let reach = |s: &LogState| (s.end_offset, s.log_start_offset, s.active().base_offset);
         if known.get(&key).is_none_or(|k| reach(k) <= reach(&state)) {
             known.insert(key, state);
         }

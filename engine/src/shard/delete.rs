@@ -65,6 +65,10 @@ impl Shard {
     /// Takes the sealed segments below the log start out of the log. Their files stay until a checkpoint says that the log
     /// starts behind them: a restart finds what its checkpoint speaks of.
     pub(crate) fn remove_old_segments(&mut self, slot: Slot) {
+        // The cleaner reads them; they go when it is done.
+        if self.cleaning.has(slot) {
+            return;
+        }
         let Some(log) = self.logs.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
             return;
         };

@@ -23,6 +23,7 @@ use crate::stats::Stats;
 use crate::times::Searches;
 
 mod append;
+pub(crate) mod cleaning;
 mod delete;
 mod full;
 mod producing;
@@ -32,6 +33,7 @@ mod types;
 
 pub use crate::aborted::AbortedTxn;
 pub use crate::batch::MarkerKind;
+pub use crate::cleaner::choice::Compaction;
 pub use crate::retention::Limits;
 pub use producing::{Marker, Origin, Producing};
 pub use types::*;
@@ -57,6 +59,7 @@ pub struct Shard {
     /// Files of theirs to be closed.
     pub(crate) closing: Vec<FileId>,
     retention: retention::Round,
+    pub(crate) cleaning: cleaning::Cleaning,
     pub(crate) reads: ColdReads,
     pub(crate) searches: Searches,
     /// Partitions on their way to or from other cores.
@@ -105,6 +108,7 @@ impl Shard {
             doomed: Vec::new(),
             closing: Vec::new(),
             retention: retention::Round::default(),
+            cleaning: cleaning::Cleaning::default(),
             reads: ColdReads::default(),
             searches: Searches::default(),
             handovers: Handovers::default(),
@@ -137,6 +141,7 @@ impl Shard {
         }
         let mut log = PartitionLog::new(state, folder, options, leader_epoch, io.now());
         log.in_checkpoint = in_checkpoint;
+        log.cleaning.checkpointed_base = log.state.active().base_offset;
         self.logs.push(Some(log));
         if !in_checkpoint && !self.background.spares().is_empty() {
             // Only with one does it get a spare.
@@ -157,6 +162,7 @@ impl Shard {
             }
             self.checkpointer.forget(slot);
             self.doomed.retain(|d| d.slot != slot);
+            self.forget_cleaning(slot);
         }
     }
 
@@ -164,6 +170,9 @@ impl Shard {
     pub fn set_options(&mut self, slot: Slot, options: LogOptions) {
         if let Some(log) = self.log_mut(slot) {
             log.options = options;
+        }
+        if options.compaction.is_none() {
+            self.cancel_cleaning(slot);
         }
     }
 
@@ -299,6 +308,7 @@ impl Shard {
         self.commit(io);
         self.retry_full_disk(io);
         self.run_retention(io);
+        self.run_cleaning(io);
         self.run_checkpoint(io);
         self.run_handovers(io);
         // Last: the others put partitions in its queue, and nothing else may happen for long.
@@ -323,7 +333,7 @@ impl Shard {
 
     /// Whether a slow job has ended since the last tick: a core must not sleep over it.
     pub fn has_mail(&self) -> bool {
-        !self.inbox.is_empty()
+        !self.inbox.is_empty() || self.cleaning.has_mail()
     }
 
     /// Bytes of the journal that a restart would replay.
@@ -354,6 +364,7 @@ impl Shard {
             self.reads.deadline(),
             self.handovers.deadline(),
             self.retention.deadline().filter(|_| !self.stopping),
+            self.cleaning.deadline(),
         ]
         .into_iter()
         .flatten()
@@ -422,6 +433,13 @@ impl Shard {
             Op::Checkpoint(number) => self.checkpoint_written(io, number, done.result),
             Op::RemoveSegments(slot, bases) => self.segments_removed(slot, &bases, done.result),
             Op::NewestTimes(slot) => self.newest_known(slot, done.result),
+            Op::CleanTimes(slot) => self.clean_times_known(io, slot, done.result),
+            Op::CleanAborted(slot, base) => self.clean_aborted_known(io, slot, base, done.result),
+            Op::PrepareSwap(pass) => self.swap_prepared(io, pass, done.result),
+            Op::Swap(pass) => self.swapped(io, pass, done.result),
+            Op::NoteCleaned(pass) => self.cleaned_noted(io, pass, done.result),
+            Op::DropCleaned(pass) => self.cleaned_dropped(io, pass, done.result),
+            Op::RemoveReplaced => self.note_error("replaced segments stay", done.result),
             Op::FindTime(search) => self.time_found(io, search, done.result),
             Op::Read(read) => self.index_loaded(io, read, done.result),
             Op::Aborted(answer) => self.aborted_loaded(io, answer, done.result),

@@ -95,6 +95,14 @@ impl Shard {
         round.resume_at = None;
     }
 
+    /// Looks at one partition too, in the turns that follow.
+    pub(super) fn look_at_retention_of(&mut self, slot: Slot) {
+        let round = &mut self.retention;
+        if !round.queue.contains(&slot) && !round.waiting.contains(&slot) {
+            round.queue.push_back(slot);
+        }
+    }
+
     /// To be called once a turn.
     pub(super) fn run_retention(&mut self, io: &mut dyn Io) {
         let now = io.now();
@@ -137,7 +145,8 @@ impl Shard {
             return Look::Over;
         };
         let limits = log.options.retention;
-        if !limits.is_any() || self.handovers.holds(slot) {
+        // What is being cleaned is looked at again when that is over.
+        if !limits.is_any() || self.handovers.holds(slot) || self.cleaning.has(slot) {
             return Look::Over;
         }
         let segments = candidates(log, io);

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::aborted::AbortedTxn;
 use crate::batch::{BatchError, TimestampError};
+use crate::cleaner::choice::Compaction;
 use crate::handover::Released;
 use crate::io::{Durability, Slice};
 use crate::journal::commit::Refused;
@@ -18,7 +19,7 @@ pub struct Slot(pub u32);
 pub type Ticket = u64;
 
 /// Settings of one partition's log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LogOptions {
     /// Most bytes of a segment.
     pub segment_bytes: u32,
@@ -42,9 +43,8 @@ pub struct LogOptions {
     pub retention: Limits,
     /// What an acknowledgement promises.
     pub durability: Durability,
-    /// Whether batches may be missing in between, as compaction leaves them. Without it, a stored batch whose offset
-    /// does not follow the one before counts as damaged.
-    pub may_have_gaps: bool,
+    /// How the log is cleaned by key, if it is.
+    pub compaction: Option<Compaction>,
 }
 
 impl Default for LogOptions {
@@ -62,7 +62,7 @@ impl Default for LogOptions {
             timestamp_after_max_ms: 3_600_000,
             retention: Limits::NONE,
             durability: Durability::Synced,
-            may_have_gaps: false,
+            compaction: None,
         }
     }
 }

@@ -123,6 +123,17 @@ impl<'a> Cursor<'a> {
 }
 
 impl Cursor<'_> {
+    /// Whether the last step, or the one before it, gave a cleaned segment's file another name, or took one away that it replaces.
+    pub fn is_swap(&self) -> bool {
+        let is_of_swap = |name: &str| [".swap", ".deleted"].iter().any(|end| name.ends_with(end));
+        let last = &self.disk.steps[self.at.saturating_sub(2)..self.at];
+        last.iter().any(|step| match step {
+            Step::Rename { from, to, .. } => is_of_swap(from) || is_of_swap(to),
+            Step::Unlink { name, .. } => is_of_swap(name),
+            _ => false,
+        })
+    }
+
     /// The last step, for a message.
     pub fn last_step(&self) -> String {
         let last = self.at.checked_sub(1).map(|i| &self.disk.steps[i]);

@@ -124,6 +124,10 @@ impl Topic {
                 least.0, most.0
             ));
         }
+        if self.options.compaction.is_some() {
+            let appended: Vec<&Value> = appended.collect();
+            return crate::compaction::judge(&appended, found);
+        }
         let expected = appended.filter(|v| v.end_offset > start && v.base_offset < end);
         let mut batches = found.batches.iter();
         for value in expected {

@@ -16,6 +16,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod compaction;
 mod cuts;
 mod disk;
 mod explore;
@@ -53,6 +54,7 @@ const POWER_CUTS: Effort = Effort {
     faults_percent: 0,
     restless: false,
     expiring: false,
+    compacting: false,
     planted: None,
 };
 
@@ -66,16 +68,22 @@ const FAULTS: Effort = Effort {
     faults_percent: 90,
     restless: false,
     expiring: false,
+    compacting: false,
     planted: None,
 };
 
 fn run(seed: u64, effort: Effort) -> Result<Tally, String> {
     let mut random = Random::new(seed);
-    let setup = Setup {
+    let mut setup = Setup {
         restless: effort.restless,
         expiring: effort.expiring,
+        compacting: effort.compacting,
         ..story::setup(&mut random)
     };
+    if effort.compacting {
+        // Only what is in a checkpoint is cleaned.
+        setup.checkpoint_idle_ms = random.pick(&[1, 5, 20]);
+    }
     run_with(seed, setup, effort, random)
 }
 
@@ -237,6 +245,46 @@ fn what_was_acknowledged_and_is_to_stay_survives_a_disk_that_fails_while_segment
     };
     let tried = run_all(5_000, 12, effort);
     let is_all = tried.expired > 10 && tried.faults > 0;
+    assert!(is_all || std::env::var("RINGLOG_SEED").is_ok(), "{tried:?}");
+}
+
+/// Compacted topics, cut after every step by which cleaned segments take their places, and some others.
+const COMPACTING: Effort = Effort {
+    steps: 60,
+    cuts_percent: 3,
+    fates: 1,
+    lives_per_mille: 10,
+    compacting: true,
+    ..POWER_CUTS
+};
+
+#[test]
+fn the_newest_of_each_key_survives_a_power_cut_while_logs_are_cleaned() {
+    let tried = run_all(6_000, 3, COMPACTING);
+    let is_all = tried.swaps > 10 && tried.rolls > 0 && tried.checkpoints > 0;
+    assert!(is_all || std::env::var("RINGLOG_SEED").is_ok(), "{tried:?}");
+}
+
+#[test]
+fn the_newest_of_each_key_survives_a_disk_that_fails_while_logs_are_cleaned() {
+    let effort = Effort {
+        cuts_percent: 1,
+        faults_percent: 90,
+        ..COMPACTING
+    };
+    let tried = run_all(7_000, 5, effort);
+    let is_all = tried.swaps > 10 && tried.faults > 0;
+    assert!(is_all || std::env::var("RINGLOG_SEED").is_ok(), "{tried:?}");
+}
+
+#[test]
+fn the_newest_of_each_key_survives_while_what_is_cleaned_changes_cores() {
+    let effort = Effort {
+        restless: true,
+        ..COMPACTING
+    };
+    let tried = run_all(8_000, 2, effort);
+    let is_all = tried.swaps > 5 && tried.moves > 0;
     assert!(is_all || std::env::var("RINGLOG_SEED").is_ok(), "{tried:?}");
 }
 

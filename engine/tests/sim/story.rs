@@ -28,6 +28,7 @@ pub fn setup(random: &mut Random) -> Setup {
         most_cores: 1 + random.below(3),
         restless: false,
         expiring: false,
+        compacting: false,
         forgets_early: false,
     }
 }
@@ -96,6 +97,10 @@ impl Life {
             if self.expiring && self.random.percent(20) {
                 self.check_retention();
             }
+            if self.compacting {
+                (0..3).for_each(|_| self.append());
+                self.clean_somewhere();
+            }
             match self.random.below(100) {
                 0..=4 => self.create(),
                 5 => self.delete(),
@@ -118,6 +123,10 @@ impl Life {
 
     /// A few steps of a topic's producers.
     pub fn transact_somewhere(&mut self) {
+        // What is left of transactions is for the cleaner's own tests.
+        if self.compacting {
+            return self.append();
+        }
         let Some((topic, _)) = self.any_open() else {
             return;
         };
@@ -134,10 +143,13 @@ impl Life {
 
     /// One topic, or several at once.
     pub fn create(&mut self) {
-        let count = self.random.pick(&[1, 1, 6]);
+        let (count, most) = match self.compacting {
+            true => (1, 2),
+            false => (self.random.pick(&[1, 1, 6]), TOPICS),
+        };
         for _ in 0..count {
             let is_there = |t: &Topic, name: &str| t.name == name && t.removed_at.is_none();
-            let free = (0..TOPICS)
+            let free = (0..most)
                 .map(|i| format!("t-{i}"))
                 .find(|name| !self.history.topics.iter().any(|t| is_there(t, name)));
             let Some(name) = free else { return };
@@ -146,6 +158,10 @@ impl Life {
             let mut options = options(&mut self.random);
             if self.expiring {
                 options.retention = limits(&mut self.random);
+            }
+            if self.compacting {
+                options.compaction = Some(crate::compaction::rules(&mut self.random));
+                options.segment_bytes = self.random.pick(&[3_000, 6_000, 12_000]);
             }
             let topic = Topic::new(name, id, options, self.position());
             let job = create_job(&self.dir, &topic);
@@ -215,7 +231,10 @@ impl Life {
             return;
         };
         let most = self.history.topics[topic].options.segment_bytes as usize;
-        let bytes = value(&mut self.random, most);
+        let bytes = match self.compacting {
+            true => crate::compaction::value(&mut self.random, most),
+            false => value(&mut self.random, most),
+        };
         // Who is refused tries again some time.
         for _ in 0..40 {
             let Side { machine, shard, .. } = &mut self.sides[core];
@@ -283,7 +302,7 @@ impl Life {
         }
         let offset = offsets.log_start + self.random.below(served) as i64;
         let max_bytes = 1 << self.random.below(17);
-        if self.random.percent(40) {
+        if self.random.percent(40) && !self.compacting {
             let name = self.history.topics[topic].name.clone();
             let checked = self.check_committed(topic, offset, max_bytes);
             return checked.map(drop).map_err(|wrong| format!("{name}: {wrong}"));
@@ -294,6 +313,10 @@ impl Life {
         };
         for (header, bytes) in whole_batches(&bytes)? {
             let values = &self.history.topics[topic].values;
+            if self.compacting {
+                crate::compaction::check_batch(values, &header, &bytes)?;
+                continue;
+            }
             let value = values.iter().find(|v| v.base_offset == header.base_offset);
             if value.is_none_or(|v| v.bytes[16..] != bytes[16..]) {
                 return Err(format!("another record is read at {}", header.base_offset));

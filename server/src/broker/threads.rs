@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use ringlog_engine::background::Background;
+use ringlog_engine::cleaner::{Cleaners, Crew};
 use ringlog_engine::io::{Io, Ring, RingConfig, Waker, probe};
 use ringlog_engine::recover::boot;
 use ringlog_engine::shard::{Shard, ShardConfig};
@@ -70,6 +71,7 @@ struct Plan {
     journal: boot::JournalFile,
     port: Port<Mail>,
     background: Background,
+    crew: Option<Crew>,
     image: Arc<MetadataImage>,
     placement: Arc<Placement>,
     /// Core 0 only.
@@ -88,6 +90,7 @@ pub fn spawn(shared: &Arc<Shared>, storage: Storage) -> Result<(Cores, Receiver<
         .map_err(StartError::because)?;
     let background = Background::start_with(spares)
         .map_err(|error| StartError(format!("cannot start a thread: {error}")))?;
+    let crew = crew(shared)?;
     let (reports, from_cores) = channel();
     let image = Arc::new(storage.start.replay.image().clone());
     let placement = Arc::new(storage.placement);
@@ -103,6 +106,7 @@ pub fn spawn(shared: &Arc<Shared>, storage: Storage) -> Result<(Cores, Receiver<
             journal,
             port,
             background: background.clone(),
+            crew: crew.clone(),
             image: image.clone(),
             placement: placement.clone(),
             start: start.take(),
@@ -131,6 +135,17 @@ pub fn spawn(shared: &Arc<Shared>, storage: Storage) -> Result<(Cores, Receiver<
         },
         from_cores,
     ))
+}
+
+/// The cleaner's threads, unless nothing is to be cleaned.
+fn crew(shared: &Shared) -> Result<Option<Crew>, StartError> {
+    let cleaner = &shared.config.cleaner;
+    if !cleaner.is_enabled {
+        return Ok(None);
+    }
+    let cleaners = Cleaners::start(cleaner.settings)
+        .map_err(|error| StartError(format!("cannot start a thread: {error}")))?;
+    Ok(Some(Crew::new(cleaners, cleaner.settings.threads)))
 }
 
 /// Waits for every core's waker, in the order of the cores.
@@ -211,6 +226,7 @@ impl Plan {
             journal,
             port,
             background,
+            crew,
             image,
             placement,
             start,
@@ -232,6 +248,9 @@ impl Plan {
         }
         let io: Box<dyn Io> = Box::new(ring);
         let mut shard = Shard::new(config, journal, background.clone());
+        if let Some(crew) = crew {
+            shard.set_crew(crew);
+        }
         let (mut partitions, mut control) = (Partitions::default(), None);
         let mut start = start;
         for Opening {

@@ -2,9 +2,9 @@
 
 use std::sync::LazyLock;
 
+use super::cleaner::CLEANER_KEYS;
 use super::coordinator::{self, COORDINATOR_KEYS};
 use super::kind::{Items, Kind, split_list};
-use super::pending;
 use super::topic::TOPIC_KEYS;
 use super::transaction::{self, TRANSACTION_KEYS};
 use crate::quotas::MAX_WINDOWS;
@@ -20,13 +20,6 @@ pub struct BrokerKey {
     pub default: Option<&'static str>,
     /// What it does, for help pages.
     pub doc: &'static str,
-}
-
-impl BrokerKey {
-    /// What it does, and whether it does that yet: for DescribeConfigs.
-    pub fn documentation(&self) -> String {
-        pending::of_broker(self.name).documentation(self.doc)
-    }
 }
 
 macro_rules! key {
@@ -49,7 +42,7 @@ const LONG: Kind = Kind::Long(0, i64::MAX);
 const QUOTA_WINDOWS: Kind = Kind::Int(1, MAX_WINDOWS as i32);
 const MIB: u64 = 1 << 20;
 
-/// The broker settings that are not about groups or transactions, sorted by name.
+/// The broker settings that are not about groups, transactions or the cleaner, sorted by name.
 static OWN_KEYS: &[BrokerKey] = &[
     key!(
         "advertised.listeners",
@@ -455,6 +448,7 @@ static OWN_KEYS: &[BrokerKey] = &[
 pub static BROKER_KEYS: LazyLock<Vec<&'static BrokerKey>> = LazyLock::new(|| {
     let mut all: Vec<_> = OWN_KEYS
         .iter()
+        .chain(CLEANER_KEYS)
         .chain(COORDINATOR_KEYS)
         .chain(TRANSACTION_KEYS)
         .collect();

@@ -118,6 +118,7 @@ impl Kind {
             Kind::Short(min, max) => bounds(min.into(), max.into(), i16::MAX.into()),
             Kind::Int(min, max) => bounds(min.into(), max.into(), i32::MAX.into()),
             Kind::Long(min, max) => bounds(min, max, i64::MAX),
+            Kind::Double(f64::MIN, f64::MAX) => "a number".to_owned(),
             Kind::Double(min, max) => format!("from {min} to {max}"),
             Kind::Choice(words) | Kind::AnyCase(words) => format!("one of {}", words.join(", ")),
             Kind::List(Items::OneOf(words) | Items::SomeOf(words)) => {
@@ -183,7 +184,8 @@ fn double(text: &str, min: f64, max: f64) -> Result<String, String> {
     } else if n > max {
         Err(format!("Value must be no more than {max}"))
     } else {
-        Ok(format!("{n:?}"))
+        // As Java writes it.
+        Ok(format!("{n:?}").replace('e', "E"))
     }
 }
 

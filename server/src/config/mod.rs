@@ -5,13 +5,13 @@
 //! [`Config::unsupported`], to be listed at start: a `server.properties` written for Kafka works as it is.
 
 pub mod broker;
+pub mod cleaner;
 pub mod coordinator;
 pub mod group;
 pub mod kind;
 pub mod layers;
 mod nearest;
 mod notices;
-pub mod pending;
 pub mod properties;
 pub mod topic;
 pub mod transaction;
@@ -122,6 +122,8 @@ pub struct Config {
     pub initial_task_delay_ms: u64,
     /// `log.retention.check.interval.ms`.
     pub retention_check_interval_ms: u64,
+    /// `log.cleaner.*`, as far as it is not about topics.
+    pub cleaner: cleaner::CleanerConfig,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: i64,
     /// `producer.id.expiration.check.interval.ms`.
@@ -277,6 +279,7 @@ fn resolve(fixed: Settings, unsupported: Vec<String>) -> Result<Config, ConfigEr
         fetch_session_slots: read.number("max.incremental.fetch.session.cache.slots"),
         initial_task_delay_ms: read.number("log.initial.task.delay.ms"),
         retention_check_interval_ms: read.number("log.retention.check.interval.ms"),
+        cleaner: cleaner::CleanerConfig::read(&read).map_err(ConfigError)?,
         producer_id_expiration_ms: read.number("producer.id.expiration.ms"),
         producer_id_check_interval_ms: read.number("producer.id.expiration.check.interval.ms"),
         describe_partitions_limit: read.number("max.request.partition.size.limit"),
@@ -289,7 +292,7 @@ fn resolve(fixed: Settings, unsupported: Vec<String>) -> Result<Config, ConfigEr
             read.number("controller.quota.window.size.seconds"),
         ),
         unsupported,
-        notices: pending::notice(&fixed)
+        notices: cleaner::notice(&fixed)
             .into_iter()
             .chain(notices::more_cores(cores, default_cores()))
             .collect(),

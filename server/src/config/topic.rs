@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use ringlog_engine::io::Durability;
 use ringlog_engine::retention::Limits;
+use ringlog_engine::shard::Compaction;
 
 use super::kind::{Items, Kind};
-use super::pending::Pending;
 
 /// One topic setting.
 #[derive(Debug)]
@@ -22,15 +22,6 @@ pub struct TopicKey {
     pub synonyms: &'static [Synonym],
     /// What it does.
     pub doc: &'static str,
-    /// Which of its values have no effect yet.
-    pub pending: Pending,
-}
-
-impl TopicKey {
-    /// What it does, and whether it does that yet: for DescribeConfigs.
-    pub fn documentation(&self) -> String {
-        self.pending.documentation(self.doc)
-    }
 }
 
 /// A broker setting that stands in for a topic setting.
@@ -82,11 +73,8 @@ const fn long_from(min: i64) -> Kind {
 }
 
 macro_rules! key {
-    ($name:literal, $kind:expr, $default:expr, $synonyms:tt, $doc:literal) => {
-        key!($name, $kind, $default, $synonyms, $doc, Pending::Nothing)
-    };
-    ($name:literal, $kind:expr, $default:expr, [$($synonym:expr),*], $doc:literal, $pending:expr) => {
-        TopicKey { name: $name, kind: $kind, default: $default, synonyms: &[$($synonym),*], doc: $doc, pending: $pending }
+    ($name:literal, $kind:expr, $default:expr, [$($synonym:expr),*], $doc:literal) => {
+        TopicKey { name: $name, kind: $kind, default: $default, synonyms: &[$($synonym),*], doc: $doc }
     };
 }
 
@@ -98,8 +86,7 @@ pub static TOPIC_KEYS: &[TopicKey] = &[
         Some("delete"),
         [same_unit("log.cleanup.policy")],
         "What becomes of old data: delete drops segments past the retention limits, compact keeps the last record \
-         of each key.",
-        Pending::Word("compact")
+         of each key, and both do both."
     ),
     key!(
         "compression.gzip.level",
@@ -134,8 +121,8 @@ pub static TOPIC_KEYS: &[TopicKey] = &[
         long_from(0),
         Some("86400000"),
         [same_unit("log.cleaner.delete.retention.ms")],
-        "How long a compacted topic keeps the marker of a deleted key, in milliseconds.",
-        Pending::Everything
+        "How long a compacted topic keeps the record that deletes a key, and the marker that ends a transaction, once it has been cleaned, in \
+         milliseconds."
     ),
     key!(
         "file.delete.delay.ms",
@@ -210,8 +197,8 @@ pub static TOPIC_KEYS: &[TopicKey] = &[
         long_from(1),
         Some("9223372036854775807"),
         [same_unit("log.cleaner.max.compaction.lag.ms")],
-        "The longest a record of a compacted topic may wait for cleaning, in milliseconds.",
-        Pending::Everything
+        "The longest a record of a compacted topic may wait for cleaning, in milliseconds. A segment that old gives way to a new one with the next \
+         record, and is cleaned whatever min.cleanable.dirty.ratio says."
     ),
     key!(
         "max.message.bytes",
@@ -246,16 +233,14 @@ pub static TOPIC_KEYS: &[TopicKey] = &[
         Kind::Double(0.0, 1.0),
         Some("0.5"),
         [same_unit("log.cleaner.min.cleanable.ratio")],
-        "The share of a compacted log that must be uncleaned before it is cleaned again.",
-        Pending::Everything
+        "The share of a compacted log that must be uncleaned before it is cleaned again, the segment that is appended to left aside."
     ),
     key!(
         "min.compaction.lag.ms",
         long_from(0),
         Some("0"),
         [same_unit("log.cleaner.min.compaction.lag.ms")],
-        "The shortest a record of a compacted topic stays untouched, in milliseconds.",
-        Pending::Everything
+        "The shortest a record of a compacted topic stays untouched, in milliseconds."
     ),
     key!(
         "min.insync.replicas",
@@ -446,8 +431,8 @@ pub struct TopicSettings {
     pub retention_bytes: i64,
     /// Whether old segments are deleted.
     pub delete: bool,
-    /// Whether the log is cleaned by key.
-    pub compact: bool,
+    /// How the log is cleaned by key, if it is.
+    pub compaction: Option<Compaction>,
     /// Replicas that must hold a record for acks=all.
     pub min_insync_replicas: i32,
     /// What an acknowledgement means.
@@ -495,7 +480,12 @@ impl TopicSettings {
             retention_ms: long("retention.ms"),
             retention_bytes: long("retention.bytes"),
             delete: policy.split(',').any(|word| word == "delete"),
-            compact: policy.split(',').any(|word| word == "compact"),
+            compaction: policy.split(',').any(|word| word == "compact").then(|| Compaction {
+                min_cleanable_ratio: text("min.cleanable.dirty.ratio").parse().unwrap_or(1.0),
+                min_lag_ms: long("min.compaction.lag.ms"),
+                max_lag_ms: long("max.compaction.lag.ms"),
+                delete_retention_ms: long("delete.retention.ms"),
+            }),
             min_insync_replicas: i32::try_from(long("min.insync.replicas")).unwrap_or(1),
             durability: durability(&text("ringlog.durability")),
         }
@@ -602,10 +592,12 @@ mod tests {
             (settings.segment_bytes, settings.max_message_bytes),
             (1 << 30, 1_048_588)
         );
-        assert!(settings.delete && !settings.compact && settings.durability == Durability::Synced);
+        assert!(settings.delete && settings.compaction.is_none() && settings.durability == Durability::Synced);
         settings = TopicSettings::from_effective(&|key| match key.name {
             "internal.segment.bytes" => Some("2000".to_owned()),
             "cleanup.policy" => Some("compact".to_owned()),
+            "delete.retention.ms" => Some("7".to_owned()),
+            "min.cleanable.dirty.ratio" => Some("0.25".to_owned()),
             "ringlog.durability" => Some("written".to_owned()),
             "retention.ms" => Some("nonsense".to_owned()),
             _ => builtin(key),
@@ -614,7 +606,13 @@ mod tests {
             (settings.segment_bytes, settings.retention_ms),
             (2000, 604_800_000)
         );
-        assert!(!settings.delete && settings.compact && settings.durability == Durability::Written);
+        let compaction = Compaction {
+            min_cleanable_ratio: 0.25,
+            delete_retention_ms: 7,
+            ..Compaction::default()
+        };
+        assert_eq!(settings.compaction, Some(compaction));
+        assert!(!settings.delete && settings.durability == Durability::Written);
     }
 
     #[test]

@@ -12,6 +12,7 @@
 mod admin;
 pub mod ask;
 pub mod calls;
+mod cleaning;
 pub mod cluster;
 pub mod control;
 mod coordinators;
@@ -134,6 +135,7 @@ pub struct Core {
     produce_sweep: Option<Instant>,
     producer_ids: producer_ids::ProducerIds,
     retention: retention::Checks,
+    cleaning: cleaning::Looks,
     idle_producers: producer_ids::IdleProducers,
     committed: Ticket,
     stages: stages::Stages,
@@ -168,6 +170,7 @@ impl Core {
         let telling = load::Telling::new(io.now());
         let slots = shared.config.fetch_session_slots;
         let retention = retention::Checks::new(&shared.config, io.now());
+        let cleaning = cleaning::Looks::new(&shared.config, io.now());
         let layers = image.layers(&shared.config, shared.node.id);
         let group_settings = GroupSettings::of(&layers);
         let transaction_settings = TransactionSettings::of(&layers);
@@ -213,6 +216,7 @@ impl Core {
             produce_sweep: None,
             producer_ids: producer_ids::ProducerIds::default(),
             retention,
+            cleaning,
             idle_producers,
             committed: 0,
             stages,
@@ -262,6 +266,7 @@ impl Core {
             Some(self.idle_producers.deadline()),
             self.stop.deadline(),
             self.retention.deadline(),
+            self.cleaning.deadline(),
             self.throttled.deadline(),
             retry.map(|pause| now + pause),
         ];
@@ -471,6 +476,7 @@ impl Core {
         self.end_throttling(now);
         self.sweep_connections();
         self.check_retention(now);
+        self.check_cleaning(now);
     }
 
     /// Tells the thread that started the broker; when that is gone there is nobody to tell.

@@ -64,7 +64,7 @@ impl Partitions {
 
     /// Notes a partition that is open.
     pub fn insert(&mut self, key: PartitionKey, topic: Arc<str>, slot: Slot, options: &LogOptions) {
-        let is_compacted = options.may_have_gaps;
+        let is_compacted = options.compaction.is_some();
         self.open.insert(
             key,
             Open {
@@ -105,7 +105,7 @@ pub fn log_options(settings: &TopicSettings) -> LogOptions {
         timestamp_after_max_ms: settings.timestamp_after_max_ms,
         retention: settings.retention(),
         durability: settings.durability,
-        may_have_gaps: settings.compact,
+        compaction: settings.compaction,
     }
 }
 
@@ -263,7 +263,7 @@ impl Core {
         for open in open.filter(|open| update.changes_settings_of(&open.topic)) {
             let (config, node_id) = (&self.shared.config, self.shared.node.id);
             let options = log_options(&update.image.topic_settings(config, node_id, &open.topic));
-            open.is_compacted = options.may_have_gaps;
+            open.is_compacted = options.compaction.is_some();
             self.shard.set_options(open.slot, options);
         }
         for change in &update.elected {

@@ -120,7 +120,7 @@ fn topic(ctx: &Context<'_>, name: &str) -> Result<Vec<Row>, Refusal> {
         effective: layers.topic_value(key, own),
         read_only: false,
         config_type: key.kind.config_type(),
-        documentation: key.documentation(),
+        documentation: key.doc.to_owned(),
     });
     // A setting without a value is for internal use, and not shown until someone sets it.
     Ok(rows.filter(|row| row.effective.value.is_some()).collect())
@@ -187,7 +187,7 @@ fn broker(ctx: &Context<'_>) -> Vec<Row> {
             effective,
             read_only: !is_dynamic(key.name),
             config_type: key.kind.config_type(),
-            documentation: key.documentation(),
+            documentation: key.doc.to_owned(),
         }
     });
     rows.collect()
@@ -222,7 +222,7 @@ fn cluster(ctx: &Context<'_>) -> Vec<Row> {
             },
             read_only: !is_dynamic(name),
             config_type: key.map_or(ConfigType::Unknown, |key| key.kind.config_type()),
-            documentation: key.map(|key| key.documentation()).unwrap_or_default(),
+            documentation: key.map(|key| key.doc.to_owned()).unwrap_or_default(),
         }
     });
     rows.collect()

@@ -243,6 +243,25 @@ impl Cache {
         Some(loading.waiters)
     }
 
+    /// Whether a chunk that `is_meant` names is being read.
+    pub fn is_reading(&self, is_meant: impl Fn(&Key) -> bool) -> bool {
+        let is_reading = |entry: &Entry| matches!(entry, Entry::Loading(loading) if loading.begun);
+        let mut entries = self.entries.iter();
+        entries.any(|(key, entry)| is_reading(entry) && is_meant(key))
+    }
+
+    /// The chunks that `is_meant` names are not read ahead, as far as that has not begun and nobody waits for them.
+    pub fn give_up_unbegun(&mut self, is_meant: impl Fn(&Key) -> bool) {
+        let unread = &mut self.unread;
+        self.entries.retain(|key, entry| match entry {
+            Entry::Loading(loading) if !loading.begun && loading.waiters.is_empty() && is_meant(key) => {
+                *unread -= usize::from(loading.ahead);
+                false
+            }
+            _ => true,
+        });
+    }
+
     /// The chunk could not be read, or is not going to be; gives who waits for it.
     pub fn abandon(&mut self, key: &Key) -> Vec<ReadId> {
         match self.entries.remove(key) {

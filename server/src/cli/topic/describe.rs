@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::idle::TOPIC_RESOURCE;
 use crate::cli::args::{Isolation, TopicDescribeArgs};
 use crate::cli::client::{Client, EARLIEST, LATEST, Listed, Topic, describe};
 use crate::cli::error::{CliError, CliResult};
@@ -15,6 +14,9 @@ use crate::wire::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult,
 };
 use crate::wire::describe_cores::RinglogDescribeCoresRequest;
+
+/// A topic, as a resource that has settings.
+const TOPIC_RESOURCE: i8 = 2;
 
 /// Shows each topic; an unknown one does not hide the others.
 pub(super) fn run(args: &TopicDescribeArgs) -> CliResult<()> {

@@ -1,7 +1,6 @@
 //! `ringlog topic`: create, list, describe and delete.
 
 mod describe;
-mod idle;
 
 use super::args::{TopicCommand, TopicCreateArgs, TopicDeleteArgs, TopicListArgs};
 use super::client::{Backoff, Client, describe as describe_error, unknown_topic};
@@ -43,11 +42,6 @@ fn create(args: &TopicCreateArgs) -> CliResult<()> {
                 client.await_topic(&args.topic)?;
             }
             out.fields_line("", &created(args, &result))?;
-            if !args.validate_only
-                && let Some(notice) = idle::notice(&mut client, &args.topic, &args.configs)
-            {
-                eprintln!("ringlog: {notice}");
-            }
         }
         ErrorCode::TopicAlreadyExists if args.if_not_exists => {
             out.fields_line("", &fields! { kind: "exists", topic: args.topic.as_str() })?;
