@@ -4,6 +4,7 @@
 //! broker in use understands.
 
 pub mod admin;
+pub mod configs;
 pub mod connection;
 pub mod cores;
 pub mod facts;
