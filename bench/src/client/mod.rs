@@ -9,6 +9,7 @@ pub mod connection;
 pub mod cores;
 pub mod facts;
 pub mod groups;
+pub mod log_dirs;
 pub mod topic;
 pub mod transactions;
 

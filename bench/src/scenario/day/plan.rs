@@ -21,6 +21,16 @@ const CLEANER_PAUSE_MS: i64 = 15_000;
 /// The run must hold so many looks for old segments.
 const LOOKS: i64 = 10;
 
+/// Broker settings, Kafka's names, that the scenarios `day` and `cleaning` need: looks once a second, at once from the start, and a cleaner that does
+/// not rest long.
+pub fn broker_settings() -> [(&'static str, &'static str); 3] {
+    [
+        ("log.retention.check.interval.ms", "1000"),
+        ("log.initial.task.delay.ms", "0"),
+        ("log.cleaner.backoff.ms", "500"),
+    ]
+}
+
 /// What the broker says of itself, so far as a day depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {

@@ -165,7 +165,7 @@ impl Writer {
                         (self.written[at] + n) / RECORDS_A_KEY + self.random.random() % MOVING_KEYS
                     }
                 };
-                let is_tombstone = tombstones && self.random.random() % TOMBSTONES == 0;
+                let is_tombstone = tombstones && self.random.random().is_multiple_of(TOMBSTONES);
                 Record {
                     key,
                     value: (!is_tombstone).then(|| self.value(at, n)),
