@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::entry::{Entry, Written};
 use super::marks::{Mark, Marks};
+use super::read::Asked;
 use super::rules::Rules;
 use super::verdict::{Kind, Verdict};
 
@@ -179,6 +180,11 @@ impl Log {
         if self.newest.get(&entry.written.key) == Some(&offset) {
             self.newest.remove(&entry.written.key);
         }
+    }
+
+    /// Whether something was sent and not acknowledged at some time between question and answer.
+    pub(super) fn was_on_its_way(&self, at: Asked) -> bool {
+        self.sent_end > self.end || self.last_ack_ms >= at.asked_ms
     }
 
     /// An answer showed that a record is not there, which is allowed.

@@ -34,9 +34,13 @@ impl Log {
     }
 
     /// Judges what is said to be a record with the largest timestamp: none that must be there has a larger one. Of several with the same, any
-    /// is right.
+    /// is right. While a record is on its way it may be the largest, and not readable yet: Kafka then tells of none, which is counted.
     pub fn judge_largest(&mut self, hit: Option<Hit>, at: Asked, verdict: &mut Verdict) {
         verdict.lookups += 1;
+        if hit.is_none() && self.was_on_its_way(at) {
+            verdict.untold += 1;
+            return;
+        }
         if let Some(hit) = hit {
             self.judge_hit(hit, at, verdict);
         }

@@ -35,6 +35,8 @@ pub struct Verdict {
     pub reads: u64,
     /// Answers of lookups judged.
     pub lookups: u64,
+    /// Questions for the largest timestamp that were answered with none while a record was on its way.
+    pub untold: u64,
     notes: Vec<String>,
 }
 

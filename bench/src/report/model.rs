@@ -135,7 +135,7 @@ pub struct Step {
     pub cold: Option<Flow>,
     /// Distributions by name: `ack` and `end_to_end` from the intended send time, `ack_service` from the actual send (what closed-loop tools
     /// show), `fetch` (one fetch, request to whole response); of committed transactions `transaction` (from its begin), `end_txn` and
-    /// `add_partitions` (the requests of these names, with what was asked again).
+    /// `add_partitions` (the requests of these names, with what was asked again); `lookup` (one ListOffsets, request to answer).
     pub latencies: BTreeMap<String, Latency>,
     /// How well the schedule was kept; null at `--rate max`.
     pub schedule: Option<Schedule>,

@@ -235,6 +235,7 @@ fn step(course: &Course, seconds: f64) -> Step {
         ("deleted_by_retention", sum(|log| log.start().max(0) as u64)),
         ("overwritten", sum(|log| log.overwritten().0)),
         ("overwritten_and_gone", sum(|log| log.overwritten().1)),
+        ("largest_timestamp_not_told", verdict.untold as f64),
         ("lookups_per_s", verdict.lookups as f64 / seconds),
         ("model_mib", (counts.most_remembered.get() * RECORD_BYTES) as f64 / MIB),
         ("model_limit_mib", (MAX_RECORDS * RECORD_BYTES) as f64 / MIB),
