@@ -4,6 +4,7 @@
 
 pub mod cli;
 pub mod client;
+pub mod day;
 pub mod error;
 pub mod launch;
 pub mod ledger;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::cleaning::CleaningFlags;
+use super::day::DayFlags;
 use super::relevance::is_of_use;
 use super::storm::StormFlags;
 use super::transactions::TransactionFlags;
@@ -32,22 +34,22 @@ pub struct Flags {
     /// A setting of the topic that is made, as `segment.bytes=67108864`; may be given several times
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_config)]
     pub topic_config: Vec<(String, String)>,
-    /// Partitions of the topic [default: 8; small: 64]
+    /// Partitions of the topic [default: 8; small: 64; day: 2 of each topic]
     #[arg(long, value_name = "N")]
     pub partitions: Option<i32>,
     /// Producers, each a connection of its own to every broker it needs [default: 4; small: 100; transactions: 16]
     #[arg(long, value_name = "N")]
     pub producers: Option<u32>,
-    /// Consumers; partitions are dealt out among them [default: 2; steady: 1, beside the cold one]
+    /// Consumers; partitions are dealt out among them [default: 2; steady: 1, beside the cold one; cleaning: 1; day: 2 that read at random places]
     #[arg(long, value_name = "N")]
     pub consumers: Option<u32>,
-    /// Bytes of a record's key and value [default: 1024; small: 100]
+    /// Bytes of a record's key and value [default: 1024; small: 100; day: 512]
     #[arg(long, value_name = "BYTES")]
     pub record_bytes: Option<usize>,
     /// Bytes of a batch at most [default: 65536; small: 16384]
     #[arg(long, value_name = "BYTES")]
     pub batch_bytes: Option<usize>,
-    /// Records of a batch at most; with 1 each request carries one record of one partition [default: as many as --batch-bytes holds; transactions: 1]
+    /// Records of a batch at most; with 1 each request carries one record of one partition [default: as many as --batch-bytes holds; transactions: 1; day: 20 in the mean]
     #[arg(long, value_name = "N")]
     pub records_per_batch: Option<usize>,
     /// How long a record waits for others to share its batch, in milliseconds; part of its latency [default: 1]
@@ -56,17 +58,17 @@ pub struct Flags {
     /// Requests a connection may have unanswered [default: 5]
     #[arg(long, value_name = "N")]
     pub in_flight: Option<usize>,
-    /// Records a second over all producers (open loop), or `max` (closed loop) [default: produce, consume: max; tail, mixed, small, storm: 20000; steady: 100000;
+    /// Records a second over all producers (open loop), or `max` (closed loop) [default: produce, consume: max; tail, mixed, small, storm: 20000; steady, cleaning: 100000; day: 4000;
     /// partitions, connections: 10000; sweep: 5000, where it starts]
     #[arg(long, value_name = "N|max", value_parser = parse_rate)]
     pub rate: Option<Rate>,
     /// How records are spaced at a given rate [default: constant]
     #[arg(long, value_enum)]
     pub arrivals: Option<Arrivals>,
-    /// Seconds measured [default: 20; steady: 600; sweep, partitions, connections: 5 each]
+    /// Seconds measured [default: 20; steady, day: 600; cleaning: 30 each; sweep, partitions, connections: 5 each]
     #[arg(long, value_name = "S")]
     pub seconds: Option<f64>,
-    /// Seconds before, at the same load, that do not count [default: 5; sweep, partitions, connections: 2]
+    /// Seconds before, at the same load, that do not count [default: 5; cleaning: 15; sweep, partitions, connections: 2]
     #[arg(long, value_name = "S")]
     pub warmup_seconds: Option<f64>,
     /// Seconds after, to wait for answers and readers that are behind [default: 30]
@@ -78,7 +80,7 @@ pub struct Flags {
     /// Compression [default: none]
     #[arg(long, value_enum)]
     pub codec: Option<Codec>,
-    /// Number of different keys, 0 for records without [default: 0; small: 10000]
+    /// Number of different keys, 0 for records without [default: 0; small: 10000; day: 1000 of each partition]
     #[arg(long, value_name = "N")]
     pub keys: Option<usize>,
     /// Idempotent producers (implies acks=all)
@@ -142,7 +144,8 @@ pub struct ScenarioFlags {
     /// consume, mixed, steady: MiB written before reading starts [default: 1024; steady: what it keeps]
     #[arg(long, value_name = "MIB")]
     pub fill_mib: Option<u64>,
-    /// steady: MiB of the log that are kept; older records are deleted meanwhile. 0: nothing is deleted [default: 4096]
+    /// steady: MiB of the log that are kept; older records are deleted meanwhile. 0: nothing is deleted [default: 4096]; cleaning: the
+    /// retention.bytes of all partitions together [default: 1024]
     #[arg(long, value_name = "MIB")]
     pub keep_mib: Option<u64>,
     /// mixed, steady: MiB a second that the cold reader reads at most [default: no limit]
@@ -170,6 +173,12 @@ pub struct ScenarioFlags {
     /// The ones of transactions.
     #[command(flatten)]
     pub transactions: TransactionFlags,
+    /// day's own.
+    #[command(flatten)]
+    pub day: DayFlags,
+    /// cleaning's own.
+    #[command(flatten)]
+    pub cleaning: CleaningFlags,
     /// restart: command that runs the broker in the foreground; {port} and {dir} are filled in [default: ringlog serve]
     #[arg(long, value_name = "CMD")]
     pub start: Option<String>,
@@ -252,13 +261,18 @@ impl Flags {
         let small = scenario == Scenario::Small;
         let steady = scenario == Scenario::Steady;
         let transactions = scenario == Scenario::Transactions;
+        let (day, cleaning) = (scenario == Scenario::Day, scenario == Scenario::Cleaning);
         let short = matches!(
             scenario,
             Scenario::Sweep | Scenario::Partitions | Scenario::Connections
         );
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let settings = Settings {
-            partitions: self.partitions.unwrap_or(if small { 64 } else { 8 }),
+            partitions: self.partitions.unwrap_or(match (small, day) {
+                (true, _) => 64,
+                (_, true) => 2,
+                _ => 8,
+            }),
             producers: self.producers.unwrap_or(match (small, transactions) {
                 (true, _) => 100,
                 (_, true) => 16,
@@ -266,26 +280,41 @@ impl Flags {
             }),
             consumers: self
                 .consumers
-                .unwrap_or(if steady { 1 } else { 2 }.min(self.partitions.unwrap_or(2).max(1) as u32)),
-            record_bytes: self.record_bytes.unwrap_or(if small { 100 } else { 1024 }),
+                .unwrap_or(if steady || cleaning { 1 } else { 2 }.min(self.partitions.unwrap_or(2).max(1) as u32)),
+            record_bytes: self.record_bytes.unwrap_or(match (small, day) {
+                (true, _) => 100,
+                (_, true) => 512,
+                _ => 1024,
+            }),
             batch_bytes: self
                 .batch_bytes
                 .unwrap_or(if small { 16 << 10 } else { 64 << 10 }),
-            batch_records: self.records_per_batch.unwrap_or(usize::from(transactions)),
+            batch_records: self
+                .records_per_batch
+                .unwrap_or(if day { 20 } else { usize::from(transactions) }),
             linger_ns: (self.linger_ms.unwrap_or(1.0).clamp(0.0, 1e7) * 1e6) as u64,
             in_flight: self.in_flight.unwrap_or(5),
             rate: self.rate.unwrap_or(default_rate(scenario)),
             arrivals: self.arrivals.unwrap_or_default(),
-            seconds: self.seconds.unwrap_or(match (short, steady) {
-                (true, _) => 5.0,
-                (_, true) => 600.0,
+            seconds: self.seconds.unwrap_or(match (short, steady || day, cleaning) {
+                (true, ..) => 5.0,
+                (_, true, _) => 600.0,
+                (.., true) => 30.0,
                 _ => 20.0,
             }),
-            warmup_seconds: self.warmup_seconds.unwrap_or(if short { 2.0 } else { 5.0 }),
+            warmup_seconds: self.warmup_seconds.unwrap_or(match (short, cleaning) {
+                (true, _) => 2.0,
+                (_, true) => 15.0,
+                _ => 5.0,
+            }),
             drain_seconds: self.drain_seconds.unwrap_or(30.0),
             acks: self.acks.unwrap_or(-1),
             codec: self.codec.unwrap_or_default(),
-            keys: self.keys.unwrap_or(if small { 10_000 } else { 0 }),
+            keys: self.keys.unwrap_or(match (small, day) {
+                (true, _) => 10_000,
+                (_, true) => 1000,
+                _ => 0,
+            }),
             idempotent: self.idempotent,
             threads: self.threads.unwrap_or((cores / 2).max(1)),
         };
@@ -415,14 +444,22 @@ impl Flags {
         ];
         let of_storm = flags.storm.given();
         let of_transactions = flags.transactions.given();
+        let (of_day, of_cleaning) = (flags.day.given(), flags.cleaning.given());
         let useless = given
             .iter()
             .chain(&of_storm)
             .chain(&of_transactions)
+            .chain(&of_day)
+            .chain(&of_cleaning)
             .find(|(given, flag)| *given && !is_of_use(flag, scenario));
         if let Some((_, flag)) = useless {
             let name = scenario.name();
             return Err(Error::usage(format!("--{flag} has no meaning for {name}")));
+        }
+        flags.day.check()?;
+        flags.cleaning.check()?;
+        if matches!(scenario, Day | Cleaning) && self.rate == Some(Rate::Max) {
+            return Err(Error::usage("day and cleaning need a --rate"));
         }
         if scenario == Storm {
             flags.storm.plan()?;
@@ -504,7 +541,8 @@ fn default_rate(scenario: Scenario) -> Rate {
         | Scenario::Groups
         | Scenario::Transactions
         | Scenario::Restart => Rate::Max,
-        Scenario::Steady => Rate::PerSecond(100_000.0),
+        Scenario::Steady | Scenario::Cleaning => Rate::PerSecond(100_000.0),
+        Scenario::Day => Rate::PerSecond(4000.0),
         Scenario::Tail | Scenario::Mixed | Scenario::Small | Scenario::Storm => Rate::PerSecond(20_000.0),
         Scenario::Partitions | Scenario::Connections => Rate::PerSecond(10_000.0),
         Scenario::Sweep => Rate::PerSecond(5_000.0),

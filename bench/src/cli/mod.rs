@@ -1,7 +1,9 @@
 //! The command line: what is asked for, the terminal, and the order of a run.
 
+pub mod cleaning;
 mod compare;
 mod console;
+pub mod day;
 pub mod flags;
 mod limits;
 mod relevance;
@@ -57,6 +59,10 @@ enum Command {
     Storm(Box<Flags>),
     /// Producers with transactional ids that write to some partitions and commit, one transaction after the other
     Transactions(Box<Flags>),
+    /// A day in ten minutes: retention, compaction and time lookups against a model that knows which records may and must be there
+    Day(Box<Flags>),
+    /// Producers and consumers without limits, with retention, and beside the cleaner, in turn: do the tails move?
+    Cleaning(Box<Flags>),
     /// kill -9, and the time to the first answer by size of the log
     Restart(Box<Flags>),
     /// Two brokers in turn under the same load, A B A B, and their ratio with its spread
@@ -102,6 +108,8 @@ fn run(command: Command) -> Result<bool, Error> {
         Command::Groups(flags) => (Scenario::Groups, flags),
         Command::Storm(flags) => (Scenario::Storm, flags),
         Command::Transactions(flags) => (Scenario::Transactions, flags),
+        Command::Day(flags) => (Scenario::Day, flags),
+        Command::Cleaning(flags) => (Scenario::Cleaning, flags),
         Command::Restart(flags) => (Scenario::Restart, flags),
         Command::Versus(flags) => return versus::run(&flags),
         Command::Report(flags) => return compare::show(&flags),
@@ -131,6 +139,8 @@ mod tests {
             ("mixed", "--fill-mib", "--churn"),
             ("transactions", "--abort-percent", "--rate <"),
             ("groups", "--producers", "--abort-percent"),
+            ("day", "--slack-seconds", "--turns"),
+            ("cleaning", "--turns", "--slack-seconds"),
         ] {
             let help = help(name);
             assert!(help.contains(shown) && !help.contains(hidden), "{help}");

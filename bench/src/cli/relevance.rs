@@ -15,6 +15,8 @@ const CLOCKED: &[Scenario] = &[
     Connections,
     Small,
     Storm,
+    Day,
+    Cleaning,
 ];
 
 /// Those, and what has no rate but ends with the clock.
@@ -30,12 +32,14 @@ const TIMED: &[Scenario] = &[
     Groups,
     Storm,
     Transactions,
+    Day,
+    Cleaning,
 ];
 
 /// By the flag's name; a flag that is not here is of use to all.
 const USERS: &[(&str, &[Scenario])] = &[
     ("fill-mib", &[Consume, Mixed, Steady]),
-    ("keep-mib", &[Steady]),
+    ("keep-mib", &[Steady, Cleaning]),
     ("cold-mib-per-s", &[Mixed, Steady]),
     ("neighbours", &[Steady]),
     ("lookups", &[Lookup]),
@@ -53,6 +57,11 @@ const USERS: &[(&str, &[Scenario])] = &[
     ("txn-retry-ms", &[Transactions]),
     ("txn-rate", &[Transactions]),
     ("txn-read", &[Transactions]),
+    ("lookup-rate", &[Day]),
+    ("slack-seconds", &[Day]),
+    ("turns", &[Cleaning]),
+    ("beside-rate", &[Cleaning]),
+    ("beside-keys", &[Cleaning]),
     ("steps", &[Partitions, Connections, Restart, Lookup]),
     ("start", &[Restart]),
     ("sink", &[Produce, Consume, Small, Sweep, Partitions, Connections]),
@@ -72,6 +81,8 @@ const USERS: &[(&str, &[Scenario])] = &[
             Groups,
             Storm,
             Transactions,
+            Day,
+            Cleaning,
         ],
     ),
     ("topic", &[Produce, Tail, Small]),

@@ -15,9 +15,9 @@ use crate::launch::Running;
 use crate::load::settings::{Rate, Settings};
 use crate::measure::process::ProcessSampler;
 use crate::measure::{disk, machine};
-use crate::report::model::{FORMAT, Report, Run, Side};
+use crate::report::model::{FORMAT, Report, Side};
 use crate::report::{floor, ratios, text, write_html, write_json};
-use crate::scenario::{self, Console, Context, Scenario, Target, once, warnings};
+use crate::scenario::{self, Console, Context, Scenario, Target, by_turn, once, warnings};
 
 /// How long each size of the disk's floor is measured.
 const FLOOR_SECONDS: f64 = 1.0;
@@ -106,7 +106,7 @@ pub fn side(
     let mut steps = Vec::new();
     let outcome = scenario::run(&mut context, &mut steps);
     let mut side = context.target.side();
-    side.runs.push(Run { round, steps });
+    side.runs = by_turn(steps, round);
     (side, outcome)
 }
 
@@ -149,6 +149,14 @@ pub fn begin(scenario: Scenario, settings: &Settings, flags: &Flags) -> Report {
         let configs = flags.topic_config.iter();
         let configs: Vec<_> = configs.map(|(key, value)| format!("{key}={value}")).collect();
         report.load.insert("topic-config".into(), configs.join(" "));
+    }
+    if scenario == Scenario::Day {
+        let stated = flags.scenario.day.stated();
+        report.load.extend(stated.map(|(name, value)| (name.to_owned(), value)));
+    }
+    if scenario == Scenario::Cleaning {
+        let stated = flags.scenario.cleaning.stated();
+        report.load.extend(stated.map(|(name, value)| (name.to_owned(), value)));
     }
     if scenario == Scenario::Storm
         && let Ok(plan) = flags.scenario.storm.plan()

@@ -15,7 +15,7 @@ use crate::launch::command::{file_name, quote};
 use crate::launch::{Launch, Running, free_port, kafka_command, ringlog_command, start};
 use crate::load::settings::Settings;
 use crate::report::model::Report;
-use crate::scenario::{Console, Scenario, Target};
+use crate::scenario::{Console, Scenario, Target, broker_settings};
 
 /// Two brokers and a load.
 #[derive(Args, Debug)]
@@ -196,13 +196,13 @@ fn launches(versus: &VersusFlags) -> Result<[Launch; 2], Error> {
     let (a, a_name) = match &versus.a {
         Some(command) => (command.clone(), first_word(command)),
         None => (
-            with_config(kafka_command()?, &versus.kafka_config),
+            with_config(with_needed(kafka_command()?, "", versus.scenario), &versus.kafka_config),
             "kafka".into(),
         ),
     };
     let (b, b_name) = match &versus.b {
         Some(command) => (command.clone(), first_word(command)),
-        None => (ringlog_command()?, "ringlog".into()),
+        None => (with_needed(ringlog_command()?, "--set ", versus.scenario), "ringlog".into()),
     };
     let a_name = versus.a_name.clone().unwrap_or(a_name);
     let mut b_name = versus.b_name.clone().unwrap_or(b_name);
@@ -219,6 +219,16 @@ fn launches(versus: &VersusFlags) -> Result<[Launch; 2], Error> {
             command: b,
         },
     ])
+}
+
+/// A command with the broker settings that the scenario needs, each behind `before`.
+fn with_needed(mut command: String, before: &str, scenario: Scenario) -> String {
+    if matches!(scenario, Scenario::Day | Scenario::Cleaning) {
+        for (key, value) in broker_settings() {
+            command.push_str(&format!(" {before}{key}={value}"));
+        }
+    }
+    command
 }
 
 /// The command that starts Kafka, with further lines of its properties.

@@ -4,10 +4,12 @@
 //! broker in use understands.
 
 pub mod admin;
+pub mod configs;
 pub mod connection;
 pub mod cores;
 pub mod facts;
 pub mod groups;
+pub mod log_dirs;
 pub mod topic;
 pub mod transactions;
 

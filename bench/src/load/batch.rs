@@ -235,7 +235,7 @@ fn encode_record(
 }
 
 /// Zig-zag variable-length integer.
-fn varint(out: &mut Vec<u8>, value: i64) {
+pub fn varint(out: &mut Vec<u8>, value: i64) {
     let mut rest = ((value << 1) ^ (value >> 63)) as u64;
     while rest >= 0x80 {
         out.push(rest as u8 | 0x80);

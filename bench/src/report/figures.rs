@@ -18,13 +18,14 @@ pub struct Figure {
 }
 
 /// Distributions whose figures are compared; the uncorrected `ack_service` is only drawn.
-const DISTRIBUTIONS: [(&str, &str); 6] = [
+const DISTRIBUTIONS: [(&str, &str); 7] = [
     ("transaction", "transaction"),
     ("end_txn", "EndTxn"),
     ("add_partitions", "AddPartitionsToTxn"),
     ("ack", "ack"),
     ("end_to_end", "end to end"),
     ("fetch", "fetch"),
+    ("lookup", "time lookup"),
 ];
 
 const GIB: f64 = (1u64 << 30) as f64;

@@ -165,8 +165,11 @@ fn merge_ledgers(rounds: &[(u32, &Step)]) -> Option<LedgerResult> {
         reordered: a.reordered.saturating_add(b.reordered),
         aborted: a.aborted.saturating_add(b.aborted),
         corrupt: a.corrupt.saturating_add(b.corrupt),
+        overstayed: a.overstayed.saturating_add(b.overstayed),
+        misplaced: a.misplaced.saturating_add(b.misplaced),
         unacknowledged_found: a.unacknowledged_found.saturating_add(b.unacknowledged_found),
         notes: a.notes.into_iter().chain(b.notes).collect(),
+        held: [a.held, b.held].into_iter().filter(|held| !held.is_empty()).collect::<Vec<_>>().join("; "),
     })?;
     all.notes.truncate(MAX_NOTES);
     Some(all)

@@ -135,7 +135,7 @@ pub struct Step {
     pub cold: Option<Flow>,
     /// Distributions by name: `ack` and `end_to_end` from the intended send time, `ack_service` from the actual send (what closed-loop tools
     /// show), `fetch` (one fetch, request to whole response); of committed transactions `transaction` (from its begin), `end_txn` and
-    /// `add_partitions` (the requests of these names, with what was asked again).
+    /// `add_partitions` (the requests of these names, with what was asked again); `lookup` (one ListOffsets, request to answer).
     pub latencies: BTreeMap<String, Latency>,
     /// How well the schedule was kept; null at `--rate max`.
     pub schedule: Option<Schedule>,
@@ -276,10 +276,16 @@ pub struct LedgerResult {
     pub corrupt: u64,
     /// Of aborted transactions, and given to a reader of what is committed.
     pub aborted: u64,
+    /// Found when they had to be gone: past their retention, overwritten long ago, or back after they were gone.
+    pub overstayed: u64,
+    /// Time lookups with another answer than the first record at or after the time.
+    pub misplaced: u64,
     /// Never acknowledged (refused, connection lost) but found: allowed.
     pub unacknowledged_found: u64,
     /// Examples and reasons, a few lines.
     pub notes: Vec<String>,
+    /// What held if it passed, where that is not that every acknowledged record was read back.
+    pub held: String,
 }
 
 /// What a process used during the measurement.

@@ -40,6 +40,8 @@ pub fn ledger_counts(ledger: &LedgerResult) -> String {
         (ledger.reordered, "reordered"),
         (ledger.corrupt, "corrupt"),
         (ledger.aborted, "aborted and visible"),
+        (ledger.overstayed, "there that had to be gone"),
+        (ledger.misplaced, "time lookups answered wrongly"),
     ];
     let counts = named.iter().filter(|(count, _)| *count > 0);
     let counts: Vec<_> = counts
@@ -219,6 +221,9 @@ fn ledger_verdict(steps: &[Step]) -> String {
             .first()
             .map_or(String::new(), |note| format!(": {note}"));
         return format!("not checked{why}");
+    }
+    if let Some(other) = ledgers.iter().find(|ledger| !ledger.held.is_empty()) {
+        return format!("passed: {}", plain(&other.held));
     }
     let sum = |of: fn(&LedgerResult) -> u64| whole(ledgers.iter().map(|ledger| of(ledger) as f64).sum());
     let extra = match first.unacknowledged_found {

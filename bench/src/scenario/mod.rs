@@ -1,6 +1,8 @@
 //! The scenarios, each one word, and what they share: a broker to talk to and a load to measure on it.
 
+mod cleaning;
 mod consume;
+mod day;
 mod groups;
 mod lookup;
 mod measure;
@@ -16,11 +18,14 @@ mod sweep;
 mod target;
 mod transactions;
 mod trim;
+mod turns;
 mod verify;
 mod warnings;
 
 pub use measure::Console;
+pub use day::plan::broker_settings;
 pub use target::Target;
+pub use turns::by_turn;
 pub use warnings::{once, warnings};
 
 use std::path::PathBuf;
@@ -59,6 +64,10 @@ pub enum Scenario {
     Storm,
     /// Producers that write to some partitions and commit, one transaction after the other.
     Transactions,
+    /// Topics whose records end, and a model that knows which may and must be there.
+    Day,
+    /// What producers feel of retention and of the cleaner.
+    Cleaning,
     /// kill -9, and the time until the broker answers again, by the size of its log.
     Restart,
 }
@@ -80,6 +89,8 @@ impl Scenario {
             Scenario::Groups => "groups",
             Scenario::Storm => "storm",
             Scenario::Transactions => "transactions",
+            Scenario::Day => "day",
+            Scenario::Cleaning => "cleaning",
             Scenario::Restart => "restart",
         }
     }
@@ -125,6 +136,8 @@ pub fn run(context: &mut Context<'_>, steps: &mut Vec<Step>) -> Result<(), Error
         Scenario::Connections => steps::connections(context, steps),
         Scenario::Storm => storm::run(context, steps),
         Scenario::Transactions => transactions::run(context, steps),
+        Scenario::Day => day::run(context, steps),
+        Scenario::Cleaning => cleaning::run(context, steps),
         Scenario::Restart => restart::run(context, steps),
     }
 }

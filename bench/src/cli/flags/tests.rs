@@ -53,6 +53,11 @@ fn contradictions_are_usage_errors() {
         (Scenario::Restart, "--bootstrap 127.0.0.1:9092"),
         (Scenario::Small, "--record-bytes 7"),
         (Scenario::Groups, "--members 5"),
+        (Scenario::Day, "--rate max"),
+        (Scenario::Day, "--turns 2"),
+        (Scenario::Day, "--slack-seconds -1"),
+        (Scenario::Cleaning, "--turns 0"),
+        (Scenario::Steady, "--lookup-rate 5"),
         (Scenario::Storm, "--members 1"),
         (
             Scenario::Storm,

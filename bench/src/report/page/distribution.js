@@ -1,5 +1,5 @@
 // The percentile curve: how long the slowest of a hundred, a thousand, a million took.
-const DASHES = { ack: null, end_to_end: "8 4", fetch: "10 3 2 3", ack_service: "2 3", transaction: "12 3", end_txn: "5 3", add_partitions: "3 3" };
+const DASHES = { ack: null, end_to_end: "8 4", fetch: "10 3 2 3", ack_service: "2 3", transaction: "12 3", end_txn: "5 3", add_partitions: "3 3", lookup: "5 3" };
 
 function floorLines() {
   const disk = report.disk;
@@ -12,10 +12,10 @@ function floorLines() {
 
 function distributionCard(label) {
   const steps = stepsOf(label);
-  const series = ["ack", "end_to_end", "fetch", "ack_service", "transaction", "end_txn", "add_partitions"].flatMap((key) => steps.map((step, side) => ({ step, side, key, latency: step && step.latencies[key] })))
+  const series = ["ack", "end_to_end", "fetch", "ack_service", "transaction", "end_txn", "add_partitions", "lookup"].flatMap((key) => steps.map((step, side) => ({ step, side, key, latency: step && step.latencies[key] })))
     .filter((one) => filled(one.latency))
     .map(({ side, key, latency }) => ({
-      name: (two ? `${report.sides[side].name}: ` : "") + nameOf(key), side: two ? side : { ack: 0, end_to_end: 1, fetch: 2, ack_service: 3, transaction: 1, end_txn: 2, add_partitions: 3 }[key], dash: DASHES[key],
+      name: (two ? `${report.sides[side].name}: ` : "") + nameOf(key), side: two ? side : { ack: 0, end_to_end: 1, fetch: 2, ack_service: 3, transaction: 1, end_txn: 2, add_partitions: 3, lookup: 3 }[key], dash: DASHES[key],
       thin: key === "ack_service", off: two && key === "ack_service", count: latency.count, points: latency.curve.filter((point) => point[1] > 0),
     }));
   if (!series.length) return null;

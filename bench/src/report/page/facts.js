@@ -6,7 +6,7 @@ function ledgerWord(ledger) {
 }
 
 function ledgerCounts(ledger) {
-  const counts = ["lost", "duplicated", "reordered", "corrupt", "aborted"].filter((key) => ledger[key] > 0).map((key) => `${whole(ledger[key])} ${key}`);
+  const counts = ["lost", "duplicated", "reordered", "corrupt", "aborted", "overstayed", "misplaced"].filter((key) => ledger[key] > 0).map((key) => `${whole(ledger[key])} ${key}`);
   return `${counts.join(", ") || "not all read back"} of ${whole(ledger.acknowledged)} acknowledged`;
 }
 
@@ -73,7 +73,7 @@ function sideCard(side, step) {
   return el("section", { class: "card" }, el("h2", null, sideName(side)), pairs([
     ["address", one.bootstrap], ["an ack means", one.durability], ["because", one.durability_reason],
     ["started by", one.start_command && el("code", null, one.start_command)],
-    ["ledger", ledger && (ledger.passed && ledger.checked ? `passed: ${whole(ledger.verified)} of ${whole(ledger.acknowledged)} records read back, once, in order, as sent` : `${ledgerWord(ledger)}: ${ledger.checked ? ledgerCounts(ledger) : ledger.notes.join("; ")}`)],
+    ["ledger", ledger && (ledger.passed && ledger.checked ? `passed: ${ledger.held || `${whole(ledger.verified)} of ${whole(ledger.acknowledged)} records read back, once, in order, as sent`}` : `${ledgerWord(ledger)}: ${ledger.checked ? ledgerCounts(ledger) : ledger.notes.join("; ")}`)],
     ["unacknowledged but found", ledger && ledger.unacknowledged_found > 0 && whole(ledger.unacknowledged_found)],
     ["sent late, broker", schedule && share(schedule.late_by_broker, schedule.intended)], ["sent late, client", schedule && share(schedule.late_by_client, schedule.intended)],
     ["unsent, unanswered", schedule && `${whole(schedule.unsent)}, ${whole(schedule.unanswered)}`],

@@ -1,7 +1,7 @@
 // The embedded report and how its figures are written.
 const { report, merged } = JSON.parse(document.getElementById("data").textContent);
 
-const NAMES = { ack: "ack", end_to_end: "end to end", fetch: "fetch", ack_service: "ack, from actual send", transaction: "transaction", end_txn: "EndTxn", add_partitions: "AddPartitionsToTxn" };
+const NAMES = { ack: "ack", end_to_end: "end to end", fetch: "fetch", ack_service: "ack, from actual send", transaction: "transaction", end_txn: "EndTxn", add_partitions: "AddPartitionsToTxn", lookup: "time lookup" };
 const nameOf = (key) => NAMES[key] || key.replaceAll("_", " ");
 const whole = (n) => Math.round(n).toLocaleString("en-US");
 

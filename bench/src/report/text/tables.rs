@@ -6,13 +6,14 @@ use crate::report::table::Table;
 use crate::report::units::{bytes, digits3, time_us, whole, with_unit};
 
 /// Distributions in the order they are shown, with their names.
-const DISTRIBUTIONS: [(&str, &str); 7] = [
+const DISTRIBUTIONS: [(&str, &str); 8] = [
     ("transaction", "transaction"),
     ("end_txn", "EndTxn"),
     ("add_partitions", "AddPartitionsToTxn"),
     ("ack", "ack"),
     ("end_to_end", "end to end"),
     ("fetch", "fetch"),
+    ("lookup", "time lookup"),
     ("ack_service", "ack, uncorrected"),
 ];
 
