@@ -199,7 +199,7 @@ pub struct PartitionLog {
     pub undecided: Undecided,
     /// The frame that holds the newest append.
     pub last_ticket: Ticket,
-    /// The frame that holds the newest move of the log start.
+    /// The frame that holds the newest move of the log start; 0 when it was made by another shard, or in an earlier run, and is durable.
     pub log_start_ticket: Ticket,
     /// On its way to disk.
     pub flush: FlushState,

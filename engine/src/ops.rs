@@ -33,12 +33,14 @@ pub enum Op {
     HandOverIndex(Slot, u64),
     /// The checkpoint file is being replaced by the one of this number.
     Checkpoint(u64),
-    /// Segments below the log start are being removed.
-    RemoveSegments(Slot, Vec<i64>),
+    /// Segments below the log start are being taken out of sight.
+    HideSegments(Slot, Vec<i64>),
+    /// Their files are to be removed.
+    RemoveFiles,
     /// The files thread looks how old segments of a partition are.
     NewestTimes(Slot),
-    /// The end of the active segment is opened, or read, so that appends can go on.
-    Prefix(Slot),
+    /// The end of a segment that was active is opened, or read, so that appends can go on.
+    Prefix(Slot, i64),
     /// A step of a cold read.
     Read(ReadId),
     /// A chunk of a log file is being read into the cache; so many bytes of it are log.

@@ -82,6 +82,8 @@ pub struct Report {
     pub scanned_segments: u64,
     /// What an operator should read, a line each.
     pub notices: Vec<String>,
+    /// Files of removed segments: nothing needs them.
+    pub removed_files: Vec<PathBuf>,
 }
 
 /// An opened directory.
@@ -90,7 +92,7 @@ pub struct Recovered {
     pub logs: HashMap<String, LogState>,
     /// What was found and done.
     pub report: Report,
-    /// Folders of deleted topics that wait to be removed.
+    /// Folders of deleted topics, and files of removed segments, that wait to be removed.
     pub leftovers: Vec<PathBuf>,
 }
 
@@ -125,6 +127,7 @@ pub fn open(data_dir: &Path) -> Result<Recovered, Error> {
         orphaned_entries: 0,
         scanned_segments: 0,
         notices: Vec::new(),
+        removed_files: Vec::new(),
     };
     let mut logs = HashMap::new();
     let partitions = names.iter().filter(|n| is_partition(n));
@@ -148,11 +151,9 @@ pub fn open(data_dir: &Path) -> Result<Recovered, Error> {
         // What was restored or built again so far is in the page cache only.
         files::sync_filesystem(data_dir)?;
     }
-    let leftovers = names
-        .iter()
-        .filter(|n| n.ends_with("-delete"))
-        .map(|n| data_dir.join(n))
-        .collect();
+    let folders = names.iter().filter(|n| n.ends_with("-delete"));
+    let folders = folders.map(|n| data_dir.join(n));
+    let leftovers = folders.chain(report.removed_files.drain(..)).collect();
     Ok(Recovered {
         logs,
         report,

@@ -235,12 +235,12 @@ impl Shard {
             }
             Event::Opened { token, result } => match self.ops.finish(token) {
                 Some(Op::OpenToFlush(slot, base)) => self.opened_to_flush(io, slot, base, result),
-                Some(Op::Prefix(slot)) => self.prefix_opened(io, slot, result),
+                Some(Op::Prefix(slot, base)) => self.prefix_opened(io, slot, base, result),
                 Some(Op::Read(read)) => self.read_opened(io, read, result),
                 _ => self.close_if_open(io, result),
             },
             Event::Read { token, block, result } => match self.ops.finish(token) {
-                Some(Op::Prefix(slot)) => self.prefix_read(io, slot, &block, result),
+                Some(Op::Prefix(slot, base)) => self.prefix_read(io, slot, base, &block, result),
                 Some(Op::Read(read)) => self.read_finished(io, read, block, result),
                 Some(Op::Chunk(key, valid)) => self.chunk_read(io, key, valid, block, result),
                 _ => {}
@@ -420,7 +420,8 @@ impl Shard {
             Op::ExtendIndex(slot, base, number) => self.index_extended(io, slot, base, number, done.result),
             Op::HandOverIndex(slot, attempt) => self.hand_over_index_written(slot, attempt, done.result),
             Op::Checkpoint(number) => self.checkpoint_written(io, number, done.result),
-            Op::RemoveSegments(slot, bases) => self.segments_removed(slot, &bases, done.result),
+            Op::HideSegments(slot, bases) => self.segments_hidden(io, slot, &bases, done.result),
+            Op::RemoveFiles => self.note_error("files of old segments stay", done.result),
             Op::NewestTimes(slot) => self.newest_known(slot, done.result),
             Op::FindTime(search) => self.time_found(io, search, done.result),
             Op::Read(read) => self.index_loaded(io, read, done.result),

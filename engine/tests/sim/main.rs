@@ -27,6 +27,7 @@ mod journal;
 mod life;
 mod machine;
 mod random;
+mod removed;
 mod state;
 mod story;
 mod txns;

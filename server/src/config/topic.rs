@@ -142,7 +142,8 @@ pub static TOPIC_KEYS: &[TopicKey] = &[
         long_from(0),
         Some("60000"),
         [same_unit("log.segment.delete.delay.ms")],
-        "How long the files of a deleted segment stay on disk, in milliseconds. They go as soon as nothing here needs them, so it has no effect."
+        "How long the files of a deleted segment stay on disk, under names that end in .deleted, in milliseconds. A full disk waits for none, \
+         and after a restart they go at once."
     ),
     key!(
         "flush.messages",
@@ -448,6 +449,8 @@ pub struct TopicSettings {
     pub delete: bool,
     /// Whether the log is cleaned by key.
     pub compact: bool,
+    /// How long files of removed segments stay.
+    pub file_delete_delay_ms: u64,
     /// Replicas that must hold a record for acks=all.
     pub min_insync_replicas: i32,
     /// What an acknowledgement means.
@@ -496,6 +499,7 @@ impl TopicSettings {
             retention_bytes: long("retention.bytes"),
             delete: policy.split(',').any(|word| word == "delete"),
             compact: policy.split(',').any(|word| word == "compact"),
+            file_delete_delay_ms: u64::try_from(long("file.delete.delay.ms")).unwrap_or(0),
             min_insync_replicas: i32::try_from(long("min.insync.replicas")).unwrap_or(1),
             durability: durability(&text("ringlog.durability")),
         }
