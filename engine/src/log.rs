@@ -115,6 +115,13 @@ impl LogState {
             .push_back(Segment::new(end_offset, interval_bytes, now_ms));
     }
 
+    /// The log starts there, or where it did if that is later. Epochs whose records are all gone are forgotten; producers are not, as in Kafka:
+    /// they are forgotten when they have been silent for long.
+    pub fn start_at(&mut self, offset: i64) {
+        self.log_start_offset = self.log_start_offset.max(offset);
+        self.epochs.truncate_from_start(self.log_start_offset);
+    }
+
     /// Takes a stamped batch's header into account: the batch lies at [`LogState::end`].
     ///
     /// `marker` is what [`EndTxn::read`] found in it. Gives what has become of a transaction.

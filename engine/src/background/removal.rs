@@ -160,7 +160,11 @@ impl Removals {
 
     fn remove_file(&self, path: &Path) -> Result<(), Error> {
         let is_kept = is_removed_log(path) && path.exists() && self.spares.keep(path)?;
-        if is_kept { Ok(()) } else { files::remove_large_file(path) }
+        if is_kept {
+            Ok(())
+        } else {
+            files::remove_large_file(path)
+        }
     }
 
     /// For a full disk: a spare, or else what would have gone next, and is not kept.
@@ -168,7 +172,9 @@ impl Removals {
         if self.spares.give_one_back()? {
             return Ok(());
         }
-        let Some(order) = self.waiting.pop() else { return Ok(()) };
+        let Some(order) = self.waiting.pop() else {
+            return Ok(());
+        };
         let result = super::run(&order.job);
         order.done(result);
         Ok(())
@@ -229,7 +235,10 @@ mod tests {
         assert!(names(dir.path()).contains(&log.to_owned()) && !segment_file(dir.path(), 0, ".log").exists());
         assert!(segment_file(dir.path(), 7, ".snapshot").exists());
         assert_eq!(hide_segments(dir.path(), &[0]).expect("again"), hidden);
-        assert_eq!(hide_segments(&dir.path().join("gone"), &[0]).expect("none"), [""; 0].map(PathBuf::from));
+        assert_eq!(
+            hide_segments(&dir.path().join("gone"), &[0]).expect("none"),
+            [""; 0].map(PathBuf::from)
+        );
     }
 
     #[test]
@@ -239,7 +248,12 @@ mod tests {
         let hidden = hide_segments(dir.path(), &[0, 7]).expect("renamed");
         let (first, second) = hidden.split_at(4);
         background.submit(0, remove(first.to_vec(), HOUR), &Inbox::default(), None);
-        background.submit(0, remove(second.to_vec(), Duration::ZERO), &Inbox::default(), None);
+        background.submit(
+            0,
+            remove(second.to_vec(), Duration::ZERO),
+            &Inbox::default(),
+            None,
+        );
         assert!(!background.has_room_to_give());
         backlog.run_jobs(2);
         assert!(backlog.run_removal() && background.has_room_to_give(), "it waits");

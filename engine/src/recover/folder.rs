@@ -307,13 +307,9 @@ pub(super) fn open(
         None => opening.read(recovery_point.unwrap_or(0))?,
     };
     let first = state.segments.front().map_or(0, |s| s.base_offset);
-    state.log_start_offset = points
-        .log_start
-        .get(name)
-        .copied()
-        .unwrap_or(first)
-        .max(first)
-        .min(state.end_offset);
+    let start = points.log_start.get(name).copied().unwrap_or(first);
+    state.log_start_offset = 0;
+    state.start_at(start.max(first).min(state.end_offset));
     Ok(state)
 }
 

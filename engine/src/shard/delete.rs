@@ -55,7 +55,7 @@ impl Shard {
         let ticket = self
             .journal
             .append(io, &self.entry_head, &[], log.options.durability, None)?;
-        log.state.log_start_offset = offset;
+        log.state.start_at(offset);
         log.log_start_ticket = ticket;
         log.dirty = true;
         self.checkpointer.note_append(io.now());

@@ -138,14 +138,15 @@ fn a_log_start_that_is_not_durable_yet_stays_until_it_is() {
         life.until(|life| life.is_quiet().then_some(())).unwrap();
         let (core, slot) = life.slots[0].unwrap();
         let Side { machine, shard, .. } = &mut life.sides[core];
-        let (start, ticket) = shard
-            .delete_records(machine, slot, i64::from(round) + 1)
-            .unwrap();
+        let (start, ticket) = shard.delete_records(machine, slot, i64::from(round) + 1).unwrap();
         life.started(0, core, 0, start, ticket);
         life.depart(0, 1 - core);
         life.until(|life| life.offsets((core, slot)).is_none().then_some(()))
             .unwrap();
-        assert!(life.is_quiet(), "round {round}: it left before its log start was durable");
+        assert!(
+            life.is_quiet(),
+            "round {round}: it left before its log start was durable"
+        );
         settle(&mut life);
         let at = life.slots[0].unwrap();
         assert_eq!(life.offsets(at).unwrap().log_start, start);

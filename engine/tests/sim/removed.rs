@@ -60,12 +60,19 @@ fn remove_while_opening(seed: u64) {
     };
     shard.set_options(slot, options);
     let bytes = history.topics[0].values[0].bytes.clone();
-    assert_eq!(shard.append(machine, slot, &bytes).unwrap_err(), AppendError::Busy);
+    assert_eq!(
+        shard.append(machine, slot, &bytes).unwrap_err(),
+        AppendError::Busy
+    );
     shard.check_retention();
     let end = history.topics[0].end();
     life.until(|_| (logs(dir.path()) == [end]).then_some(())).unwrap();
     (0..200).for_each(|_| life.turn());
-    assert_eq!(logs(dir.path()), [end], "seed {seed}: a removed segment's file came back");
+    assert_eq!(
+        logs(dir.path()),
+        [end],
+        "seed {seed}: a removed segment's file came back"
+    );
     assert!(life.failed.is_none(), "{:?}", life.failed);
 }
 
