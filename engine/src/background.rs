@@ -171,12 +171,14 @@ pub enum FileJob {
         /// Bytes of log between two entries, where an index is built again.
         interval_bytes: u32,
     },
-    /// Looks for the largest timestamp in sealed segments, which is the last in their time indexes.
+    /// Looks for the largest timestamp in sealed segments: see [`crate::scan::largest_time`].
     LargestTime {
         /// The partition's folder.
         folder: PathBuf,
-        /// Their base offsets.
-        segments: Vec<i64>,
+        /// Base offset and bytes of each.
+        segments: Vec<(i64, u64)>,
+        /// Bytes of log between two entries, where an index is built again.
+        interval_bytes: u32,
     },
 }
 
@@ -575,8 +577,17 @@ fn run_with(job: &FileJob, sync: Sync) -> Result<JobOutput, Error> {
         } => {
             return crate::scan::newest_times(folder, segments, *interval_bytes).map(JobOutput::Newest);
         }
-        FileJob::LargestTime { folder, segments } => {
-            return crate::scan::largest_time(folder, segments).map(JobOutput::Largest);
+        FileJob::LargestTime {
+            folder,
+            segments,
+            interval_bytes,
+        } => {
+            let mut largest = None;
+            for &(base_offset, size_bytes) in segments {
+                let found = crate::scan::largest_time(folder, base_offset, size_bytes, *interval_bytes)?;
+                largest = largest.max(found);
+            }
+            return Ok(JobOutput::Largest(largest));
         }
         FileJob::FindTime {
             folder,

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use crate::batch::{self, BatchHeader, EndTxn};
-use crate::epochs::LeaderEpochs;
+use crate::epochs::{EpochEntry, LeaderEpochs};
 use crate::io::{Block, Class, Durability};
 use crate::producers::{ProducerStates, TxnStep, Verdict};
 use crate::read::Cursors;
@@ -305,6 +305,16 @@ impl PartitionLog {
             damaged: None,
             kept_by_future: None,
             state,
+        }
+    }
+
+    /// The partition's leader has this epoch now. It begins at the log's end, also while nothing is appended in it, unless the log knows a later
+    /// one.
+    pub fn lead_in(&mut self, leader_epoch: i32) {
+        self.leader_epoch = leader_epoch;
+        let is_new = |latest: EpochEntry| latest.epoch < leader_epoch;
+        if self.state.epochs.latest().is_none_or(is_new) {
+            self.state.epochs.assign(leader_epoch, self.state.end_offset);
         }
     }
 

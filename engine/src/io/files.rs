@@ -266,13 +266,18 @@ pub fn rename_later(from: &Path, to: &Path) -> Result<()> {
     changes::rename(from, to).at(from, "rename")
 }
 
-/// Removes a file. One that is gone already is fine.
+/// Removes a file. One that is gone already is fine, also with its folder.
 ///
 /// # Errors
 /// The system's.
 pub fn remove_file(path: &Path) -> Result<()> {
     gone_is_fine(changes::remove_file(path)).at(path, "remove")?;
-    sync_parent(path)
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => {
+            gone_is_fine(changes::sync_dir(parent)).at(parent, "sync")
+        }
+        _ => sync_parent(path),
+    }
 }
 
 /// Removes a file in steps, so that freeing its space never stalls the disk for others. One that is gone already is
@@ -554,6 +559,7 @@ mod tests {
         remove_large_file(&path).unwrap();
         remove_large_file(&path).unwrap();
         assert!(!path.exists());
+        remove_large_file(&dir.path().join("gone").join("x.log")).unwrap();
     }
 
     #[test]

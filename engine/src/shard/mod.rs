@@ -137,6 +137,7 @@ impl Shard {
         }
         let mut log = PartitionLog::new(state, folder, options, leader_epoch, io.now());
         log.in_checkpoint = in_checkpoint;
+        log.lead_in(leader_epoch);
         self.logs.push(Some(log));
         if !in_checkpoint && !self.background.spares().is_empty() {
             // Only with one does it get a spare.
@@ -170,8 +171,15 @@ impl Shard {
     /// Stamps this epoch into what is appended from now on.
     pub fn set_leader_epoch(&mut self, slot: Slot, leader_epoch: i32) {
         if let Some(log) = self.log_mut(slot) {
-            log.leader_epoch = leader_epoch;
+            log.lead_in(leader_epoch);
         }
+    }
+
+    /// The epoch in which the record at the log start was written, or will be; -1 when it is not known.
+    pub fn earliest_epoch(&self, slot: Slot) -> i32 {
+        let state = self.log(slot).map(|log| &log.state);
+        let epoch = state.and_then(|state| state.epochs.epoch_for_offset(state.log_start_offset));
+        epoch.unwrap_or(-1)
     }
 
     pub(crate) fn log(&self, slot: Slot) -> Option<&PartitionLog> {
