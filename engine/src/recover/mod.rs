@@ -269,7 +269,8 @@ fn restore<'a>(
         // Each core's first checkpoint has all partitions, and one that moved is in those of the cores it was at: the newest entry is the
         // one furthest on (see [`crate::handover`]).
         let key = (state.name.clone(), state.topic_id);
-        let reach = |s: &LogState| (s.end_offset, s.log_start_offset);
+        // One that ends where another does may have begun a segment since, for all those before to go.
+        let reach = |s: &LogState| (s.end_offset, s.log_start_offset, s.active().base_offset);
         if known.get(&key).is_none_or(|k| reach(k) <= reach(&state)) {
             known.insert(key, state);
         }

@@ -455,3 +455,31 @@ fn what_a_kill_left_of_a_half_removed_segment_is_found() {
     assert_eq!(found.len(), 3, "{found:?}");
     assert!(found.iter().all(|path| fs::read(path).unwrap() == b"left"));
 }
+
+#[test]
+fn a_segment_begun_for_all_others_to_go_is_believed_though_another_cores_checkpoint_does_not_know_it() {
+    let dir = dir();
+    let setup = Setup {
+        cores: 2,
+        ..kept(-1, -1)
+    };
+    let mut w = World::open(dir.path(), &setup);
+    for _ in 0..5 {
+        w.produce(0, &batch(1, 100));
+    }
+    let (_, ticket) = w.shard.delete_records(&mut w.ring, Slot(0), 5).unwrap();
+    w.until(|w| (w.committed >= ticket).then_some(()));
+    drop(w);
+    // Both cores' first checkpoints have a log of one segment, all of it before the log start.
+    let mut w = World::open(dir.path(), &setup);
+    w.shard.set_options(Slot(0), kept(-1, 0).options);
+    w.until(|w| {
+        w.shard.check_retention();
+        (0..5).for_each(|_| w.turn());
+        (logs(dir.path()) == [5]).then_some(())
+    });
+    drop(w);
+    let mut w = World::open(dir.path(), &setup);
+    assert_eq!((offsets(&w).log_start, offsets(&w).log_end), (5, 5));
+    assert_eq!(w.produce(0, &batch(1, 100)).base_offset, 5);
+}
