@@ -2,13 +2,15 @@
 //!
 //! Jobs run in the order they were given, so a folder is created before what is put in it and taken away after.
 //! Removing is slow on purpose (large files go in steps), and seals and checkpoints must not wait for it, or the journals
-//! would fill up: what is out of sight already is removed by a thread of its own.
+//! would fill up: what is out of sight already is removed by a thread of its own ([`removal`]).
 //! What became of a job arrives in the submitter's [`Inbox`], and its core is woken.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Instant;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use crossbeam_queue::SegQueue;
 
@@ -22,11 +24,14 @@ use crate::spares::Spares;
 
 mod folder;
 mod indexes;
+mod removal;
 pub mod swap;
 
 pub use indexes::IndexTail;
 pub(crate) use indexes::extend_aborted;
 use indexes::extend_index;
+pub use removal::DELETED_SUFFIX;
+use removal::Removals;
 
 /// A piece of slow work on files. All of them are durable when reported done.
 #[derive(Clone, Debug)]
@@ -48,6 +53,8 @@ pub enum FileJob {
         folder: PathBuf,
         /// The name it gets first.
         renamed: PathBuf,
+        /// How long it keeps that name.
+        delay: Duration,
     },
     /// Gives a segment that will not be appended to its exact length, its whole indexes, and the producers' snapshot at its end.
     Seal {
@@ -77,12 +84,20 @@ pub enum FileJob {
         /// What to write where.
         index: IndexTail,
     },
-    /// Removes segments that lie wholly before the log start, and their indexes and snapshots.
-    RemoveSegments {
+    /// Takes the files of segments that lie wholly before the log start out of sight: their logs, indexes and snapshots get names that end in
+    /// [`DELETED_SUFFIX`]. Gives [`JobOutput::Hidden`]. Done in its turn, so that a folder of the same name that is made later loses nothing.
+    HideSegments {
         /// The partition's folder.
         folder: PathBuf,
         /// Their base offsets.
         base_offsets: Vec<i64>,
+    },
+    /// Removes files that are out of sight. Logs may become spares: see [`crate::spares`].
+    RemoveFiles {
+        /// The files.
+        files: Vec<PathBuf>,
+        /// How long they stay.
+        delay: Duration,
     },
     /// What the cleaner wrote for a group of segments is to take their place, also if a start finds it so. Where it says up to where the
     /// partition was clean so far, that is noted before: see [`FileJob::NoteCleaned`].
@@ -102,13 +117,6 @@ pub enum FileJob {
         folder: PathBuf,
         /// Base offsets of the group.
         replaces: Vec<i64>,
-    },
-    /// Removes logs that were replaced.
-    RemoveReplaced {
-        /// The partition's folder.
-        folder: PathBuf,
-        /// Their base offsets.
-        base_offsets: Vec<i64>,
     },
     /// Removes what the cleaner wrote and nobody is going to use.
     DropCleaned {
@@ -158,7 +166,7 @@ pub enum FileJob {
         /// Most bytes of a segment.
         segment_bytes: u64,
     },
-    /// Gives back a spare file, because the disk is full.
+    /// Gives back a spare file, or else what waits to be removed, because the disk is full.
     GiveSpareBack,
     /// Reads a sealed segment's indexes, or builds them again from its log where they are missing or cannot be believed.
     LoadIndex {
@@ -204,12 +212,14 @@ pub enum FileJob {
         /// Bytes of log between two entries, where an index is built again.
         interval_bytes: u32,
     },
-    /// Looks for the largest timestamp in sealed segments, which is the last in their time indexes.
+    /// Looks for the largest timestamp in sealed segments: see [`crate::scan::largest_time`].
     LargestTime {
         /// The partition's folder.
         folder: PathBuf,
-        /// Their base offsets.
-        segments: Vec<i64>,
+        /// Base offset and bytes of each.
+        segments: Vec<(i64, u64)>,
+        /// Bytes of log between two entries, where an index is built again.
+        interval_bytes: u32,
     },
 }
 
@@ -220,6 +230,8 @@ pub enum JobOutput {
     Done,
     /// A partition's folder is made, and another topic's was in its place: its new name.
     Displaced(PathBuf),
+    /// The new names of segments' files.
+    Hidden(Vec<PathBuf>),
     /// A spare of so many bytes has become a segment's log; 0 when there was none.
     Recycled(u64),
     /// A segment's indexes.
@@ -284,13 +296,15 @@ fn ended() -> Error {
 pub struct Background {
     orders: Sender<Order>,
     spares: Arc<Spares>,
+    /// How much of what was removed waits for its time.
+    waiting: Arc<AtomicUsize>,
 }
 
 /// What was submitted and waits to be done: by the threads of [`Background::start`], or, in a simulation, when its owner says so.
 pub struct Backlog {
     arriving: Receiver<Order>,
     removals: Sender<Order>,
-    to_remove: Receiver<Order>,
+    to_remove: RefCell<Removals>,
     spares: Arc<Spares>,
 }
 
@@ -303,10 +317,9 @@ impl Backlog {
         some
     }
 
-    /// Does the next removal, as the other thread would. False when none waits.
+    /// Does the next step of removing, as the other thread would, but without regard to delays. False when there is none.
     pub fn run_removal(&self) -> bool {
-        let next = self.to_remove.try_recv();
-        next.map(|order| remove(order, &self.spares)).is_ok()
+        self.to_remove.borrow_mut().step()
     }
 }
 
@@ -326,8 +339,7 @@ impl Background {
             spares,
         } = backlog;
         let thread = |name: &str| std::thread::Builder::new().name(name.into());
-        let pool = spares.clone();
-        thread("removals").spawn(move || remove_all(&to_remove, &pool))?;
+        thread("removals").spawn(move || to_remove.into_inner().run())?;
         thread("files").spawn(move || {
             while let Ok(first) = arriving.recv() {
                 let waiting = arriving.try_iter().take(MAX_TOGETHER - 1);
@@ -342,19 +354,30 @@ impl Background {
     pub fn by_hand(spares: Spares) -> (Background, Backlog) {
         let (orders, arriving) = channel();
         let (removals, to_remove) = channel();
-        let spares = Arc::new(spares);
+        let (spares, waiting) = (Arc::new(spares), Arc::new(AtomicUsize::new(0)));
+        let to_remove = Removals::new(to_remove, waiting.clone(), spares.clone());
         let backlog = Backlog {
             arriving,
             removals,
-            to_remove,
+            to_remove: RefCell::new(to_remove),
             spares: spares.clone(),
         };
-        (Background { orders, spares }, backlog)
+        let background = Background {
+            orders,
+            spares,
+            waiting,
+        };
+        (background, backlog)
     }
 
     /// The spare files.
     pub fn spares(&self) -> &Spares {
         &self.spares
+    }
+
+    /// Whether [`FileJob::GiveSpareBack`] finds something to give back to a full disk.
+    pub fn has_room_to_give(&self) -> bool {
+        !self.spares.is_empty() || self.waiting.load(Ordering::Acquire) > 0
     }
 
     /// Gives the thread a job; what became of it goes to `inbox`, then `waker` is woken.
@@ -371,48 +394,6 @@ impl Background {
     }
 }
 
-/// The removals thread: what is asked for, and spares that nobody has used for long.
-fn remove_all(orders: &Receiver<Order>, spares: &Spares) {
-    loop {
-        let next = match spares.idle_after(Instant::now()) {
-            Some(patience) => orders.recv_timeout(patience),
-            None => orders.recv().map_err(RecvTimeoutError::from),
-        };
-        match next {
-            Ok(order) => remove(order, spares),
-            // One that cannot be removed is found at the next start.
-            Err(RecvTimeoutError::Timeout) => drop(spares.give_one_back()),
-            Err(RecvTimeoutError::Disconnected) => return,
-        }
-    }
-}
-
-/// The folder's name may belong to a new partition by now: only what was renamed goes.
-fn remove(order: Order, spares: &Spares) {
-    let result = match &order.job {
-        FileJob::RemovePartition { renamed, .. } => {
-            folder::keep_logs(renamed, spares).and_then(|()| files::remove_dir(renamed))
-        }
-        FileJob::RemoveSegments { folder, base_offsets } => base_offsets.iter().try_for_each(|base| {
-            let log = segment_file(folder, *base, ".log");
-            if log.exists() {
-                spares.keep(&log)?;
-            }
-            remove_segment(folder, *base)
-        }),
-        FileJob::RemoveReplaced { folder, base_offsets } => base_offsets.iter().try_for_each(|base| {
-            let log = swap::replaced(folder, *base);
-            if log.exists() {
-                spares.keep(&log)?;
-            }
-            files::remove_large_file(&log)
-        }),
-        FileJob::GiveSpareBack => spares.give_one_back().map(drop),
-        job => run(job).map(drop),
-    };
-    order.done(result.map(|()| JobOutput::Done));
-}
-
 /// Jobs run one after the other. Where many of them end with a sync, one sync of the filesystem serves them all.
 fn work_off(orders: Vec<Order>, removals: &Sender<Order>, spares: &Spares) {
     let is_grouped = orders.iter().filter(|o| o.job.ends_with_sync()).count() >= MIN_GROUPED;
@@ -420,7 +401,9 @@ fn work_off(orders: Vec<Order>, removals: &Sender<Order>, spares: &Spares) {
     let mut unsynced = Vec::new();
     for order in orders {
         let result = match &order.job {
-            FileJob::RemoveSegments { .. } | FileJob::RemoveReplaced { .. } | FileJob::GiveSpareBack => None,
+            FileJob::RemoveFiles { .. } | FileJob::GiveSpareBack => None,
+            // Nothing that others count on, and no reason to sync what they do together.
+            job @ FileJob::HideSegments { .. } => Some(run(job)),
             FileJob::Recycle {
                 folder,
                 base_offset,
@@ -429,7 +412,7 @@ fn work_off(orders: Vec<Order>, removals: &Sender<Order>, spares: &Spares) {
                 let log = segment_file(folder, *base_offset, ".log");
                 Some(spares.take(&log, *segment_bytes).map(JobOutput::Recycled))
             }
-            FileJob::RemovePartition { folder, renamed } => {
+            FileJob::RemovePartition { folder, renamed, .. } => {
                 let hidden = folder::hide(folder, renamed);
                 // An entry that stays goes with the next start.
                 drop(swap::note_cleaned(folder, None));
@@ -468,6 +451,7 @@ fn remove_displaced(result: &Result<JobOutput, Error>, removals: &Sender<Order>)
         let job = FileJob::RemovePartition {
             folder: renamed.clone(),
             renamed: renamed.clone(),
+            delay: Duration::ZERO,
         };
         let order = Order {
             token: 0,
@@ -502,6 +486,22 @@ fn finish(unsynced: &mut Vec<(Order, Result<JobOutput, Error>)>) {
 }
 
 impl FileJob {
+    /// Removes what an earlier run took out of sight: a folder or a file.
+    pub fn of_leftover(path: PathBuf) -> FileJob {
+        let delay = Duration::ZERO;
+        match path.is_dir() {
+            true => FileJob::RemovePartition {
+                folder: path.clone(),
+                renamed: path,
+                delay,
+            },
+            false => FileJob::RemoveFiles {
+                files: vec![path],
+                delay,
+            },
+        }
+    }
+
     /// Whether the job is small work and a sync that several such jobs can share.
     fn ends_with_sync(&self) -> bool {
         let is_small = matches!(
@@ -540,7 +540,7 @@ fn run_with(job: &FileJob, sync: Sync) -> Result<JobOutput, Error> {
                 return Ok(JobOutput::Displaced(renamed));
             }
         }
-        FileJob::RemovePartition { folder, renamed } => {
+        FileJob::RemovePartition { folder, renamed, .. } => {
             folder::hide(folder, renamed)?;
             drop(swap::note_cleaned(folder, None));
             files::remove_dir(renamed)?;
@@ -575,10 +575,11 @@ fn run_with(job: &FileJob, sync: Sync) -> Result<JobOutput, Error> {
             base_offset,
             index,
         } => extend_index(folder, *base_offset, index, false, grouped)?,
-        FileJob::RemoveSegments { folder, base_offsets } => {
-            base_offsets
-                .iter()
-                .try_for_each(|base| remove_segment(folder, *base))?;
+        FileJob::HideSegments { folder, base_offsets } => {
+            return removal::hide_segments(folder, base_offsets).map(JobOutput::Hidden);
+        }
+        FileJob::RemoveFiles { files, .. } => {
+            files.iter().try_for_each(|file| files::remove_large_file(file))?;
         }
         FileJob::PrepareSwap {
             folder,
@@ -592,7 +593,6 @@ fn run_with(job: &FileJob, sync: Sync) -> Result<JobOutput, Error> {
             swap::prepare(folder, *base_offset, *has_aborted)?;
         }
         FileJob::Swap { folder, replaces } => swap::exchange(folder, replaces)?,
-        FileJob::RemoveReplaced { folder, base_offsets } => swap::remove_replaced(folder, base_offsets)?,
         FileJob::DropCleaned { folder, base_offsets } => swap::discard(folder, base_offsets)?,
         FileJob::NoteCleaned { folder, cleaned_to } => swap::note_cleaned(folder, Some(*cleaned_to))?,
         FileJob::FirstTimes { folder, segments } => {
@@ -647,8 +647,17 @@ fn run_with(job: &FileJob, sync: Sync) -> Result<JobOutput, Error> {
         } => {
             return crate::scan::newest_times(folder, segments, *interval_bytes).map(JobOutput::Newest);
         }
-        FileJob::LargestTime { folder, segments } => {
-            return crate::scan::largest_time(folder, segments).map(JobOutput::Largest);
+        FileJob::LargestTime {
+            folder,
+            segments,
+            interval_bytes,
+        } => {
+            let mut largest = None;
+            for &(base_offset, size_bytes) in segments {
+                let found = crate::scan::largest_time(folder, base_offset, size_bytes, *interval_bytes)?;
+                largest = largest.max(found);
+            }
+            return Ok(JobOutput::Largest(largest));
         }
         FileJob::FindTime {
             folder,
@@ -694,9 +703,12 @@ fn seal(
     )
 }
 
+/// How the names of a segment's files end.
+pub(crate) const SEGMENT_SUFFIXES: [&str; 5] = [".log", ".index", ".timeindex", ".txnindex", ".snapshot"];
+
 /// Removes a segment's files.
 pub(crate) fn remove_segment(folder: &Path, base_offset: i64) -> Result<(), Error> {
-    for suffix in [".log", ".index", ".timeindex", ".txnindex", ".snapshot"] {
+    for suffix in SEGMENT_SUFFIXES {
         files::remove_large_file(&segment_file(folder, base_offset, suffix))?;
     }
     Ok(())

@@ -20,13 +20,13 @@ mod marker;
 pub use builder::{BatchBuilder, control_key};
 pub use error::{BatchError, Refusal, TimestampError};
 pub use marker::{EndTxn, MarkerKind, marker_batch};
-pub use ringlog_records::header::{
-    BatchHeader, Compression, HEADER_BYTES, LOG_OVERHEAD, MAGIC, NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP,
-    STAMPED_BYTES, TimestampType, advance_sequence,
-};
 use ringlog_records::header::{
     ATTRIBUTES_AT, CONTROL_BIT, CRC_AT, LEADER_EPOCH_AT, MAX_TIMESTAMP_AT, TIMESTAMP_TYPE_BIT,
     TRANSACTIONAL_BIT,
+};
+pub use ringlog_records::header::{
+    BatchHeader, Compression, HEADER_BYTES, LOG_OVERHEAD, MAGIC, NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP,
+    STAMPED_BYTES, TimestampType, advance_sequence,
 };
 
 /// Size in bytes of the batch that `bytes` starts with, for walking along a log. `None` when there are fewer than

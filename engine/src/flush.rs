@@ -417,17 +417,32 @@ impl Shard {
         if std::mem::replace(&mut log.loading_prefix, true) {
             return;
         }
-        let path = log.file(log.state.active().base_offset, ".log");
-        let token = self.ops.start(Op::Prefix(slot));
-        io.open(path, Open::Create, token);
+        let base = log.state.active().base_offset;
+        let path = log.file(base, ".log");
+        let token = self.ops.start(Op::Prefix(slot, base));
+        // It has bytes. Where it was removed meanwhile, because all of the log was, nobody must make it again.
+        io.open(path, Open::Write, token);
     }
 
-    pub(crate) fn prefix_opened(&mut self, io: &mut dyn Io, slot: Slot, result: std::io::Result<FileId>) {
-        let place = self.log(slot).and_then(|l| l.tail.missing_prefix(l.state.end()));
+    /// Where the end of the log is missing in memory, if it is in this segment still.
+    fn missing_prefix(&self, slot: Slot, base: i64) -> Option<Place> {
+        let log = self.log(slot)?;
+        let missing = log.tail.missing_prefix(log.state.end());
+        missing.filter(|place| place.segment_base == base)
+    }
+
+    pub(crate) fn prefix_opened(
+        &mut self,
+        io: &mut dyn Io,
+        slot: Slot,
+        base: i64,
+        result: std::io::Result<FileId>,
+    ) {
+        let place = self.missing_prefix(slot, base);
         match (result, place, self.read_block(io, ALIGN)) {
             (Ok(file), Some(place), Some(block)) => {
                 self.keep_open(io, slot, place.segment_base, file);
-                let token = self.ops.start(Op::Prefix(slot));
+                let token = self.ops.start(Op::Prefix(slot, base));
                 io.read(file, place.position, ALIGN, block, token);
             }
             (result, place, block) => {
@@ -454,13 +469,15 @@ impl Shard {
         &mut self,
         io: &mut dyn Io,
         slot: Slot,
+        base: i64,
         block: &crate::io::Block,
         result: std::io::Result<()>,
     ) {
+        let missing = self.missing_prefix(slot, base);
         let Some(log) = self.log_mut(slot) else { return };
         log.loading_prefix = false;
         let end = log.state.end();
-        if let (Ok(()), Some(start)) = (&result, log.tail.missing_prefix(end)) {
+        if let (Ok(()), Some(start)) = (&result, missing) {
             let bytes = (end.position - start.position) as usize;
             match block.bytes().get(..bytes) {
                 Some(prefix) => log.tail.set_remainder(start, prefix),
@@ -469,8 +486,8 @@ impl Shard {
                     self.flush_failed(io, slot, start.segment_base, "read back", &e);
                 }
             }
-        } else if let Err(e) = result {
-            self.flush_failed(io, slot, end.segment_base, "read back", &e);
+        } else if let (Err(e), Some(start)) = (result, missing) {
+            self.flush_failed(io, slot, start.segment_base, "read back", &e);
         }
         self.note_progress();
     }

@@ -303,7 +303,10 @@ impl Shard {
         let end = log.state.end();
         let is_on_disk = crate::checkpointer::is_on_disk(log, end);
         let before = log.state.segments.len() - 1;
-        let is_quiet = log.committed_offset >= log.state.end_offset
+        // A ticket means nothing to another shard: whoever is told there where the log starts must be able to count on it.
+        let is_committed =
+            log.committed_offset >= log.state.end_offset && self.journal.is_committed(log.log_start_ticket);
+        let is_quiet = is_committed
             && !log.flush.busy
             && !log.loading_prefix
             && log

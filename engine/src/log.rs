@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use crate::batch::{self, BatchHeader, EndTxn};
-use crate::epochs::LeaderEpochs;
+use crate::epochs::{EpochEntry, LeaderEpochs};
 use crate::io::{Block, Class, Durability};
 use crate::producers::{ProducerStates, TxnStep, Verdict};
 use crate::read::Cursors;
@@ -121,6 +121,13 @@ impl LogState {
             .push_back(Segment::new(end_offset, interval_bytes, now_ms));
     }
 
+    /// The log starts there, or where it did if that is later. Epochs whose records are all gone are forgotten; producers are not, as in Kafka:
+    /// they are forgotten when they have been silent for long.
+    pub fn start_at(&mut self, offset: i64) {
+        self.log_start_offset = self.log_start_offset.max(offset);
+        self.epochs.truncate_from_start(self.log_start_offset);
+    }
+
     /// Takes a stamped batch's header into account: the batch lies at [`LogState::end`].
     ///
     /// `marker` is what [`EndTxn::read`] found in it. Gives what has become of a transaction.
@@ -205,7 +212,7 @@ pub struct PartitionLog {
     pub undecided: Undecided,
     /// The frame that holds the newest append.
     pub last_ticket: Ticket,
-    /// The frame that holds the newest move of the log start.
+    /// The frame that holds the newest move of the log start; 0 when it was made by another shard, or in an earlier run, and is durable.
     pub log_start_ticket: Ticket,
     /// On its way to disk.
     pub flush: FlushState,
@@ -307,6 +314,16 @@ impl PartitionLog {
             kept_by_future: None,
             cleaning: CleanState::default(),
             state,
+        }
+    }
+
+    /// The partition's leader has this epoch now. It begins at the log's end, also while nothing is appended in it, unless the log knows a later
+    /// one.
+    pub fn lead_in(&mut self, leader_epoch: i32) {
+        self.leader_epoch = leader_epoch;
+        let is_new = |latest: EpochEntry| latest.epoch < leader_epoch;
+        if self.state.epochs.latest().is_none_or(is_new) {
+            self.state.epochs.assign(leader_epoch, self.state.end_offset);
         }
     }
 
@@ -462,7 +479,9 @@ impl LogOptions {
     /// The settings that decide when a segment is full.
     pub fn roll_rules(&self) -> RollRules {
         // What is appended to is never cleaned: it must not be for longer than a record may wait for that (KIP-354).
-        let longest_ms = self.compaction.map_or(i64::MAX, |compaction| compaction.max_lag_ms);
+        let longest_ms = self
+            .compaction
+            .map_or(i64::MAX, |compaction| compaction.max_lag_ms);
         let segment_ms = self.segment_ms.min(longest_ms);
         RollRules {
             segment_bytes: self.segment_bytes,

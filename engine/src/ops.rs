@@ -33,8 +33,10 @@ pub enum Op {
     HandOverIndex(Slot, u64),
     /// The checkpoint file is being replaced by the one of this number.
     Checkpoint(u64),
-    /// Segments below the log start are being removed.
-    RemoveSegments(Slot, Vec<i64>),
+    /// Segments below the log start are being taken out of sight.
+    HideSegments(Slot, Vec<i64>),
+    /// Their files are to be removed.
+    RemoveFiles,
     /// The files thread looks how old segments of a partition are.
     NewestTimes(Slot),
     /// The files thread looks how old segments of a partition are that may be cleaned.
@@ -45,14 +47,12 @@ pub enum Op {
     PrepareSwap(u64),
     /// It takes their place.
     Swap(u64),
-    /// Segments that were replaced are being removed.
-    RemoveReplaced,
     /// What the pass of this number wrote is being removed.
     DropCleaned(u64),
     /// Up to where the pass of this number has cleaned is being written down.
     NoteCleaned(u64),
-    /// The end of the active segment is opened, or read, so that appends can go on.
-    Prefix(Slot),
+    /// The end of a segment that was active is opened, or read, so that appends can go on.
+    Prefix(Slot, i64),
     /// A step of a cold read.
     Read(ReadId),
     /// A chunk of a log file is being read into the cache; so many bytes of it are log.

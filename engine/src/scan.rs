@@ -20,7 +20,7 @@ use crate::io::files::{self, Sync};
 pub mod aborted;
 mod newest;
 
-pub use newest::{newest_time, newest_times};
+pub use newest::{largest_time, newest_time, newest_times};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 1 << 20;
@@ -250,19 +250,6 @@ pub fn find_time(
         }
     }
     Ok(searched_to)
-}
-
-/// The largest timestamp in these sealed segments: the last in their time indexes.
-pub fn largest_time(folder: &Path, segments: &[i64]) -> Result<Option<i64>, Error> {
-    let mut largest = None;
-    for base_offset in segments {
-        let times = files::read_small(&segment_file(folder, *base_offset, ".timeindex"))?.unwrap_or_default();
-        let whole = times.len() / TIME_ENTRY_BYTES * TIME_ENTRY_BYTES;
-        if let Ok(file) = validate_time_file(&times[..whole], i32::MAX as u32) {
-            largest = largest.max(file.last.map(|entry| entry.timestamp_ms));
-        }
-    }
-    Ok(largest)
 }
 
 /// Where in the segment to start looking for a timestamp; `None` when all of it is older.

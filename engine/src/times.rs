@@ -4,7 +4,7 @@
 //! searched here. Which record of the batch it is, is for the caller to say: the engine does not look inside batches.
 
 use crate::background::{FileJob, JobOutput};
-use crate::batch::{BatchHeader, HEADER_BYTES};
+use crate::batch::{BatchHeader, HEADER_BYTES, NO_TIMESTAMP};
 use crate::error::Error;
 use crate::index::{Lookup, TimeEntry};
 use crate::io::Io;
@@ -26,8 +26,8 @@ struct Search {
 
 #[derive(Clone, Copy)]
 enum Wanted {
-    /// The first batch that has a record at or after this time.
-    At(i64),
+    /// The first batch that has a record at or after this time, in milliseconds, and reaches this offset.
+    At(i64, i64),
     /// The first batch that has the largest timestamp; so far this one is known from memory.
     Largest(Option<i64>),
 }
@@ -59,19 +59,25 @@ impl Searches {
 }
 
 impl Shard {
-    /// The first batch below the high watermark that has a record at or after `timestamp_ms`.
+    /// The first batch below the high watermark that has a record at or after `timestamp_ms`, going by its header, and reaches `from_offset`.
     pub fn offset_for_timestamp(
         &mut self,
         io: &mut dyn Io,
         slot: Slot,
         timestamp_ms: i64,
+        from_offset: i64,
         token: u64,
     ) -> TimeOutcome {
         let Some(log) = self.log(slot) else {
             return TimeOutcome::Error(ReadError::NoSuchPartition);
         };
         let first = log.state.segments.front().map_or(0, |s| s.base_offset);
-        if let Some(parked) = self.park(slot, first, Question::Time { timestamp_ms, token }) {
+        let question = Question::Time {
+            timestamp_ms,
+            from_offset,
+            token,
+        };
+        if let Some(parked) = self.park(slot, first, question) {
             return parked.map_or_else(TimeOutcome::Error, |()| TimeOutcome::Later);
         }
         let Some(log) = self.log(slot) else {
@@ -79,22 +85,23 @@ impl Shard {
         };
         let segments = on_disk(log);
         if segments.is_empty() {
-            return TimeOutcome::Now(search_memory(log, timestamp_ms));
+            return TimeOutcome::Now(search_memory(log, timestamp_ms, from_offset));
         }
         let job = FileJob::FindTime {
             folder: log.folder.clone(),
             segments,
-            from_offset: log.state.log_start_offset,
+            from_offset,
             timestamp_ms,
         };
-        let wanted = Wanted::At(timestamp_ms);
+        let wanted = Wanted::At(timestamp_ms, from_offset);
         let search = self.searches.insert(Search { slot, token, wanted });
         let job_token = self.ops.start(Op::FindTime(search));
         self.submit_job(io, job_token, job);
         TimeOutcome::Later
     }
 
-    /// The first batch below the high watermark that has the log's largest timestamp.
+    /// The first batch below the high watermark that has the log's largest timestamp. As in Kafka those before the log start count as long as
+    /// their segment is there, and where no record has a timestamp the first one has the largest.
     pub fn offset_for_largest_timestamp(&mut self, io: &mut dyn Io, slot: Slot, token: u64) -> TimeOutcome {
         let Some(log) = self.log(slot) else {
             return TimeOutcome::Error(ReadError::NoSuchPartition);
@@ -112,18 +119,19 @@ impl Shard {
             .segments
             .iter()
             .filter(|s| s.index.is_none() && s.size_bytes > 0);
-        let segments: Vec<i64> = unknown.map(|s| s.base_offset).collect();
+        let segments: Vec<(i64, u64)> = unknown.map(|s| (s.base_offset, s.size_bytes)).collect();
         if segments.is_empty() {
-            return match known {
-                Some(timestamp_ms) => self.offset_for_timestamp(io, slot, timestamp_ms, token),
-                None => TimeOutcome::Now(None),
-            };
+            return self.offset_for_timestamp(io, slot, known.unwrap_or(NO_TIMESTAMP), 0, token);
         }
-        let folder = log.folder.clone();
+        let job = FileJob::LargestTime {
+            folder: log.folder.clone(),
+            segments,
+            interval_bytes: log.options.index_interval_bytes,
+        };
         let wanted = Wanted::Largest(known);
         let search = self.searches.insert(Search { slot, token, wanted });
         let job_token = self.ops.start(Op::FindTime(search));
-        self.submit_job(io, job_token, FileJob::LargestTime { folder, segments });
+        self.submit_job(io, job_token, job);
         TimeOutcome::Later
     }
 
@@ -134,17 +142,21 @@ impl Shard {
         };
         let outcome = match (result, wanted, self.log(slot)) {
             (_, _, None) => TimeOutcome::Error(ReadError::NoSuchPartition),
-            (Ok(JobOutput::Largest(stored)), Wanted::Largest(known), Some(_)) => match known.max(stored) {
-                Some(timestamp_ms) => self.offset_for_timestamp(io, slot, timestamp_ms, token),
-                None => TimeOutcome::Now(None),
-            },
+            (Ok(JobOutput::Largest(stored)), Wanted::Largest(known), Some(_)) => {
+                let timestamp_ms = known.max(stored).unwrap_or(NO_TIMESTAMP);
+                self.offset_for_timestamp(io, slot, timestamp_ms, 0, token)
+            }
             (Ok(JobOutput::Batch(batch)), _, Some(log)) => TimeOutcome::Now(visible(log, batch)),
-            (Ok(JobOutput::NoBatchBefore(segment_base, position)), Wanted::At(timestamp_ms), Some(log)) => {
+            (
+                Ok(JobOutput::NoBatchBefore(segment_base, position)),
+                Wanted::At(timestamp_ms, from_offset),
+                Some(log),
+            ) => {
                 let place = Place {
                     segment_base,
                     position,
                 };
-                TimeOutcome::Now(search_behind(log, place, timestamp_ms))
+                TimeOutcome::Now(search_behind(log, place, timestamp_ms, from_offset))
             }
             (Ok(_), _, Some(_)) => TimeOutcome::Now(None),
             (Err(e), _, Some(_)) => TimeOutcome::Error(ReadError::Io(e.to_string())),
@@ -204,9 +216,14 @@ fn visible(log: &PartitionLog, batch: Vec<u8>) -> Option<TimeHit> {
 
 /// Walks over the batches behind what was searched on disk. The index may not know where the first of them starts: small
 /// ones get no entry, and those before them may be on disk only.
-fn search_behind(log: &PartitionLog, searched_to: Place, timestamp_ms: i64) -> Option<TimeHit> {
+fn search_behind(
+    log: &PartitionLog,
+    searched_to: Place,
+    timestamp_ms: i64,
+    from_offset: i64,
+) -> Option<TimeHit> {
     if !log.tail.holds(searched_to) {
-        return search_memory(log, timestamp_ms);
+        return search_memory(log, timestamp_ms, from_offset);
     }
     let behind = log
         .state
@@ -221,11 +238,11 @@ fn search_behind(log: &PartitionLog, searched_to: Place, timestamp_ms: i64) -> O
             };
             (start.max(searched_to), s.size_bytes)
         })
-        .find_map(|(from, size)| walk_memory(log, from, size, timestamp_ms))
+        .find_map(|(from, size)| walk_memory(log, from, size, timestamp_ms, from_offset))
 }
 
 /// Walks over the batches in memory, from the first that starts there.
-fn search_memory(log: &PartitionLog, timestamp_ms: i64) -> Option<TimeHit> {
+fn search_memory(log: &PartitionLog, timestamp_ms: i64, from_offset: i64) -> Option<TimeHit> {
     let start = log.tail.start()?;
     for segment in log
         .state
@@ -251,14 +268,20 @@ fn search_memory(log: &PartitionLog, timestamp_ms: i64) -> Option<TimeHit> {
         } else {
             segment.size_bytes
         };
-        if let Some(hit) = walk_memory(log, place, size, timestamp_ms) {
+        if let Some(hit) = walk_memory(log, place, size, timestamp_ms, from_offset) {
             return Some(hit);
         }
     }
     None
 }
 
-fn walk_memory(log: &PartitionLog, mut place: Place, size: u64, timestamp_ms: i64) -> Option<TimeHit> {
+fn walk_memory(
+    log: &PartitionLog,
+    mut place: Place,
+    size: u64,
+    timestamp_ms: i64,
+    from_offset: i64,
+) -> Option<TimeHit> {
     let mut head = [0; HEADER_BYTES];
     if !log.tail.holds(place) {
         // The index points before what is in memory: start at the first batch that begins there.
@@ -269,8 +292,7 @@ fn walk_memory(log: &PartitionLog, mut place: Place, size: u64, timestamp_ms: i6
         if header.base_offset >= log.committed_offset {
             return None;
         }
-        let found =
-            header.max_timestamp_ms >= timestamp_ms && header.last_offset() >= log.state.log_start_offset;
+        let found = header.max_timestamp_ms >= timestamp_ms && header.last_offset() >= from_offset;
         if found {
             let mut batch = vec![0; header.size_bytes()];
             return log.tail.copy(place, &mut batch).then_some(TimeHit { batch });

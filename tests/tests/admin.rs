@@ -276,7 +276,7 @@ fn delete(connection: &mut Connection, topic: DeleteTopicState) -> i16 {
 
 #[test]
 fn the_folders_of_a_deleted_topic_go_away() {
-    let Some(broker) = Broker::own().set("file.delete.delay.ms", 100).start() else {
+    let Some(broker) = Broker::own().set("log.segment.delete.delay.ms", 100).start() else {
         return;
     };
     let topic = create(&broker, "swept", 3, &[]);

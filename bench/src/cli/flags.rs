@@ -278,9 +278,9 @@ impl Flags {
                 (_, true) => 16,
                 _ => 4,
             }),
-            consumers: self
-                .consumers
-                .unwrap_or(if steady || cleaning { 1 } else { 2 }.min(self.partitions.unwrap_or(2).max(1) as u32)),
+            consumers: self.consumers.unwrap_or(
+                if steady || cleaning { 1 } else { 2 }.min(self.partitions.unwrap_or(2).max(1) as u32),
+            ),
             record_bytes: self.record_bytes.unwrap_or(match (small, day) {
                 (true, _) => 100,
                 (_, true) => 512,

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::create_segment;
+use super::removal::is_removed_log;
 use crate::batch;
 use crate::checkpoint::{self, Uuid};
 use crate::error::Error;
@@ -120,8 +121,10 @@ pub(super) fn keep_logs(folder: &Path, spares: &Spares) -> Result<(), Error> {
         return Ok(());
     }
     for entry in files::list(folder)? {
-        if scan::segment_base(&entry.name, ".log").is_some() && !entry.is_dir {
-            spares.keep(&folder.join(&entry.name))?;
+        let path = folder.join(&entry.name);
+        let is_log = scan::segment_base(&entry.name, ".log").is_some() || is_removed_log(&path);
+        if is_log && !entry.is_dir {
+            spares.keep(&path)?;
         }
     }
     Ok(())

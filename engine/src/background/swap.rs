@@ -16,7 +16,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::segment_file;
+use super::{DELETED_SUFFIX, segment_file};
 use crate::checkpoint::{self, OffsetEntry};
 use crate::error::Error;
 use crate::io::files::{self, changes};
@@ -26,8 +26,6 @@ pub use crate::cleaner::CLEANED;
 
 /// The end of a file's name that takes the place of another.
 pub const SWAP: &str = ".swap";
-/// The end of a file's name that nobody needs any more.
-pub const DELETED: &str = ".deleted";
 /// A segment's indexes.
 pub const INDEXES: [&str; 3] = [".index", ".timeindex", ".txnindex"];
 
@@ -39,7 +37,10 @@ pub(super) fn prepare(folder: &Path, base_offset: i64, has_aborted: bool) -> Res
     drop_older(folder, base_offset)?;
     if !has_aborted {
         // One of an earlier pass, which could not be removed.
-        remove(&with_end(&segment_file(folder, base_offset, ".txnindex"), CLEANED))?;
+        remove(&with_end(
+            &segment_file(folder, base_offset, ".txnindex"),
+            CLEANED,
+        ))?;
     }
     let renamed = INDEXES
         .iter()
@@ -63,7 +64,7 @@ pub(super) fn exchange(folder: &Path, replaces: &[i64]) -> Result<(), Error> {
     let new = with_end(&segment_file(folder, base_offset, ".log"), SWAP);
     if new.exists() {
         for old in replaces {
-            rename_if_there(folder, *old, ".log", ["", DELETED])?;
+            rename_if_there(folder, *old, ".log", ["", DELETED_SUFFIX])?;
             for suffix in INDEXES {
                 remove(&segment_file(folder, *old, suffix))?;
             }
@@ -88,9 +89,12 @@ pub(super) fn exchange(folder: &Path, replaces: &[i64]) -> Result<(), Error> {
 pub(super) fn discard(folder: &Path, base_offsets: &[i64]) -> Result<(), Error> {
     let paths = |end: &'static str| {
         let file = move |base: &i64, suffix: &str| with_end(&segment_file(folder, *base, suffix), end);
-        base_offsets
-            .iter()
-            .flat_map(move |base| INDEXES.iter().chain(&[".log"]).map(move |suffix| file(base, suffix)))
+        base_offsets.iter().flat_map(move |base| {
+            INDEXES
+                .iter()
+                .chain(&[".log"])
+                .map(move |suffix| file(base, suffix))
+        })
     };
     // As long as there is a .cleaned, no .swap counts.
     for path in paths(SWAP) {
@@ -103,16 +107,9 @@ pub(super) fn discard(folder: &Path, base_offsets: &[i64]) -> Result<(), Error> 
     Ok(())
 }
 
-/// Removes the logs that were replaced.
-pub(super) fn remove_replaced(folder: &Path, base_offsets: &[i64]) -> Result<(), Error> {
-    base_offsets
-        .iter()
-        .try_for_each(|base| files::remove_large_file(&replaced(folder, *base)))
-}
-
 /// The name of a log that was replaced.
-pub(super) fn replaced(folder: &Path, base_offset: i64) -> PathBuf {
-    with_end(&segment_file(folder, base_offset, ".log"), DELETED)
+pub(crate) fn replaced(folder: &Path, base_offset: i64) -> PathBuf {
+    with_end(&segment_file(folder, base_offset, ".log"), DELETED_SUFFIX)
 }
 
 /// Notes in the cleaner's checkpoint up to where a partition is clean, or with `None` that there is no such partition any more.

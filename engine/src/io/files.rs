@@ -259,13 +259,26 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
     }
 }
 
-/// Removes a file. One that is gone already is fine.
+/// Renames a file within its folder, durable with the folder's next sync.
+///
+/// # Errors
+/// The system's.
+pub fn rename_later(from: &Path, to: &Path) -> Result<()> {
+    changes::rename(from, to).at(from, "rename")
+}
+
+/// Removes a file. One that is gone already is fine, also with its folder.
 ///
 /// # Errors
 /// The system's.
 pub fn remove_file(path: &Path) -> Result<()> {
     gone_is_fine(changes::remove_file(path)).at(path, "remove")?;
-    sync_parent(path)
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => {
+            gone_is_fine(changes::sync_dir(parent)).at(parent, "sync")
+        }
+        _ => sync_parent(path),
+    }
 }
 
 /// Removes a file in steps, so that freeing its space never stalls the disk for others. One that is gone already is
@@ -283,7 +296,7 @@ pub fn remove_large_file(path: &Path) -> Result<()> {
 /// # Errors
 /// The system's. Part of the content may then be gone.
 pub fn remove_dir(path: &Path) -> Result<()> {
-    shrink_below(path)?;
+    remove_below(path, &mut 0)?;
     gone_is_fine(changes::remove_dir_all(path)).at(path, "remove")?;
     sync_parent(path)
 }
@@ -419,16 +432,28 @@ fn shrink(path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn shrink_below(path: &Path) -> Result<()> {
+/// Removes the files in a folder and below. Also many small ones rest after each step's worth of bytes: `freed` are those since the last rest.
+fn remove_below(path: &Path, freed: &mut u64) -> Result<()> {
     let entries = match fs::read_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries.at(path, "list")?,
     };
+    let entries = entries.collect::<io::Result<Vec<_>>>();
+    let mut entries = entries.at(path, "list")?;
+    entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
-        let entry = entry.at(path, "list")?;
+        let path = entry.path();
         match entry.file_type() {
-            Ok(kind) if kind.is_dir() => shrink_below(&entry.path())?,
-            _ => shrink(&entry.path())?,
+            Ok(kind) if kind.is_dir() => remove_below(&path, freed)?,
+            _ => {
+                shrink(&path)?;
+                *freed += entry.metadata().map_or(0, |found| found.len());
+                gone_is_fine(changes::remove_file(&path)).at(&path, "remove")?;
+            }
+        }
+        if *freed >= SHRINK_STEP_BYTES {
+            *freed = 0;
+            std::thread::sleep(SHRINK_PAUSE);
         }
     }
     Ok(())
@@ -535,6 +560,7 @@ mod tests {
         remove_large_file(&path).unwrap();
         remove_large_file(&path).unwrap();
         assert!(!path.exists());
+        remove_large_file(&dir.path().join("gone").join("x.log")).unwrap();
     }
 
     #[test]

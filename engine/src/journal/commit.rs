@@ -92,6 +92,8 @@ pub struct Journal {
     id: u64,
     space: Space,
     next_sequence: Ticket,
+    /// The newest frame on disk: all before it are.
+    committed: Ticket,
     open: Option<Gather>,
     queued: VecDeque<Gather>,
     queued_bytes: usize,
@@ -114,6 +116,7 @@ impl Journal {
             id,
             space: Space::new(capacity),
             next_sequence: 1,
+            committed: 0,
             open: None,
             queued: VecDeque::new(),
             queued_bytes: 0,
@@ -331,6 +334,7 @@ impl Journal {
             Ok(()) => {
                 // Nothing else is written meanwhile.
                 self.unsynced &= !done.to_sync;
+                self.committed = done.sequence;
                 let (open, bytes) = match &self.open {
                     Some(open) => (open.entries, open.block.len()),
                     None => (0, 0),
@@ -407,6 +411,11 @@ impl Journal {
     /// Why nothing is acknowledged any more, if so.
     pub fn failure(&self) -> Option<&str> {
         self.failed.as_deref()
+    }
+
+    /// Whether what this ticket was given for is durable.
+    pub fn is_committed(&self, ticket: Ticket) -> bool {
+        ticket <= self.committed
     }
 
     /// Whether nothing waits and nothing is in flight.

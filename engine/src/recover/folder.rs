@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::rewrite::Reviving;
 use super::{INTERVAL_BYTES, Left, Report};
 use crate::aborted::{ABORTED_ENTRY_BYTES, AbortedTxns};
-use crate::background::segment_file;
+use crate::background::{DELETED_SUFFIX, SEGMENT_SUFFIXES, segment_file};
 use crate::batch::{self, EndTxn};
 use crate::checkpoint::{self, OffsetEntry};
 use crate::epochs::LeaderEpochs;
@@ -69,24 +69,37 @@ pub(super) struct Listing {
 }
 
 impl Listing {
-    pub fn read(folder: &Path) -> Result<Listing, Error> {
+    /// Lists a partition's folder, once cleaning that was interrupted is brought to an end there. What is left of removed segments is noted to go.
+    pub fn read(folder: &Path, report: &mut Report) -> Result<Listing, Error> {
         let mut entries = files::list(folder)?;
         if super::swaps::settle(folder, &entries)? {
             entries = files::list(folder)?;
         }
+        Ok(Listing::of(&entries, folder, report))
+    }
+
+    fn of(entries: &[files::Entry], folder: &Path, report: &mut Report) -> Listing {
         let based = |suffix: &str| {
             let bases = entries
                 .iter()
                 .filter_map(|e| Some((scan::segment_base(&e.name, suffix)?, e.bytes)));
             bases.collect::<Vec<_>>()
         };
-        Ok(Listing {
-            logs: based(".log"),
+        let logs = based(".log");
+        // Renamed by whoever removed the segment, or not yet: the log was renamed first.
+        let oldest = logs.first().map_or(0, |log| log.0);
+        let base = |name: &str| SEGMENT_SUFFIXES.iter().find_map(|s| scan::segment_base(name, s));
+        let is_removed =
+            |name: &str| name.ends_with(DELETED_SUFFIX) || base(name).is_some_and(|base| base < oldest);
+        let removed = entries.iter().filter(|e| !e.is_dir && is_removed(&e.name));
+        report.removed_files.extend(removed.map(|e| folder.join(&e.name)));
+        Listing {
+            logs,
             snapshots: based(".snapshot").into_iter().map(|s| s.0).collect(),
             indexes: based(".index"),
             time_indexes: based(".timeindex"),
             aborted: based(".txnindex"),
-        })
+        }
     }
 
     pub fn has_indexes(&self, base: i64) -> bool {
@@ -157,7 +170,7 @@ pub(super) fn resume(
     report: &mut Report,
 ) -> Result<Reviving, Error> {
     let folder = data_dir.join(name);
-    let listing = Listing::read(&folder)?;
+    let listing = Listing::read(&folder, report)?;
     let topic_id = topic_id(&folder, &listing)?;
     let known = known.remove(&(name.to_owned(), topic_id));
     let is_known = known.is_some();
@@ -273,7 +286,7 @@ pub(super) fn open(
     report: &mut Report,
 ) -> Result<LogState, Error> {
     let folder = data_dir.join(name);
-    let listing = Listing::read(&folder)?;
+    let listing = Listing::read(&folder, report)?;
     let mut opening = Opening {
         topic_id: topic_id(&folder, &listing)?,
         listing,
@@ -284,6 +297,9 @@ pub(super) fn open(
         may_have_gaps: left != Left::Killed,
     };
     let recovery_point = points.recovery.get(name).copied();
+    if let Some(end) = recovery_point.filter(|_| left == Left::Clean) {
+        opening.forget_empty_behind(end)?;
+    }
     let mut state = match recovery_point
         .filter(|_| left == Left::Clean)
         .and_then(|end| opening.believe(end).transpose())
@@ -292,13 +308,9 @@ pub(super) fn open(
         None => opening.read(recovery_point.unwrap_or(0))?,
     };
     let first = state.segments.front().map_or(0, |s| s.base_offset);
-    state.log_start_offset = points
-        .log_start
-        .get(name)
-        .copied()
-        .unwrap_or(first)
-        .max(first)
-        .min(state.end_offset);
+    let start = points.log_start.get(name).copied().unwrap_or(first);
+    state.log_start_offset = 0;
+    state.start_at(start.max(first).min(state.end_offset));
     Ok(state)
 }
 
@@ -332,6 +344,16 @@ impl Opening<'_> {
 
     fn log_file(&self, base: i64) -> PathBuf {
         segment_file(&self.folder, base, ".log")
+    }
+
+    /// Logs without a byte behind the end of a clean stop are nobody's. Somebody may have made one who was asked to open the file of a topic
+    /// that had this name before, and was late.
+    fn forget_empty_behind(&mut self, end_offset: i64) -> Result<(), Error> {
+        while let Some(&(base, 0)) = self.listing.logs.last().filter(|log| log.0 > end_offset) {
+            self.listing.logs.pop();
+            crate::background::remove_segment(&self.folder, base)?;
+        }
+        Ok(())
     }
 
     /// The state after a clean stop, or `None` when something it needs is missing and the batches must be read.

@@ -84,6 +84,8 @@ pub struct Report {
     pub scanned_segments: u64,
     /// What an operator should read, a line each.
     pub notices: Vec<String>,
+    /// Files of removed segments: nothing needs them.
+    pub removed_files: Vec<PathBuf>,
 }
 
 /// An opened directory.
@@ -92,7 +94,7 @@ pub struct Recovered {
     pub logs: HashMap<String, LogState>,
     /// What was found and done.
     pub report: Report,
-    /// Folders of deleted topics that wait to be removed.
+    /// Folders of deleted topics, and files of removed segments, that wait to be removed.
     pub leftovers: Vec<PathBuf>,
 }
 
@@ -127,6 +129,7 @@ pub fn open(data_dir: &Path) -> Result<Recovered, Error> {
         orphaned_entries: 0,
         scanned_segments: 0,
         notices: Vec::new(),
+        removed_files: Vec::new(),
     };
     let mut logs = HashMap::new();
     let partitions = names.iter().filter(|n| is_partition(n));
@@ -151,11 +154,9 @@ pub fn open(data_dir: &Path) -> Result<Recovered, Error> {
         // What was restored or built again so far is in the page cache only.
         files::sync_filesystem(data_dir)?;
     }
-    let leftovers = names
-        .iter()
-        .filter(|n| n.ends_with("-delete"))
-        .map(|n| data_dir.join(n))
-        .collect();
+    let folders = names.iter().filter(|n| n.ends_with("-delete"));
+    let folders = folders.map(|n| data_dir.join(n));
+    let leftovers = folders.chain(report.removed_files.drain(..)).collect();
     Ok(Recovered {
         logs,
         report,
@@ -271,6 +272,7 @@ fn restore<'a>(
         // Each core's first checkpoint has all partitions, and one that moved is in those of the cores it was at: the newest entry is the
         // one furthest on (see [`crate::handover`]).
         let key = (state.name.clone(), state.topic_id);
+        // One that ends where another does may have begun a segment since, for all those before to go.
         let reach = |s: &LogState| (s.end_offset, s.log_start_offset, s.active().base_offset);
         if known.get(&key).is_none_or(|k| reach(k) <= reach(&state)) {
             known.insert(key, state);

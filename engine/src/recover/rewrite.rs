@@ -165,7 +165,7 @@ impl Reviving {
         }
         // Segments may have gone before the entry that says so was durable.
         let first = self.state.segments.front().map_or(0, |s| s.base_offset);
-        self.state.log_start_offset = self.state.log_start_offset.max(first);
+        self.state.start_at(first);
         Ok(self.state)
     }
 }

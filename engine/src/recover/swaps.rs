@@ -6,13 +6,13 @@
 //! | `.cleaned` | being written, or about to be complete | it goes, and every `.swap` at or above the lowest of them |
 //! | `.log.swap` | complete | the segments it was made of go, it and its indexes take their places |
 //! | `.swap` of an index alone | its log is in place | it takes its place |
-//! | `.deleted` | replaced | it goes |
+//! | `.deleted` | replaced | it goes with all that was removed: see [`super::folder`] |
 
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use crate::background::segment_file;
-use crate::background::swap::{CLEANED, DELETED, INDEXES, SWAP, base_of};
+use crate::background::swap::{CLEANED, INDEXES, SWAP, base_of};
 use crate::error::Error;
 use crate::io::files::{self, Entry, changes};
 use crate::scan;
@@ -22,7 +22,7 @@ use crate::scan;
 /// # Errors
 /// The system's.
 pub(super) fn settle(folder: &Path, entries: &[Entry]) -> Result<bool, Error> {
-    let is_any = |e: &Entry| [CLEANED, SWAP, DELETED].iter().any(|end| e.name.ends_with(end));
+    let is_any = |e: &Entry| [CLEANED, SWAP].iter().any(|end| e.name.ends_with(end));
     if !entries.iter().any(is_any) {
         return Ok(false);
     }
@@ -33,15 +33,8 @@ pub(super) fn settle(folder: &Path, entries: &[Entry]) -> Result<bool, Error> {
     };
     let incomplete_from = named(CLEANED).map(|(base, _)| base).min().unwrap_or(i64::MAX);
     // No .cleaned goes before the .swap that do not count because of it have gone for good.
-    remove_all(
-        folder,
-        named(SWAP).filter(|(base, _)| *base >= incomplete_from),
-    )?;
-    let snapshot_end = format!(".snapshot{DELETED}");
-    let snapshots = entries
-        .iter()
-        .filter_map(|e| Some((scan::segment_base(&e.name, &snapshot_end)?, e.name.as_str())));
-    remove_all(folder, named(CLEANED).chain(named(DELETED)).chain(snapshots))?;
+    remove_all(folder, named(SWAP).filter(|(base, _)| *base >= incomplete_from))?;
+    remove_all(folder, named(CLEANED))?;
     let swaps: Vec<(i64, &str)> = named(SWAP).filter(|(base, _)| *base < incomplete_from).collect();
     let log_end = format!(".log{SWAP}");
     let logs: Vec<i64> = swaps
@@ -61,7 +54,10 @@ pub(super) fn settle(folder: &Path, entries: &[Entry]) -> Result<bool, Error> {
         files::sync_dir(folder)?;
     }
     for (base, name) in &swaps {
-        if let Some(suffix) = INDEXES.iter().find(|suffix| name.ends_with(&format!("{suffix}{SWAP}"))) {
+        if let Some(suffix) = INDEXES
+            .iter()
+            .find(|suffix| name.ends_with(&format!("{suffix}{SWAP}")))
+        {
             rename(folder, *base, suffix)?;
         }
     }
@@ -150,10 +146,12 @@ mod tests {
         dir
     }
 
+    /// But for what is out of sight.
     fn names(folder: &Path) -> Vec<String> {
         let entries = files::list(folder).expect("a list");
         entries
             .into_iter()
+            .filter(|e| !e.name.ends_with(".deleted"))
             .map(|e| e.name.trim_start_matches('0').to_owned())
             .collect()
     }
@@ -259,13 +257,15 @@ mod tests {
     fn what_was_replaced_goes_and_nothing_else() {
         let dir = folder();
         settled(dir.path());
-        fs::write(segment_file(dir.path(), 10, ".log.deleted"), b"x").expect("written");
         fs::write(dir.path().join("partition.metadata"), b"x").expect("written");
         settled(dir.path());
         let mut expected: Vec<&str> = OLD.to_vec();
         expected.push("partition.metadata");
         assert_eq!(names(dir.path()), expected);
         let entries = files::list(dir.path()).expect("a list");
-        assert!(!settle(dir.path(), &entries).expect("settled"), "a second time there is nothing to do");
+        assert!(
+            !settle(dir.path(), &entries).expect("settled"),
+            "a second time there is nothing to do"
+        );
     }
 }

@@ -45,30 +45,46 @@ pub fn newest_time(
     size_bytes: u64,
     interval_bytes: u32,
 ) -> Result<i64, Error> {
-    let log = segment_file(folder, base_offset, ".log");
+    match largest_time(folder, base_offset, size_bytes, interval_bytes)? {
+        // No record's timestamp is said by -1.
+        Some(timestamp_ms) if timestamp_ms >= 0 => Ok(timestamp_ms),
+        _ => {
+            let log = segment_file(folder, base_offset, ".log");
+            modified_ms(&log).map_err(Error::io("stat", &log))
+        }
+    }
+}
+
+/// The largest timestamp in a sealed segment, if any of its records has one; otherwise as [`newest_time`].
+///
+/// # Errors
+/// The system's.
+pub fn largest_time(
+    folder: &Path,
+    base_offset: i64,
+    size_bytes: u64,
+    interval_bytes: u32,
+) -> Result<Option<i64>, Error> {
     let path = segment_file(folder, base_offset, ".timeindex");
     let found = match last_time(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Nonsense,
         found => found.map_err(Error::io("read", &path))?,
     };
-    let largest = match found {
+    let log = segment_file(folder, base_offset, ".log");
+    let is_timed = || super::first_header(&log).is_some_and(|header| header.max_timestamp_ms >= 0);
+    Ok(match found {
         Found::Time(timestamp_ms) => Some(timestamp_ms),
-        Found::None => None,
-        Found::Nonsense => {
-            let index = super::load_index(folder, base_offset, size_bytes, interval_bytes)?;
+        Found::None if !is_timed() => None,
+        Found::None | Found::Nonsense => {
+            let index = super::rebuild_index(folder, base_offset, size_bytes, interval_bytes)?;
             index.largest_timestamp().map(|entry| entry.timestamp_ms)
         }
-    };
-    match largest {
-        // No record's timestamp is said by -1.
-        Some(timestamp_ms) if timestamp_ms >= 0 => Ok(timestamp_ms),
-        _ => modified_ms(&log).map_err(Error::io("stat", &log)),
-    }
+    })
 }
 
 enum Found {
     Time(i64),
-    /// There is no entry: no record has a timestamp.
+    /// There is no entry: no record has a timestamp, unless the file was emptied.
     None,
     /// It is no time index, or one that was not brought to its end.
     Nonsense,

@@ -1,4 +1,5 @@
-//! Deleting from the front: the log start moves at once, and the files go once a checkpoint does without them.
+//! Deleting from the front: the log start moves at once, and the files go out of sight once a checkpoint does without them. They are removed
+//! after the topic's delay.
 
 use super::{AppendError, Doomed, Shard, Slot, Ticket, open_file};
 use crate::background::{FileJob, JobOutput};
@@ -54,7 +55,7 @@ impl Shard {
         let ticket = self
             .journal
             .append(io, &self.entry_head, &[], log.options.durability, None)?;
-        log.state.log_start_offset = offset;
+        log.state.start_at(offset);
         log.log_start_ticket = ticket;
         log.dirty = true;
         self.checkpointer.note_append(io.now());
@@ -100,19 +101,29 @@ impl Shard {
         self.checkpointer.want();
     }
 
-    /// Those that could not be removed stay among the doomed: without a word of the log start the next start would find them.
-    pub(crate) fn segments_removed(
+    /// Files of segments are out of sight, and go after their delay. Those that still have their names stay among the doomed: without a word of
+    /// the log start the next start would find them.
+    pub(crate) fn segments_hidden(
         &mut self,
+        io: &dyn Io,
         slot: Slot,
         base_offsets: &[i64],
         result: Result<JobOutput, Error>,
     ) {
-        if result.is_ok() {
-            self.doomed
-                .retain(|d| (d.slot, &*d.base_offsets) != (slot, base_offsets));
-            self.retention_goes_on(slot);
-        }
-        self.note_error("old segments stay", result);
+        let files = match result {
+            Ok(JobOutput::Hidden(files)) => files,
+            result => return self.note_error("old segments stay", result),
+        };
+        self.doomed
+            .retain(|d| (d.slot, &*d.base_offsets) != (slot, base_offsets));
+        self.retention_goes_on(slot);
+        // Of a partition that went elsewhere the new owner hides them once more, and has them removed.
+        let Some(log) = self.log(slot).filter(|_| !files.is_empty()) else {
+            return;
+        };
+        let delay = log.options.file_delete_delay;
+        let token = self.ops.start(Op::RemoveFiles);
+        self.submit_job(io, token, FileJob::RemoveFiles { files, delay });
     }
 
     /// The checkpoint of this number is on disk: what it does without goes. A clean stop may come before all of it is gone.
@@ -128,8 +139,8 @@ impl Shard {
             let Some(folder) = self.log(slot).map(|l| l.folder.clone()) else {
                 continue;
             };
-            let token = self.ops.start(Op::RemoveSegments(slot, base_offsets.clone()));
-            self.submit_job(io, token, FileJob::RemoveSegments { folder, base_offsets });
+            let token = self.ops.start(Op::HideSegments(slot, base_offsets.clone()));
+            self.submit_job(io, token, FileJob::HideSegments { folder, base_offsets });
         }
     }
 }

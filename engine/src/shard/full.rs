@@ -1,4 +1,4 @@
-//! A full disk: spare files are given back first; then producers that need more are refused until it has room.
+//! A full disk: spare files are given back first, then what was removed and waits for its time; then producers that need more are refused until it has room.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ pub(crate) struct DiskRoom {
     full_since: Option<Instant>,
     /// A spare file is being given back: who waits goes on waiting.
     giving_back: bool,
-    /// It was full without a spare to give back, and producers were told.
+    /// It was full without anything to give back, and producers were told.
     told: bool,
 }
 
@@ -48,10 +48,10 @@ impl Shard {
         self.note_progress();
     }
 
-    /// Has a spare file removed. False when there is none.
+    /// Has a spare file removed, or else something that was removed and waits for its time. False when there is none.
     pub(crate) fn give_spare_back(&mut self, io: &dyn Io) -> bool {
         if !self.room.giving_back {
-            if self.background.spares().is_empty() {
+            if !self.background.has_room_to_give() {
                 return false;
             }
             self.room.giving_back = true;

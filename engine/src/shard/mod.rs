@@ -142,6 +142,7 @@ impl Shard {
         let mut log = PartitionLog::new(state, folder, options, leader_epoch, io.now());
         log.in_checkpoint = in_checkpoint;
         log.cleaning.checkpointed_base = log.state.active().base_offset;
+        log.lead_in(leader_epoch);
         self.logs.push(Some(log));
         if !in_checkpoint && !self.background.spares().is_empty() {
             // Only with one does it get a spare.
@@ -179,8 +180,15 @@ impl Shard {
     /// Stamps this epoch into what is appended from now on.
     pub fn set_leader_epoch(&mut self, slot: Slot, leader_epoch: i32) {
         if let Some(log) = self.log_mut(slot) {
-            log.leader_epoch = leader_epoch;
+            log.lead_in(leader_epoch);
         }
+    }
+
+    /// The epoch in which the record at the log start was written, or will be; -1 when it is not known.
+    pub fn earliest_epoch(&self, slot: Slot) -> i32 {
+        let state = self.log(slot).map(|log| &log.state);
+        let epoch = state.and_then(|state| state.epochs.epoch_for_offset(state.log_start_offset));
+        epoch.unwrap_or(-1)
     }
 
     pub(crate) fn log(&self, slot: Slot) -> Option<&PartitionLog> {
@@ -244,12 +252,12 @@ impl Shard {
             }
             Event::Opened { token, result } => match self.ops.finish(token) {
                 Some(Op::OpenToFlush(slot, base)) => self.opened_to_flush(io, slot, base, result),
-                Some(Op::Prefix(slot)) => self.prefix_opened(io, slot, result),
+                Some(Op::Prefix(slot, base)) => self.prefix_opened(io, slot, base, result),
                 Some(Op::Read(read)) => self.read_opened(io, read, result),
                 _ => self.close_if_open(io, result),
             },
             Event::Read { token, block, result } => match self.ops.finish(token) {
-                Some(Op::Prefix(slot)) => self.prefix_read(io, slot, &block, result),
+                Some(Op::Prefix(slot, base)) => self.prefix_read(io, slot, base, &block, result),
                 Some(Op::Read(read)) => self.read_finished(io, read, block, result),
                 Some(Op::Chunk(key, valid)) => self.chunk_read(io, key, valid, block, result),
                 _ => {}
@@ -431,7 +439,8 @@ impl Shard {
             Op::ExtendIndex(slot, base, number) => self.index_extended(io, slot, base, number, done.result),
             Op::HandOverIndex(slot, attempt) => self.hand_over_index_written(slot, attempt, done.result),
             Op::Checkpoint(number) => self.checkpoint_written(io, number, done.result),
-            Op::RemoveSegments(slot, bases) => self.segments_removed(slot, &bases, done.result),
+            Op::HideSegments(slot, bases) => self.segments_hidden(io, slot, &bases, done.result),
+            Op::RemoveFiles => self.note_error("files of old segments stay", done.result),
             Op::NewestTimes(slot) => self.newest_known(slot, done.result),
             Op::CleanTimes(slot) => self.clean_times_known(io, slot, done.result),
             Op::CleanAborted(slot, base) => self.clean_aborted_known(io, slot, base, done.result),
@@ -439,7 +448,6 @@ impl Shard {
             Op::Swap(pass) => self.swapped(io, pass, done.result),
             Op::NoteCleaned(pass) => self.cleaned_noted(io, pass, done.result),
             Op::DropCleaned(pass) => self.cleaned_dropped(io, pass, done.result),
-            Op::RemoveReplaced => self.note_error("replaced segments stay", done.result),
             Op::FindTime(search) => self.time_found(io, search, done.result),
             Op::Read(read) => self.index_loaded(io, read, done.result),
             Op::Aborted(answer) => self.aborted_loaded(io, answer, done.result),

@@ -1,6 +1,7 @@
 //! What goes into a shard and what comes out of it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::aborted::AbortedTxn;
 use crate::batch::{BatchError, TimestampError};
@@ -41,6 +42,8 @@ pub struct LogOptions {
     pub timestamp_after_max_ms: i64,
     /// How much of the log is kept.
     pub retention: Limits,
+    /// How long files of removed segments stay, under other names.
+    pub file_delete_delay: Duration,
     /// What an acknowledgement promises.
     pub durability: Durability,
     /// How the log is cleaned by key, if it is.
@@ -48,7 +51,7 @@ pub struct LogOptions {
 }
 
 impl Default for LogOptions {
-    /// Kafka's defaults, but that everything is kept.
+    /// Kafka's defaults, but that everything is kept, and that files of what is deleted go at once.
     fn default() -> LogOptions {
         LogOptions {
             segment_bytes: 1 << 30,
@@ -61,6 +64,7 @@ impl Default for LogOptions {
             timestamp_before_max_ms: i64::MAX,
             timestamp_after_max_ms: 3_600_000,
             retention: Limits::NONE,
+            file_delete_delay: Duration::ZERO,
             durability: Durability::Synced,
             compaction: None,
         }

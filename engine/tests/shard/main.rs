@@ -441,7 +441,7 @@ pub(crate) fn find(w: &mut World, timestamp_ms: i64) -> Option<i64> {
         LARGEST => w.shard.offset_for_largest_timestamp(&mut w.ring, Slot(0), token),
         _ => w
             .shard
-            .offset_for_timestamp(&mut w.ring, Slot(0), timestamp_ms, token),
+            .offset_for_timestamp(&mut w.ring, Slot(0), timestamp_ms, 0, token),
     };
     let hit = match outcome {
         TimeOutcome::Now(hit) => hit,

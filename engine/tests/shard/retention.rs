@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ringlog_engine::batch::{BatchBuilder, BatchHeader};
 use ringlog_engine::producers::ProducerError;
+use ringlog_engine::recover;
 use ringlog_engine::shard::*;
 
 use crate::world::*;
@@ -359,4 +360,126 @@ fn what_a_killed_run_left_below_the_log_start_goes_too() {
     let mut w = World::open(dir.path(), &kept(-1, -1));
     assert_eq!(offsets(&w).log_start, 30);
     start_becomes(&mut w, dir.path(), 30);
+}
+
+#[test]
+fn epochs_whose_records_are_gone_are_forgotten_and_those_left_begin_at_the_log_start() {
+    for clean in [false, true] {
+        let dir = dir();
+        let mut w = World::open(dir.path(), &Setup::default());
+        for epoch in [0, 2, 5] {
+            w.shard.set_leader_epoch(Slot(0), epoch);
+            for _ in 0..4 {
+                w.produce(0, &batch(1, 100));
+            }
+        }
+        let ends = |w: &World| [0, 1, 2, 4, 5, 6].map(|epoch| w.shard.epoch_end_offset(Slot(0), epoch));
+        assert_eq!(ends(&w), [(0, 4), (0, 4), (2, 8), (2, 8), (5, 12), (-1, -1)]);
+        let mut wanted = ends(&w);
+        for (start, changed) in [
+            (3, [(0, 4), (0, 4), (2, 8), (2, 8), (5, 12), (-1, -1)]),
+            (4, [(0, 4), (1, 4), (2, 8), (2, 8), (5, 12), (-1, -1)]),
+            (7, [(0, 7), (1, 7), (2, 8), (2, 8), (5, 12), (-1, -1)]),
+            (12, [(0, 12), (1, 12), (2, 12), (4, 12), (5, 12), (-1, -1)]),
+        ] {
+            let (_, ticket) = w.shard.delete_records(&mut w.ring, Slot(0), start).unwrap();
+            w.until(|w| (w.committed >= ticket).then_some(()));
+            wanted = changed;
+            assert_eq!(ends(&w), wanted, "from {start}");
+            // The next one begins where the journal, or the stop, has left it.
+            if clean {
+                w.stop();
+            } else {
+                drop(w);
+            }
+            w = World::open(dir.path(), &Setup::default());
+            w.shard.set_leader_epoch(Slot(0), 5);
+            assert_eq!(ends(&w), wanted, "from {start}, after a restart");
+        }
+        assert_eq!(wanted[5], (-1, -1));
+    }
+}
+
+#[test]
+fn a_removed_segments_files_are_renamed_and_stay_for_the_topics_delay() {
+    let dir = dir();
+    let setup = kept(HOUR_MS, -1);
+    let options = LogOptions {
+        file_delete_delay: Duration::from_secs(3600),
+        ..setup.options
+    };
+    let setup = Setup { options, ..setup };
+    let mut w = World::open(dir.path(), &setup);
+    fill(&mut w, 2, 1_000);
+    fill(&mut w, 1, now_ms());
+    start_becomes(&mut w, dir.path(), 20);
+    let deleted = |suffix: &str| bases(&dir.path().join("t-0"), suffix);
+    w.until(|_| (deleted(".log.deleted").len() == 2).then_some(()));
+    for suffix in [".log.deleted", ".index.deleted", ".timeindex.deleted"] {
+        assert_eq!(deleted(suffix), [0, 10], "{suffix}");
+    }
+    assert_eq!(deleted(".snapshot.deleted"), [10]);
+    assert!(
+        w.background.has_room_to_give(),
+        "a full disk would not wait for them"
+    );
+    drop(w);
+    // The next run has all that was left as something to remove, and nothing else.
+    let recovered = recover::open(dir.path()).unwrap();
+    let left: Vec<String> = recovered
+        .leftovers
+        .iter()
+        .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(left.len(), 7, "{left:?}");
+    assert!(left.iter().all(|name| name.ends_with(".deleted")), "{left:?}");
+}
+
+#[test]
+fn what_a_kill_left_of_a_half_removed_segment_is_found() {
+    let dir = dir();
+    let mut w = World::open(dir.path(), &kept(HOUR_MS, -1));
+    fill(&mut w, 1, 1_000);
+    fill(&mut w, 1, now_ms());
+    start_becomes(&mut w, dir.path(), 10);
+    drop(w);
+    let folder = dir.path().join("t-0");
+    for name in [
+        "00000000000000000000.index",
+        "00000000000000000000.snapshot",
+        "00000000000000000000.log.deleted",
+    ] {
+        fs::write(folder.join(name), "left").unwrap();
+    }
+    let found = recover::open(dir.path()).unwrap().leftovers;
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(found.iter().all(|path| fs::read(path).unwrap() == b"left"));
+}
+
+#[test]
+fn a_segment_begun_for_all_others_to_go_is_believed_though_another_cores_checkpoint_does_not_know_it() {
+    let dir = dir();
+    let setup = Setup {
+        cores: 2,
+        ..kept(-1, -1)
+    };
+    let mut w = World::open(dir.path(), &setup);
+    for _ in 0..5 {
+        w.produce(0, &batch(1, 100));
+    }
+    let (_, ticket) = w.shard.delete_records(&mut w.ring, Slot(0), 5).unwrap();
+    w.until(|w| (w.committed >= ticket).then_some(()));
+    drop(w);
+    // Both cores' first checkpoints have a log of one segment, all of it before the log start.
+    let mut w = World::open(dir.path(), &setup);
+    w.shard.set_options(Slot(0), kept(-1, 0).options);
+    w.until(|w| {
+        w.shard.check_retention();
+        (0..5).for_each(|_| w.turn());
+        (logs(dir.path()) == [5]).then_some(())
+    });
+    drop(w);
+    let mut w = World::open(dir.path(), &setup);
+    assert_eq!((offsets(&w).log_start, offsets(&w).log_end), (5, 5));
+    assert_eq!(w.produce(0, &batch(1, 100)).base_offset, 5);
 }

@@ -113,6 +113,37 @@ fn a_spare_is_used_for_a_known_partition_only() {
 }
 
 #[test]
+fn a_full_disk_does_not_wait_for_the_delay_of_removed_files() {
+    let dir = dir();
+    let options = LogOptions {
+        file_delete_delay: Duration::from_secs(3600),
+        ..setup().options
+    };
+    let mut w = World::open(dir.path(), &Setup { options, ..setup() });
+    for _ in 0..40 {
+        w.produce(0, &batch(1, 30_000));
+    }
+    let end = w.shard.offsets(Slot(0)).unwrap().high_watermark;
+    w.shard.delete_records(&mut w.ring, Slot(0), end).unwrap();
+    w.until(|w| w.background.has_room_to_give().then_some(()));
+    assert_eq!(spares(dir.path()), 0, "they are no spares yet");
+    let background = w.background.clone();
+    w.ring.set_fault(Some(Box::new(move |verb, _| {
+        (verb == Verb::Allocate && background.has_room_to_give()).then_some(ENOSPC)
+    })));
+    for _ in 0..60 {
+        w.produce(0, &batch(1, 30_000));
+    }
+    w.until(|w| (!w.background.has_room_to_give()).then_some(()));
+    assert!(!w.notices().contains("disk is full"), "{}", w.notices());
+    w.until(|_| {
+        bases(&dir.path().join("t-0"), ".log.deleted")
+            .is_empty()
+            .then_some(())
+    });
+}
+
+#[test]
 fn a_full_disk_gets_spares_back_before_producers_hear_of_it() {
     let dir = dir();
     let mut w = World::open(dir.path(), &setup());
@@ -126,5 +157,9 @@ fn a_full_disk_gets_spares_back_before_producers_hear_of_it() {
     }
     w.until(|w| w.background.spares().is_empty().then_some(()));
     assert!(!w.notices().contains("disk is full"), "{}", w.notices());
-    assert!(longest_log(dir.path()) > 0 && bases(&dir.path().join("t-0"), ".log").len() > 3);
+    // What waited for the disk gets to it then.
+    w.until(|_| {
+        let is_written = longest_log(dir.path()) > 0 && bases(&dir.path().join("t-0"), ".log").len() > 3;
+        is_written.then_some(())
+    });
 }

@@ -36,13 +36,13 @@ impl Drop for World {
         let inbox = Inbox::default();
         let (folder, base_offset) = (self.data_dir.clone(), 0);
         let nothing = FileJob::ExtendIndex {
-            folder: folder.clone(),
+            folder,
             base_offset,
             index: IndexTail::default(),
         };
-        let nothing_to_remove = FileJob::RemoveSegments {
-            folder,
-            base_offsets: Vec::new(),
+        let nothing_to_remove = FileJob::RemoveFiles {
+            files: Vec::new(),
+            delay: Duration::ZERO,
         };
         self.background.submit(0, nothing, &inbox, None);
         self.background.submit(0, nothing_to_remove, &inbox, None);

@@ -126,6 +126,34 @@ fn nothing_is_appended_to_what_leaves() {
 }
 
 #[test]
+fn a_log_start_that_is_not_durable_yet_stays_until_it_is() {
+    let dir = dir();
+    let (mut life, _) = two_cores(dir.path());
+    for round in 0..10 {
+        append(&mut life, round).unwrap();
+        let (from, _) = life.slots[0].unwrap();
+        // Everything of it is on disk then, and in the index files.
+        life.depart(0, 1 - from);
+        settle(&mut life);
+        life.until(|life| life.is_quiet().then_some(())).unwrap();
+        let (core, slot) = life.slots[0].unwrap();
+        let Side { machine, shard, .. } = &mut life.sides[core];
+        let (start, ticket) = shard.delete_records(machine, slot, i64::from(round) + 1).unwrap();
+        life.started(0, core, 0, start, ticket);
+        life.depart(0, 1 - core);
+        life.until(|life| life.offsets((core, slot)).is_none().then_some(()))
+            .unwrap();
+        assert!(
+            life.is_quiet(),
+            "round {round}: it left before its log start was durable"
+        );
+        settle(&mut life);
+        let at = life.slots[0].unwrap();
+        assert_eq!(life.offsets(at).unwrap().log_start, start);
+    }
+}
+
+#[test]
 fn what_cannot_be_taken_over_goes_back_and_is_appended_to_there() {
     let dir = dir();
     let (mut life, faults) = two_cores(dir.path());

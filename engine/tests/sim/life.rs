@@ -557,9 +557,8 @@ fn prepare(
     for (topic, _) in topics.iter().zip(&states).filter(|(_, state)| state.is_none()) {
         background::run(&create_job(dir, topic))?;
     }
-    for folder in recovered.leftovers {
-        let renamed = folder.clone();
-        background::run(&FileJob::RemovePartition { folder, renamed })?;
+    for path in recovered.leftovers {
+        background::run(&FileJob::of_leftover(path))?;
     }
     let cores = 1 + random.below(setup.most_cores);
     let ids: Vec<u64> = (0..cores).map(|_| random.next()).collect();

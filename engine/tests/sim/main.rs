@@ -28,6 +28,7 @@ mod journal;
 mod life;
 mod machine;
 mod random;
+mod removed;
 mod state;
 mod story;
 mod txns;
@@ -207,7 +208,7 @@ const RESTLESS: Effort = Effort {
 
 #[test]
 fn what_was_acknowledged_survives_a_power_cut_while_partitions_change_cores() {
-    let tried = run_all(2_000, 6, RESTLESS);
+    let tried = run_all(2_000, 8, RESTLESS);
     let is_all = tried.moves > 20 && tried.checkpoints > 0 && tried.wraps > 0;
     assert!(is_all || std::env::var("RINGLOG_SEED").is_ok(), "{tried:?}");
 }
@@ -232,7 +233,7 @@ const EXPIRING: Effort = Effort {
 
 #[test]
 fn what_was_acknowledged_and_is_to_stay_survives_a_power_cut_while_segments_expire() {
-    let tried = run_all(4_000, 6, EXPIRING);
+    let tried = run_all(4_000, 8, EXPIRING);
     let is_all = tried.expired > 10 && tried.rolls > 0 && tried.checkpoints > 0;
     assert!(is_all || std::env::var("RINGLOG_SEED").is_ok(), "{tried:?}");
 }

@@ -1,6 +1,7 @@
 //! What happens in a life: topics made, deleted and made again, batches of all sizes, log starts moved, reads, a clean stop.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use ringlog_engine::background::FileJob;
 use ringlog_engine::batch::BatchBuilder;
@@ -61,6 +62,8 @@ fn options(random: &mut Random) -> LogOptions {
         } else {
             Durability::Synced
         },
+        // By hand nobody waits so long; it is only another order in which things go.
+        file_delete_delay: random.pick(&[Duration::ZERO, Duration::from_secs(60)]),
         ..LogOptions::default()
     }
 }
@@ -193,6 +196,7 @@ impl Life {
         let job = FileJob::RemovePartition {
             folder: self.dir.join(&deleted.name),
             renamed: self.dir.join(format!("{}.{unique:016x}-delete", deleted.name)),
+            delay: deleted.options.file_delete_delay,
         };
         self.background.submit(topic as u64, job, &self.inbox, None);
     }

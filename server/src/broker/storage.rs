@@ -182,22 +182,18 @@ fn make_folders(data_dir: &Path, openings: &[Opening]) -> Result<(), StartError>
 }
 
 /// What was deleted before the last stop, and not gone yet. Nobody waits for it.
-fn remove_leftovers(folders: Vec<std::path::PathBuf>) {
-    if folders.is_empty() {
+fn remove_leftovers(paths: Vec<std::path::PathBuf>) {
+    if paths.is_empty() {
         return;
     }
-    let work = move || folders.into_iter().for_each(remove_leftover);
+    let work = move || paths.into_iter().for_each(remove_leftover);
     if let Err(error) = std::thread::Builder::new().name("leftovers".into()).spawn(work) {
-        crate::warn!("folders of deleted topics stay until the next start: {error}");
+        crate::warn!("files of deleted topics and segments stay until the next start: {error}");
     }
 }
 
-fn remove_leftover(folder: std::path::PathBuf) {
-    let job = FileJob::RemovePartition {
-        renamed: folder.clone(),
-        folder,
-    };
-    if let Err(error) = background::run(&job) {
+fn remove_leftover(path: std::path::PathBuf) {
+    if let Err(error) = background::run(&FileJob::of_leftover(path)) {
         crate::warn!("{error}");
     }
 }

@@ -324,7 +324,7 @@ static OWN_KEYS: &[BrokerKey] = &[
         "log.segment.delete.delay.ms",
         LONG,
         Some("60000"),
-        "Default of the topic setting file.delete.delay.ms."
+        "Default of the topic setting file.delete.delay.ms, and how long the folder of a deleted partition stays on disk, under a name that ends in -delete."
     ),
     key!(
         "max.connections",

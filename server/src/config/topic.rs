@@ -129,7 +129,8 @@ pub static TOPIC_KEYS: &[TopicKey] = &[
         long_from(0),
         Some("60000"),
         [same_unit("log.segment.delete.delay.ms")],
-        "How long the files of a deleted segment stay on disk, in milliseconds. They go as soon as nothing here needs them, so it has no effect."
+        "How long the files of a deleted segment stay on disk, under names that end in .deleted, in milliseconds. A full disk waits for none, \
+         and after a restart they go at once."
     ),
     key!(
         "flush.messages",
@@ -433,6 +434,8 @@ pub struct TopicSettings {
     pub delete: bool,
     /// How the log is cleaned by key, if it is.
     pub compaction: Option<Compaction>,
+    /// How long files of removed segments stay.
+    pub file_delete_delay_ms: u64,
     /// Replicas that must hold a record for acks=all.
     pub min_insync_replicas: i32,
     /// What an acknowledgement means.
@@ -480,12 +483,16 @@ impl TopicSettings {
             retention_ms: long("retention.ms"),
             retention_bytes: long("retention.bytes"),
             delete: policy.split(',').any(|word| word == "delete"),
-            compaction: policy.split(',').any(|word| word == "compact").then(|| Compaction {
-                min_cleanable_ratio: text("min.cleanable.dirty.ratio").parse().unwrap_or(1.0),
-                min_lag_ms: long("min.compaction.lag.ms"),
-                max_lag_ms: long("max.compaction.lag.ms"),
-                delete_retention_ms: long("delete.retention.ms"),
-            }),
+            compaction: policy
+                .split(',')
+                .any(|word| word == "compact")
+                .then(|| Compaction {
+                    min_cleanable_ratio: text("min.cleanable.dirty.ratio").parse().unwrap_or(1.0),
+                    min_lag_ms: long("min.compaction.lag.ms"),
+                    max_lag_ms: long("max.compaction.lag.ms"),
+                    delete_retention_ms: long("delete.retention.ms"),
+                }),
+            file_delete_delay_ms: u64::try_from(long("file.delete.delay.ms")).unwrap_or(0),
             min_insync_replicas: i32::try_from(long("min.insync.replicas")).unwrap_or(1),
             durability: durability(&text("ringlog.durability")),
         }
@@ -592,7 +599,9 @@ mod tests {
             (settings.segment_bytes, settings.max_message_bytes),
             (1 << 30, 1_048_588)
         );
-        assert!(settings.delete && settings.compaction.is_none() && settings.durability == Durability::Synced);
+        assert!(
+            settings.delete && settings.compaction.is_none() && settings.durability == Durability::Synced
+        );
         settings = TopicSettings::from_effective(&|key| match key.name {
             "internal.segment.bytes" => Some("2000".to_owned()),
             "cleanup.policy" => Some("compact".to_owned()),

@@ -47,7 +47,7 @@ pub struct Questions {
     /// Deletions that are not durable yet. Tickets ascend.
     deleting: VecDeque<(Ticket, Asker, Told)>,
     /// Searches by time that read from disk.
-    searching: Vec<(u64, Asker, Slot, Question)>,
+    searching: Vec<(u64, Asker, Slot, Search)>,
     /// Questions that wait for memory or journal room.
     stalled: VecDeque<(Asker, Slot, Question)>,
     next_token: u64,
@@ -66,6 +66,34 @@ struct Asker {
     origin: usize,
     call: CallId,
     place: Place,
+}
+
+/// Most batches that are opened for one question: a producer can send as many as it likes whose headers promise what no record of theirs keeps.
+const MOST_OPENED: u32 = 8;
+
+/// A search by time.
+#[derive(Clone, Copy, Debug)]
+struct Search {
+    question: Question,
+    /// Batches that end before it were looked into.
+    from_offset: i64,
+    opened: u32,
+}
+
+impl Search {
+    fn new(question: Question) -> Search {
+        Search {
+            question,
+            from_offset: 0,
+            opened: 0,
+        }
+    }
+
+    /// Whether the next batch may be opened after one that had no record to find.
+    fn goes_on(&mut self) -> bool {
+        self.opened += 1;
+        self.opened < MOST_OPENED && matches!(self.question, Question::Time(..))
+    }
 }
 
 impl Form {
@@ -182,7 +210,7 @@ impl Core {
             Question::Earliest => Told::Offset {
                 timestamp_ms: -1,
                 offset: offsets.log_start,
-                leader_epoch,
+                leader_epoch: self.shard.earliest_epoch(slot),
             },
             Question::EpochEnd(epoch) => {
                 let (epoch, end_offset) = self.shard.epoch_end_offset(slot, epoch);
@@ -193,7 +221,9 @@ impl Core {
             Question::DeleteBefore(offset) => {
                 return self.delete_before(asker, slot, offset, offsets.high_watermark);
             }
-            Question::Time(..) | Question::LargestTime(_) => return self.search_time(asker, slot, question),
+            Question::Time(..) | Question::LargestTime(_) => {
+                return self.search_time(asker, slot, Search::new(question));
+            }
         })
     }
 
@@ -221,51 +251,58 @@ impl Core {
         }
     }
 
-    fn search_time(&mut self, asker: Asker, slot: Slot, question: Question) -> Option<Told> {
-        self.questions.next_token += 1;
-        let token = self.questions.next_token;
-        let outcome = match question {
-            Question::Time(timestamp_ms, _) => {
-                self.shard
-                    .offset_for_timestamp(&mut *self.io, slot, timestamp_ms, token)
+    /// Searches on until there is an answer; none when it comes later.
+    fn search_time(&mut self, asker: Asker, slot: Slot, mut search: Search) -> Option<Told> {
+        loop {
+            self.questions.next_token += 1;
+            let token = self.questions.next_token;
+            let outcome = match search.question {
+                Question::Time(timestamp_ms, _) => {
+                    let log_start = self.shard.offsets(slot).map_or(0, |offsets| offsets.log_start);
+                    let from = search.from_offset.max(log_start);
+                    self.shard
+                        .offset_for_timestamp(&mut *self.io, slot, timestamp_ms, from, token)
+                }
+                _ => self
+                    .shard
+                    .offset_for_largest_timestamp(&mut *self.io, slot, token),
+            };
+            match outcome {
+                TimeOutcome::Now(hit) => match self.time_told(slot, &mut search, hit) {
+                    Some(told) => return Some(told),
+                    None => continue,
+                },
+                TimeOutcome::Later => self.questions.searching.push((token, asker, slot, search)),
+                TimeOutcome::Error(ReadError::Busy) => {
+                    self.questions.stalled.push_back((asker, slot, search.question));
+                }
+                TimeOutcome::Error(error) => return Some(Told::Failed(time_code(&error))),
             }
-            _ => self
-                .shard
-                .offset_for_largest_timestamp(&mut *self.io, slot, token),
-        };
-        match outcome {
-            TimeOutcome::Now(hit) => Some(self.time_told(slot, question, hit)),
-            TimeOutcome::Later => {
-                self.questions.searching.push((token, asker, slot, question));
-                None
-            }
-            TimeOutcome::Error(ReadError::Busy) => {
-                self.questions.stalled.push_back((asker, slot, question));
-                None
-            }
-            TimeOutcome::Error(error) => Some(Told::Failed(time_code(&error))),
+            return None;
         }
     }
 
-    /// Looks inside the batch for the record: the one place where the broker opens a batch while a client waits.
-    fn time_told(&self, slot: Slot, question: Question, hit: Option<TimeHit>) -> Told {
+    /// Looks inside the batch for the record: the one place where the broker opens a batch while a client waits. Nothing when the search is to go
+    /// on behind it: those of its records that are as late lie before the log start, or its header promised too much.
+    fn time_told(&self, slot: Slot, search: &mut Search, hit: Option<TimeHit>) -> Option<Told> {
         let none = Told::Offset {
             timestamp_ms: -1,
             offset: -1,
             leader_epoch: -1,
         };
-        let Some(hit) = hit else { return none };
-        let isolation = match question {
+        let Some(hit) = hit else { return Some(none) };
+        let isolation = match search.question {
             Question::Time(_, isolation) | Question::LargestTime(isolation) => isolation,
             _ => Isolation::Uncommitted,
         };
         let offsets = self.shard.offsets(slot);
         let end = offsets.map_or(i64::MAX, |offsets| offsets.visible_end(isolation));
-        let found = match question {
-            Question::Time(timestamp_ms, _) => times::first_at_or_after(&hit.batch, timestamp_ms),
+        let log_start = offsets.map_or(0, |offsets| offsets.log_start);
+        let found = match search.question {
+            Question::Time(timestamp_ms, _) => times::first_at_or_after(&hit.batch, timestamp_ms, log_start),
             _ => times::largest(&hit.batch),
         };
-        match found {
+        Some(match found {
             // Not for those who read what is committed only.
             Ok(Some((_, offset, _))) if offset >= end => none,
             Ok(Some((timestamp_ms, offset, leader_epoch))) => Told::Offset {
@@ -273,7 +310,12 @@ impl Core {
                 offset,
                 leader_epoch,
             },
-            Ok(None) => none,
+            Ok(None) => {
+                let header = BatchHeader::read(&hit.batch).filter(|_| search.goes_on());
+                let Some(header) = header else { return Some(none) };
+                search.from_offset = header.last_offset() + 1;
+                return None;
+            }
             Err(reason) => {
                 // Its first record is never behind the one that is looked for.
                 crate::debug!("a batch is not searched by time, its first offset is the answer: {reason}");
@@ -284,7 +326,7 @@ impl Core {
                     leader_epoch: header.partition_leader_epoch,
                 })
             }
-        }
+        })
     }
 
     /// Owner: a search that read from disk is finished.
@@ -297,12 +339,17 @@ impl Core {
         else {
             return;
         };
-        let (_, asker, slot, question) = self.questions.searching.swap_remove(at);
+        let (_, asker, slot, mut search) = self.questions.searching.swap_remove(at);
         let told = match result {
-            Ok(hit) => self.time_told(slot, question, hit),
-            Err(error) => Told::Failed(time_code(&error)),
+            Ok(hit) => match self.time_told(slot, &mut search, hit) {
+                Some(told) => Some(told),
+                None => self.search_time(asker, slot, search),
+            },
+            Err(error) => Some(Told::Failed(time_code(&error))),
         };
-        self.tell(asker, told);
+        if let Some(told) = told {
+            self.tell(asker, told);
+        }
     }
 
     fn tell(&mut self, asker: Asker, told: Told) {

@@ -104,6 +104,7 @@ pub fn log_options(settings: &TopicSettings) -> LogOptions {
         timestamp_before_max_ms: settings.timestamp_before_max_ms,
         timestamp_after_max_ms: settings.timestamp_after_max_ms,
         retention: settings.retention(),
+        file_delete_delay: Duration::from_millis(settings.file_delete_delay_ms),
         durability: settings.durability,
         compaction: settings.compaction,
     }
@@ -251,8 +252,18 @@ impl Core {
             .config
             .data_dir
             .join(retired_name(&name, unique, "delete"));
+        // The topic is gone, and its settings with it: as in Kafka the broker's is what counts.
+        let settings = self
+            .image
+            .topic_settings(&self.shared.config, self.shared.node.id, "");
+        let delay = Duration::from_millis(settings.file_delete_delay_ms);
         let token = self.partitions.job();
-        self.submit(token, FileJob::RemovePartition { folder, renamed });
+        let job = FileJob::RemovePartition {
+            folder,
+            renamed,
+            delay,
+        };
+        self.submit(token, job);
     }
 
     /// Makes the update's image the one all requests see.

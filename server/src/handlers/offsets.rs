@@ -166,8 +166,8 @@ fn question(timestamp_ms: i64, version: i16, isolation: Isolation) -> Result<Opt
         Some((_, _, Special::Earliest)) => Ok(Some(Question::Earliest)),
         Some((_, _, Special::LargestTime)) => Ok(Some(Question::LargestTime(isolation))),
         Some((_, _, Special::Nothing)) => Ok(None),
-        // Other negative times are times like any: before every record.
-        None => Ok(Some(Question::Time(timestamp_ms, isolation))),
+        // A special one of a version to come.
+        None => Err(ErrorCode::UnsupportedVersion),
     }
 }
 
@@ -317,6 +317,8 @@ mod tests {
             (-5, 9, Ok(None)),
             (-6, 10, Err(ErrorCode::UnsupportedVersion)),
             (-6, 11, Ok(None)),
+            (-7, 11, Err(ErrorCode::UnsupportedVersion)),
+            (i64::MIN, 1, Err(ErrorCode::UnsupportedVersion)),
         ];
         for (timestamp, version, expected) in cases {
             assert_eq!(

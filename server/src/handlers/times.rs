@@ -11,16 +11,20 @@ const MAX_UNPACKED_BYTES: u64 = 64 << 20;
 /// Timestamp in milliseconds, offset, and leader epoch of a record.
 pub type Found = (i64, i64, i32);
 
-/// The first record with this time or a later one.
+/// The first record with this time or a later one, of those from an offset on.
 ///
 /// # Errors
 /// The batch cannot be unpacked, or its records contradict their lengths.
-pub fn first_at_or_after(batch: &[u8], timestamp_ms: i64) -> Result<Option<Found>, RecordError> {
+pub fn first_at_or_after(
+    batch: &[u8],
+    timestamp_ms: i64,
+    from_offset: i64,
+) -> Result<Option<Found>, RecordError> {
     search(batch, |batch, records| {
         for record in records {
             let record = record?;
             let time = time_of(batch, &record);
-            if time >= timestamp_ms {
+            if time >= timestamp_ms && record.offset >= from_offset {
                 return Ok(Some((time, record.offset)));
             }
         }

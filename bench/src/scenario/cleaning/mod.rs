@@ -68,7 +68,9 @@ impl Ends {
 
 fn with_segments(mut all: Vec<(&str, u64)>) -> Vec<(String, String)> {
     all.push(("segment.bytes", SEGMENT_BYTES));
-    let owned = all.into_iter().map(|(key, value)| (key.to_owned(), value.to_string()));
+    let owned = all
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.to_string()));
     owned.collect()
 }
 
@@ -95,7 +97,8 @@ pub fn run(context: &mut Context<'_>, steps: &mut Vec<Step>) -> Result<(), Error
         }
     }
     if let (Some(why), Some(step)) = (&broker.does_not_clean, steps.last_mut()) {
-        let what = format!("there is no part with the cleaner: this broker does not clean compacted topics ({why})");
+        let what =
+            format!("there is no part with the cleaner: this broker does not clean compacted topics ({why})");
         let at_s = step.seconds;
         step.events.push(Event { at_s, what });
     }
@@ -173,7 +176,8 @@ fn evidence(
         let mut deleted = 0;
         for (leader, partitions) in stage.topic.by_leader() {
             let mut connection = crate::client::Connection::open(leader).await?;
-            let starts = admin::offsets(&mut connection, &stage.topic.name, &partitions, admin::EARLIEST).await?;
+            let starts =
+                admin::offsets(&mut connection, &stage.topic.name, &partitions, admin::EARLIEST).await?;
             deleted += starts.iter().sum::<i64>();
         }
         let left = log_dirs::size_bytes(&beside.topic).await?;
@@ -196,9 +200,13 @@ fn compare(step: &mut Step, without: &Step) {
         let (Some(now), Some(then)) = (step.latencies.get(key), without.latencies.get(key)) else {
             continue;
         };
-        let ratios = [("p99", now.p99_us / then.p99_us), ("p99.9", now.p999_us / then.p999_us)];
+        let ratios = [
+            ("p99", now.p99_us / then.p99_us),
+            ("p99.9", now.p999_us / then.p999_us),
+        ];
         let named = ratios.map(|(which, ratio)| (format!("{key}_{which}_over_without_limits"), ratio));
-        step.figures.extend(named.into_iter().filter(|(_, ratio)| ratio.is_finite()));
+        step.figures
+            .extend(named.into_iter().filter(|(_, ratio)| ratio.is_finite()));
     }
 }
 

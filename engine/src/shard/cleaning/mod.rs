@@ -203,7 +203,8 @@ impl Shard {
         if is_full || is_passing(error) {
             log.cleaning.not_before = Some(retry_at);
             if !std::mem::replace(&mut self.cleaning.told_full, true) {
-                let line = format!("{name} is not cleaned for now, and its segments stay as they are: {error}");
+                let line =
+                    format!("{name} is not cleaned for now, and its segments stay as they are: {error}");
                 self.events.push(ShardEvent::Notice(line));
             }
             return;
@@ -234,5 +235,8 @@ fn is_passing(error: &Error) -> bool {
     let Error::Io { source, .. } = error else {
         return false;
     };
-    matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
+    matches!(
+        source.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)
+    )
 }

@@ -1,9 +1,7 @@
 //! Questions about segments that are being exchanged: they wait until that is done, some milliseconds.
 
 use crate::io::Io;
-use crate::shard::{
-    ReadError, ReadOutcome, ReadRequest, Shard, ShardEvent, Slot, TimeOutcome,
-};
+use crate::shard::{ReadError, ReadOutcome, ReadRequest, Shard, ShardEvent, Slot, TimeOutcome};
 
 /// Questions that wait at most, in one core.
 const MOST_PARKED: usize = 4096;
@@ -17,6 +15,8 @@ pub(crate) enum Question {
     Time {
         /// The target.
         timestamp_ms: i64,
+        /// First offset that counts.
+        from_offset: i64,
         /// The caller's.
         token: u64,
     },
@@ -34,7 +34,12 @@ pub(super) struct Parked(Vec<(Slot, Question)>);
 impl Shard {
     /// Has the question wait where it is about segments that are being exchanged; `base` is the oldest of them that it may be about. Gives the answer
     /// for now: `None` where it can be answered.
-    pub(crate) fn park(&mut self, slot: Slot, base: i64, question: Question) -> Option<Result<(), ReadError>> {
+    pub(crate) fn park(
+        &mut self,
+        slot: Slot,
+        base: i64,
+        question: Question,
+    ) -> Option<Result<(), ReadError>> {
         if let Some(why) = self.cleaning.holds(slot, base)? {
             return Some(Err(ReadError::Io(why.to_owned())));
         }
@@ -63,8 +68,12 @@ impl Shard {
                     let outcome = self.read(io, slot, request);
                     self.read_answered(request.token, outcome);
                 }
-                Question::Time { timestamp_ms, token } => {
-                    let outcome = self.offset_for_timestamp(io, slot, timestamp_ms, token);
+                Question::Time {
+                    timestamp_ms,
+                    from_offset,
+                    token,
+                } => {
+                    let outcome = self.offset_for_timestamp(io, slot, timestamp_ms, from_offset, token);
                     self.time_answered(token, outcome);
                 }
                 Question::LargestTime { token } => {

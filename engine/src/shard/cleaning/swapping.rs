@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::{RETRY, Stage};
+use crate::background::swap::replaced;
 use crate::background::{FileJob, JobOutput};
 use crate::cleaner::{CleanDone, CleanSegment, Cleaned};
 use crate::error::Error;
@@ -241,9 +242,15 @@ impl Shard {
                 // For the time until the next one is under way nobody is kept from reading.
                 swapping.step = Step::Preparing;
                 self.exchanged(slot, &group);
-                let base_offsets = group.replaces;
-                let token = self.ops.start(Op::RemoveReplaced);
-                self.submit_job(io, token, FileJob::RemoveReplaced { folder, base_offsets });
+                let files = group
+                    .replaces
+                    .iter()
+                    .map(|base| replaced(&folder, *base))
+                    .collect();
+                let log = self.log(slot);
+                let delay = log.map_or(Duration::ZERO, |log| log.options.file_delete_delay);
+                let token = self.ops.start(Op::RemoveFiles);
+                self.submit_job(io, token, FileJob::RemoveFiles { files, delay });
                 self.go_on_parked(io, slot);
                 self.next_group(io, number);
             }
@@ -368,7 +375,11 @@ impl Shard {
 
 /// What a pass has done, for the log. `before`: the segments that it read.
 fn said(name: &str, before: &[CleanSegment], done: &CleanDone, took: Duration) -> String {
-    let is_replaced = |base: &i64| done.groups.iter().any(|group| group.replaces.binary_search(base).is_ok());
+    let is_replaced = |base: &i64| {
+        done.groups
+            .iter()
+            .any(|group| group.replaces.binary_search(base).is_ok())
+    };
     let kept = before.iter().filter(|s| !is_replaced(&s.base_offset));
     let kept: Vec<u64> = kept.map(|s| s.size_bytes).collect();
     let new: u64 = done.groups.iter().map(|group| group.size_bytes).sum();
