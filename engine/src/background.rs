@@ -112,6 +112,11 @@ pub enum FileJob {
     },
     /// Gives back a spare file, because the disk is full.
     GiveSpareBack,
+    /// Looks how much room a filesystem has. Gives [`JobOutput::Room`].
+    LookAtRoom {
+        /// A file or folder on it.
+        path: PathBuf,
+    },
     /// Reads a sealed segment's indexes, or builds them again from its log where they are missing or cannot be believed.
     LoadIndex {
         /// The partition's folder.
@@ -174,6 +179,8 @@ pub enum JobOutput {
     Displaced(PathBuf),
     /// A spare of so many bytes has become a segment's log; 0 when there was none.
     Recycled(u64),
+    /// How much room a filesystem has.
+    Room(files::Room),
     /// A segment's indexes.
     Index(Box<SparseIndex>),
     /// A segment's aborted transactions.
@@ -536,6 +543,7 @@ fn run_with(job: &FileJob, sync: Sync) -> Result<JobOutput, Error> {
         // Without a pool there is no spare.
         FileJob::Recycle { .. } => return Ok(JobOutput::Recycled(0)),
         FileJob::GiveSpareBack => {}
+        FileJob::LookAtRoom { path } => return files::filesystem_room(path).map(JobOutput::Room),
         FileJob::LoadIndex {
             folder,
             base_offset,

@@ -1,6 +1,6 @@
 //! Deleting from the front: the log start moves at once, and the files go once a checkpoint does without them.
 
-use super::{AppendError, Doomed, Shard, Slot, Ticket, open_file};
+use super::{AppendError, Doomed, Shard, ShardEvent, Slot, Ticket, open_file};
 use crate::background::{FileJob, JobOutput};
 use crate::error::Error;
 use crate::io::Io;
@@ -57,6 +57,7 @@ impl Shard {
         log.state.log_start_offset = offset;
         log.log_start_ticket = ticket;
         log.dirty = true;
+        self.events.push(ShardEvent::Shortened(slot));
         self.checkpointer.note_append(io.now());
         self.remove_old_segments(slot);
         Ok((offset, ticket))

@@ -13,6 +13,7 @@ mod nearest;
 mod notices;
 pub mod pending;
 pub mod properties;
+pub mod queue;
 pub mod topic;
 pub mod transaction;
 
