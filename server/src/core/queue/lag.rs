@@ -42,7 +42,7 @@ impl Core {
     }
 
     /// Tells all owners what the coordinators of this core know of groups whose lag is limited.
-    fn tell_lags(&mut self) {
+    pub(super) fn tell_lags(&mut self) {
         if !self.shared.queues.has_groups() {
             return;
         }

@@ -77,8 +77,23 @@ impl Core {
         self.settle_queue(key);
     }
 
-    /// Every core, while an update is prepared: its partitions of topics with limits are counted.
+    /// Every core, while an update is prepared: its partitions of topics with limits are counted, and it tells where groups are that are to be
+    /// looked at from then on.
     pub(in crate::core) fn prepare_queues(&mut self, update: &Update) {
+        for topic in update.image.topics() {
+            if !update.changes_settings_of(&topic.name) {
+                continue;
+            }
+            let limits = self.limits_in(&update.image, &topic.name);
+            if let Some(limits) = limits.filter(|limits| !limits.lag_groups.is_empty()) {
+                let queue = self.shared.queues.topic(topic.id, &topic.name);
+                queue.set_groups(&limits.lag_groups);
+                self.queues.preparing.push(queue);
+            }
+        }
+        if !self.queues.preparing.is_empty() {
+            self.tell_lags();
+        }
         for (key, topic) in self.own_partitions(|_, topic| update.changes_settings_of(topic)) {
             self.open_queue(&key, &topic);
         }
@@ -111,6 +126,7 @@ impl Core {
             }
             changed.insert(key.topic_id);
         }
+        self.queues.preparing.clear();
         for topic_id in changed {
             self.post(self.id, Mail::QueueRoom(topic_id));
         }

@@ -12,6 +12,7 @@ mod members;
 mod waiting;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use ringlog_engine::batch::BatchHeader;
@@ -21,7 +22,7 @@ use ringlog_engine::shard::{AppendError, Producing, Slot};
 use super::Core;
 use super::mail::{AppendItem, Mail, PartitionKey};
 use crate::handlers::produce::{self, Refused};
-use crate::queue::{Full, View};
+use crate::queue::{Full, TopicQueue, View};
 use crate::wire::{ErrorCode, Uuid};
 pub use members::QueueInTransit;
 use waiting::Waiting;
@@ -63,6 +64,8 @@ pub(super) struct Queues {
     by_slot: HashMap<Slot, PartitionKey>,
     /// Those that keep more than their share until more of them is on stable storage, or the engine has room.
     behind: HashSet<Slot>,
+    /// Topics with groups of an image that is being prepared for: kept until their partitions have them.
+    preparing: Vec<Arc<TopicQueue>>,
     /// When all of this is looked at again, while there is anything to look at.
     next_look: Option<Instant>,
 }
