@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// What part more than the limit must be free before producers are served again.
 const HYSTERESIS_PART: u64 = 8;
 /// Where nothing is set, the limit is no more than this part of the filesystem.
-pub const MOST_PART: u64 = 20;
+pub const MOST_PART: u64 = 10;
 
 /// The room of the data directory's filesystem, as it was seen last.
 #[derive(Debug, Default)]
@@ -98,7 +98,11 @@ mod tests {
         let watermark = Watermark::default();
         watermark.observe(5, 800);
         let said = watermark.to_string();
-        for part in ["5 bytes are free", "ringlog.disk.min.free.bytes is 800", "from 900"] {
+        for part in [
+            "5 bytes are free",
+            "ringlog.disk.min.free.bytes is 800",
+            "from 900",
+        ] {
             assert!(said.contains(part), "{said}");
         }
     }

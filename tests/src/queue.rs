@@ -20,12 +20,7 @@ fn text(text: &str) -> StrBytes {
 }
 
 /// Sets settings of a resource, or takes them away where there is no value. The error, and what was said of it.
-pub fn try_alter(
-    broker: &Broker,
-    kind: i8,
-    resource: &str,
-    pairs: &[(&str, Option<&str>)],
-) -> (i16, String) {
+pub fn try_alter(broker: &Broker, kind: i8, resource: &str, pairs: &[(&str, Option<&str>)]) -> (i16, String) {
     let config = |(key, value): &(&str, Option<&str>)| {
         AlterableConfig::default()
             .with_name(text(key))

@@ -18,7 +18,9 @@ fn keep_free(broker: &Broker, bytes: Option<&str>, said: &str) {
     let before = broker.log().matches(said).count();
     let (error, words) = try_alter(broker, BROKER, "1", &[(MIN_FREE, bytes)]);
     assert_eq!(error, code::NONE, "{words}");
-    wait_for(said, PATIENCE, || (broker.log().matches(said).count() > before).then_some(()));
+    wait_for(said, PATIENCE, || {
+        (broker.log().matches(said).count() > before).then_some(())
+    });
 }
 
 const REFUSED: &str = "producers are refused: the disk is nearly full";
@@ -36,26 +38,42 @@ fn producers_are_refused_and_everything_else_goes_on() {
     assert_eq!(produce(&mut connection, &topic, 0, &first).error_code, code::NONE);
     let producer = txn::init(&mut connection, &id, 60_000);
     let batch = txn::batch(producer, 0, &[b"t"]);
-    assert_eq!(txn::write_as(&mut connection, 12, &id, &topic, 1, &batch).0, code::NONE);
+    assert_eq!(
+        txn::write_as(&mut connection, 12, &id, &topic, 1, &batch).0,
+        code::NONE
+    );
 
     keep_free(&broker, Some(ALL), REFUSED);
     let next = words(&["c"]).from_producer(4000, 0, 2).build();
     let refused = produce(&mut connection, &topic, 0, &next);
-    assert_eq!((refused.error_code, refused.base_offset), (code::KAFKA_STORAGE_ERROR, -1));
+    assert_eq!(
+        (refused.error_code, refused.base_offset),
+        (code::KAFKA_STORAGE_ERROR, -1)
+    );
     let words = said(&refused);
     for part in [MIN_FREE, ALL, "bytes are free"] {
         assert!(words.contains(part), "{words}");
     }
     let again = produce(&mut connection, &topic, 0, &first);
-    assert_eq!((again.error_code, again.base_offset), (code::NONE, 0), "it is there already");
+    assert_eq!(
+        (again.error_code, again.base_offset),
+        (code::NONE, 0),
+        "it is there already"
+    );
     // Reading, deleting, administration, groups and the ends of transactions.
     assert_eq!(values(&mut connection, &topic, 0, 0), ["a", "b"]);
     delete_before(&broker, &topic, 0, 1);
     assert_eq!(bounds(&mut connection, &topic, 0), (1, 2));
     create(&broker, "new", 1, &[]);
     let mut coordinator = group::coordinator(&broker, &group);
-    assert_eq!(group::commit(&mut coordinator, 8, &group, -1, "", &topic, 2), code::NONE);
-    assert_eq!(txn::end_and_go_on(&mut connection, &id, producer, true).0, code::NONE);
+    assert_eq!(
+        group::commit(&mut coordinator, 8, &group, -1, "", &topic, 2),
+        code::NONE
+    );
+    assert_eq!(
+        txn::end_and_go_on(&mut connection, &id, producer, true).0,
+        code::NONE
+    );
     wait_for("the transaction is over", PATIENCE, || {
         let end = txn::end_offset(&mut connection, &topic, 1, txn::READ_COMMITTED);
         (end == 2).then_some(())
@@ -116,11 +134,12 @@ fn a_first_batch_that_was_refused_comes_before_those_behind_it() {
 
 #[test]
 fn a_disk_that_fills_up_stops_producers_before_it_is_full() {
-    let Some(mount) = Mount::new(Kind::Ext4 { mib: 300 }) else {
+    let Some(mount) = Mount::new(Kind::Ext4 { mib: 400 }) else {
         return;
     };
-    // By default a twentieth of the filesystem stays free.
-    let broker = mount.start(&[]);
+    // More than is taken between two looks, and than is on its way to the disk then.
+    let small = [("ringlog.memory", "32M"), ("ringlog.journal.bytes", "8M")];
+    let broker = mount.start(&[(MIN_FREE, "200M"), small[0], small[1]]);
     let topic = create(&broker, "fills", 1, &[("segment.bytes", "16777216")]);
     let mut connection = Connection::open(broker.bootstrap());
     let batch = Batch::sized(1_000_000).build();

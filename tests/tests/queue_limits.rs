@@ -36,9 +36,18 @@ fn a_full_topic_refuses_a_batch_in_words_that_say_why() {
     }
     let batch = Batch::sized(2001);
     let refused = produce(&mut connection, &topic, 2, &batch.build());
-    assert_eq!((refused.error_code, refused.base_offset), (code::POLICY_VIOLATION, -1));
+    assert_eq!(
+        (refused.error_code, refused.base_offset),
+        (code::POLICY_VIOLATION, -1)
+    );
     let words = said(&refused);
-    for part in [&*topic, BYTES, "is 10000", "8000 bytes are in it", "the batch has 2001"] {
+    for part in [
+        &*topic,
+        BYTES,
+        "is 10000",
+        "8000 bytes are in it",
+        "the batch has 2001",
+    ] {
         assert!(words.contains(part), "{words}");
     }
     // Old clients get the code alone.
@@ -122,7 +131,11 @@ fn producers_of_librdkafka_are_told_and_go_on() {
         let kept = read_partition(broker.bootstrap(), &topic, 0, Offset::Offset(8));
         let kept: Vec<_> = kept.into_iter().filter_map(|record| record.value).collect();
         let sent = [8, 9].into_iter().chain(13..21);
-        assert_eq!(kept, sent.map(|n: usize| format!("v{n}").into_bytes()).collect::<Vec<_>>());
+        assert_eq!(
+            kept,
+            sent.map(|n: usize| format!("v{n}").into_bytes())
+                .collect::<Vec<_>>()
+        );
     }
 }
 
@@ -141,7 +154,11 @@ fn a_batch_sent_again_is_a_duplicate_though_the_topic_is_full() {
     assert_eq!([send(0), send(1)], [(code::NONE, 0), (code::NONE, 1)]);
     assert_eq!(send(7).0, code::OUT_OF_ORDER_SEQUENCE, "full or not");
     delete_before(&broker, &topic, 0, 1);
-    assert_eq!(send(2), (code::NONE, 2), "the refused one was not counted as sent");
+    assert_eq!(
+        send(2),
+        (code::NONE, 2),
+        "the refused one was not counted as sent"
+    );
 }
 
 #[test]
@@ -182,7 +199,10 @@ fn ends_of_transactions_are_always_taken() {
     let (error, base_offset) = txn::write_as(&mut connection, 12, &id, &topic, 0, &batch);
     assert_eq!(error, code::NONE);
     assert!(base_offset >= 4);
-    assert_eq!(txn::end_and_go_on(&mut connection, &id, producer, true).0, code::NONE);
+    assert_eq!(
+        txn::end_and_go_on(&mut connection, &id, producer, true).0,
+        code::NONE
+    );
     wait_for("it is committed", PATIENCE, || {
         let values = txn::committed_values(&mut connection, &topic, 0, 3);
         (values == [b"f"]).then_some(())
@@ -210,7 +230,11 @@ fn what_is_there_counts_after_a_restart_and_after_a_kill() {
         let mut connection = Connection::open(broker.bootstrap());
         let refused = produce(&mut connection, &topic, 0, &Batch::sized(4001).build());
         assert_eq!(refused.error_code, code::POLICY_VIOLATION);
-        assert!(said(&refused).contains("6000 bytes are in it"), "{}", said(&refused));
+        assert!(
+            said(&refused).contains("6000 bytes are in it"),
+            "{}",
+            said(&refused)
+        );
     }
     let mut connection = Connection::open(broker.bootstrap());
     let answer = produce(&mut connection, &topic, 3, &Batch::sized(4000).build());
@@ -228,7 +252,10 @@ fn retention_makes_room() {
     let mut connection = Connection::open(broker.bootstrap());
     let mut old = words(&["old"]);
     old.timestamp_ms = 1000;
-    assert_eq!(produce(&mut connection, &topic, 0, &old.build()).error_code, code::NONE);
+    assert_eq!(
+        produce(&mut connection, &topic, 0, &old.build()).error_code,
+        code::NONE
+    );
     let new = words(&["new"]).build();
     assert_eq!(
         produce(&mut connection, &topic, 0, &new).error_code,
@@ -293,7 +320,11 @@ fn limits_change_while_the_topic_is_in_use() {
     alter(&broker, &topic, &[(RECORDS, None)]);
     assert_eq!([send(0), send(1), send(1)], [code::NONE; 3]);
     // The oldest go at once when that is what is to happen, and each partition keeps its share.
-    alter(&broker, &topic, &[(RECORDS, Some("2")), (WHEN_FULL, Some("drop-oldest"))]);
+    alter(
+        &broker,
+        &topic,
+        &[(RECORDS, Some("2")), (WHEN_FULL, Some("drop-oldest"))],
+    );
     for partition in [0, 1] {
         let (start, end) = bounds(&mut Connection::open(broker.bootstrap()), &topic, partition);
         assert_eq!(end - start, 1, "{partition}");
@@ -316,12 +347,17 @@ fn new_partitions_count_too() {
     });
     let grow = CreatePartitionsTopic::default()
         .with_name(name(&topic))
-        .with_count(4);
+        .with_count(4)
+        .with_assignments(None);
     let request = CreatePartitionsRequest::default()
         .with_topics(vec![grow])
         .with_timeout_ms(10_000);
     assert_eq!(connection.call(3, &request).results[0].error_code, code::NONE);
-    assert_eq!(bounds(&mut connection, &topic, 0), (4, 5), "its share is a quarter");
+    assert_eq!(
+        bounds(&mut connection, &topic, 0),
+        (4, 5),
+        "its share is a quarter"
+    );
     alter(&broker, &topic, &[(WHEN_FULL, Some("reject"))]);
     let mut send = |partition| {
         let answer = produce(&mut connection, &topic, partition, &words(&["f"]).build());
@@ -338,10 +374,16 @@ fn the_oldest_records_make_room_for_the_newest() {
     };
     let settings = [(RECORDS, "20"), DROP, ("segment.bytes", "1048576")];
     let topic = create(&broker, "drops", 2, &settings);
-    let producer = Producer::new(broker.bootstrap(), &[("linger.ms", "0"), ("enable.idempotence", "true")]);
+    let producer = Producer::new(
+        broker.bootstrap(),
+        &[("linger.ms", "0"), ("enable.idempotence", "true")],
+    );
     let value = |n: usize| Outgoing::value([n.to_string().into_bytes(), vec![b'.'; 50_000]].concat());
     for n in 0..100 {
-        assert_eq!(producer.send_one(&topic, 0, &value(n)).expect("taken").offset, n as i64);
+        assert_eq!(
+            producer.send_one(&topic, 0, &value(n)).expect("taken").offset,
+            n as i64
+        );
     }
     let mut connection = Connection::open(broker.bootstrap());
     wait_for("the oldest have gone", PATIENCE, || {
@@ -469,7 +511,8 @@ fn a_topic_is_full_when_a_group_is_too_far_behind() {
 fn settings_that_contradict_each_other_are_refused() {
     let broker = two_cores();
     let refused = |settings: &[(&str, &str)]| {
-        try_create(broker.bootstrap(), &unique("contradiction"), 1, settings) == Err(RDKafkaErrorCode::InvalidConfig)
+        try_create(broker.bootstrap(), &unique("contradiction"), 1, settings)
+            == Err(RDKafkaErrorCode::InvalidConfig)
     };
     assert!(refused(&[(WHEN_FULL, "block")]));
     assert!(refused(&[(LAG, "5")]));
@@ -521,7 +564,9 @@ fn combinations_that_kafka_takes_are_taken() {
 
 #[test]
 fn administrators_see_the_limits() {
-    let Some(broker) = Broker::own().start() else { return };
+    let Some(broker) = Broker::own().start() else {
+        return;
+    };
     let topic = create(&broker, "described", 1, &[(BYTES, "1000"), (WHEN_FULL, "block")]);
     let text = |text: &str| StrBytes::from_string(text.to_owned());
     let resource = DescribeConfigsResource::default()
@@ -533,12 +578,30 @@ fn administrators_see_the_limits() {
         .with_include_documentation(true);
     let answer = Connection::open(broker.bootstrap()).call(4, &request);
     let of = |key: &str| {
-        let found = answer.results[0].configs.iter().find(|config| *config.name == *key);
+        let found = answer.results[0]
+            .configs
+            .iter()
+            .find(|config| *config.name == *key);
         let config = found.expect("it is there");
-        assert!(config.documentation.as_ref().is_some_and(|words| words.len() > 50), "{key}");
-        assert!(!config.documentation.as_ref().is_some_and(|words| words.contains("no effect")));
+        assert!(
+            config
+                .documentation
+                .as_ref()
+                .is_some_and(|words| words.len() > 50),
+            "{key}"
+        );
+        assert!(
+            !config
+                .documentation
+                .as_ref()
+                .is_some_and(|words| words.contains("no effect"))
+        );
         let value = config.value.as_ref().map(ToString::to_string);
-        (value.unwrap_or_default(), config.config_source, config.config_type)
+        (
+            value.unwrap_or_default(),
+            config.config_source,
+            config.config_type,
+        )
     };
     for (key, value, source, kind) in [
         (BYTES, "1000", 1, 5),

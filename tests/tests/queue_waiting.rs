@@ -66,7 +66,10 @@ fn a_producer_waits_until_records_are_deleted() {
         assert_eq!(full, 1, "never more than the limit");
         assert_eq!(answer(&mut connection, correlation).error_code, code::NONE);
     }
-    assert_eq!(values(&mut Connection::open(broker.bootstrap()), &topic, 1, 0), ["waits"]);
+    assert_eq!(
+        values(&mut Connection::open(broker.bootstrap()), &topic, 1, 0),
+        ["waits"]
+    );
 }
 
 #[test]
@@ -119,7 +122,10 @@ fn one_that_waits_does_not_hold_up_the_rest_of_its_request() {
     }
     delete_before(&broker, &topic, 0, -1);
     let answer = connection.receive::<ProduceRequest>(9, correlation);
-    let errors = answer.responses.iter().flat_map(|topic| &topic.partition_responses);
+    let errors = answer
+        .responses
+        .iter()
+        .flat_map(|topic| &topic.partition_responses);
     assert!(errors.map(|partition| partition.error_code).eq([code::NONE; 3]));
 }
 
@@ -131,23 +137,42 @@ fn a_producer_is_refused_before_it_gives_up() {
     let first = connection.send(9, &timed(&topic, 0, &words(&["a"]), 1000));
     let second = connection.send(9, &timed(&topic, 0, &words(&["b"]), LONG_MS));
     let refused = answer(&mut connection, first);
-    assert_eq!((refused.error_code, refused.base_offset), (code::REQUEST_TIMED_OUT, -1));
+    assert_eq!(
+        (refused.error_code, refused.base_offset),
+        (code::REQUEST_TIMED_OUT, -1)
+    );
     let words_of_it = said(&refused);
-    for part in ["there was no room in time", &*topic, RECORDS, "is 1", "1 records are in it"] {
+    for part in [
+        "there was no room in time",
+        &*topic,
+        RECORDS,
+        "is 1",
+        "1 records are in it",
+    ] {
         assert!(words_of_it.contains(part), "{words_of_it}");
     }
     connection.expect_silence(A_WHILE);
     delete_before(&broker, &topic, 0, -1);
-    assert_eq!(answer(&mut connection, second).base_offset, 1, "the other one still waits");
+    assert_eq!(
+        answer(&mut connection, second).base_offset,
+        1,
+        "the other one still waits"
+    );
     // Without a timeout nothing waits, and what can never fit is refused for good.
     for timeout_ms in [0, -1] {
         let correlation = connection.send(9, &timed(&topic, 0, &words(&["c"]), timeout_ms));
-        assert_eq!(answer(&mut connection, correlation).error_code, code::REQUEST_TIMED_OUT);
+        assert_eq!(
+            answer(&mut connection, correlation).error_code,
+            code::REQUEST_TIMED_OUT
+        );
     }
     let correlation = connection.send(9, &timed(&topic, 0, &words(&["d", "e"]), LONG_MS));
     let refused = answer(&mut connection, correlation);
     assert_eq!(refused.error_code, code::POLICY_VIOLATION, "{}", said(&refused));
-    assert_eq!(values(&mut Connection::open(broker.bootstrap()), &topic, 0, 1), ["b"]);
+    assert_eq!(
+        values(&mut Connection::open(broker.bootstrap()), &topic, 0, 1),
+        ["b"]
+    );
 }
 
 #[test]
@@ -195,14 +220,25 @@ fn limits_that_change_let_producers_go_on() {
         let (mut connection, correlation) = waiting(&broker, &topic, 1, "a", LONG_MS);
         alter(&broker, &topic, pairs);
         let taken = answer(&mut connection, correlation);
-        assert_eq!((taken.error_code, taken.base_offset), (code::NONE, end), "{pairs:?}");
+        assert_eq!(
+            (taken.error_code, taken.base_offset),
+            (code::NONE, end),
+            "{pairs:?}"
+        );
         let full = (end + 2).to_string();
-        alter(&broker, &topic, &[(RECORDS, Some(&full)), (BYTES, None), (BLOCK.0, Some("block"))]);
+        alter(
+            &broker,
+            &topic,
+            &[(RECORDS, Some(&full)), (BYTES, None), (BLOCK.0, Some("block"))],
+        );
     }
     // Who waits is refused when that is what happens from now on.
     let (mut connection, correlation) = waiting(&broker, &topic, 1, "a", LONG_MS);
     alter(&broker, &topic, &[(BLOCK.0, Some("reject"))]);
-    assert_eq!(answer(&mut connection, correlation).error_code, code::POLICY_VIOLATION);
+    assert_eq!(
+        answer(&mut connection, correlation).error_code,
+        code::POLICY_VIOLATION
+    );
 }
 
 #[test]
@@ -225,7 +261,10 @@ fn a_partition_moves_with_those_who_wait() {
         let answer = answer(&mut connection, sent);
         assert_eq!((answer.error_code, answer.base_offset), (code::NONE, offset));
     }
-    assert_eq!(values(&mut Connection::open(broker.bootstrap()), &topic, 0, 3), ["c"]);
+    assert_eq!(
+        values(&mut Connection::open(broker.bootstrap()), &topic, 0, 3),
+        ["c"]
+    );
 }
 
 #[test]
@@ -258,7 +297,8 @@ fn what_waits_has_a_limit_and_others_are_served() {
     let mut waiting: Vec<(Connection, Vec<i32>)> = (0..40)
         .map(|n| {
             let mut connection = Connection::open(broker.bootstrap());
-            let send = |connection: &mut Connection| connection.send(9, &timed(&topic, n % 2, &batch, LONG_MS));
+            let send =
+                |connection: &mut Connection| connection.send(9, &timed(&topic, n % 2, &batch, LONG_MS));
             let sent = (0..4).map(|_| send(&mut connection)).collect();
             (connection, sent)
         })
@@ -375,7 +415,10 @@ fn transactions_wait_and_end() {
     let refused = connection.call(12, &request);
     let refused = &refused.responses[0].partition_responses[0];
     assert_eq!(refused.error_code, code::REQUEST_TIMED_OUT);
-    assert_eq!(txn::end_and_go_on(&mut connection, &id, producer, false).0, code::NONE);
+    assert_eq!(
+        txn::end_and_go_on(&mut connection, &id, producer, false).0,
+        code::NONE
+    );
     wait_for("the first one is committed", PATIENCE, || {
         (txn::committed_values(&mut connection, &topic, 0, 1) == [b"t"]).then_some(())
     });

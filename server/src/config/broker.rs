@@ -418,7 +418,7 @@ static OWN_KEYS: &[BrokerKey] = &[
         "Below so many free bytes of the data directory's filesystem produce is refused with KAFKA_STORAGE_ERROR, until there is an eighth more; \
          fetches, deletions, retention and what coordinators write go on. Looked at once a second; spare files count as free. 0 turns it off. The \
          default leaves room for what was taken already, the journals and a second of a fast disk's writes; where nothing is set it is never more than \
-         a twentieth of the filesystem."
+         a tenth of the filesystem."
     ),
     key!(
         "ringlog.durability",

@@ -236,7 +236,11 @@ mod tests {
     #[test]
     fn limits_are_typed() {
         let of = |own: &[(&str, &str)]| {
-            let value = |name: &str| own.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| *value);
+            let value = |name: &str| {
+                own.iter()
+                    .find(|(key, _)| *key == name)
+                    .map_or("", |(_, value)| *value)
+            };
             QueueLimits::from_effective(&|name| value(name).to_owned())
         };
         assert_eq!(of(&[(MAX_BYTES, "-1"), (LAG_GROUPS, "g")]), None);

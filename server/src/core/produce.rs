@@ -250,7 +250,7 @@ impl Core {
                 Ok(at) => results.push((item.place, Ok(at))),
                 Err(NotAppended::Full(full)) => {
                     let place = item.place;
-                    if let Err((_, refused)) = self.wait_for_room(order.with_item(item), full) {
+                    if let Err(refused) = self.wait_for_room(order.with_item(item), full) {
                         results.push((place, Err(refused)));
                     }
                 }
@@ -289,7 +289,7 @@ impl Core {
             .partitions
             .bounded_slot(&item.key)
             .ok_or(AppendError::NoSuchPartition)?;
-        if is_bounded || self.shared.watermark.is_low() || self.checks.expects_any(self.io.now()) {
+        if is_bounded || self.shared.watermark.is_low() || self.checks.has_expected() {
             self.admit_to_queue(item, (slot, is_bounded), producing)?;
         }
         let appended = self
@@ -314,7 +314,7 @@ impl Core {
         producing: Producing,
     ) -> Option<AppendOrder> {
         let item = order.items.pop()?;
-        let mut ticket = None;
+        let (place, mut ticket) = (item.place, None);
         // What is parked was there before, and its answer is out of date when its turn comes: it is asked about once more then.
         let appended = if self.appends.is_full() {
             Err(AppendError::Busy.into())
@@ -328,16 +328,14 @@ impl Core {
                 order.items.push(item);
                 return Some(order);
             }
-            Err(NotAppended::Full(full)) => {
-                if let Err((order, refused)) = self.wait_for_room(order.with_item(item), full) {
-                    self.refuse_append(order, &refused);
-                }
-                return None;
-            }
+            Err(NotAppended::Full(full)) => match self.wait_for_room(order.with_item(item), full) {
+                Ok(()) => return None,
+                Err(refused) => Err(refused),
+            },
             Ok(at) => Ok(at),
             Err(error) => Err(error.refusal()),
         };
-        self.settle_or_wait(&order, ticket, vec![(item.place, result)]);
+        self.settle_or_wait(&order, ticket, vec![(place, result)]);
         self.note_appended();
         None
     }

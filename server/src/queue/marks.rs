@@ -88,7 +88,9 @@ mod tests {
 
     fn marks(list: &[(i64, i64)]) -> Marks {
         let mut marks = Marks::starting_at(list[0].0, list[0].1);
-        list[1..].iter().for_each(|(offset, bytes)| marks.push(*offset, *bytes));
+        list[1..]
+            .iter()
+            .for_each(|(offset, bytes)| marks.push(*offset, *bytes));
         marks
     }
 
@@ -148,6 +150,9 @@ mod tests {
         assert_eq!(marks.bytes_before(999_999), 9_999_990);
         marks.forget_before(2_000_000);
         assert_eq!(marks.0.len(), 1);
-        assert_eq!((marks.bytes_before(2_000_000), marks.offset_after(1)), (10_000_000, 1_000_000));
+        assert_eq!(
+            (marks.bytes_before(2_000_000), marks.offset_after(1)),
+            (10_000_000, 1_000_000)
+        );
     }
 }

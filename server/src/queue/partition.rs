@@ -98,8 +98,8 @@ impl PartitionQueue {
         queue
     }
 
-    /// Takes the bytes from the segments, because they have changed otherwise than at the ends.
-    pub fn survey(&mut self, view: View, extents: impl Iterator<Item = Extent>) {
+    /// Takes the bytes from the segments, because they have changed otherwise than at the ends. True when there are fewer.
+    pub fn survey(&mut self, view: View, extents: impl Iterator<Item = Extent>) -> bool {
         let mut bytes = 0;
         let mut marks: Option<Marks> = None;
         for (base_offset, size_bytes) in extents {
@@ -112,7 +112,7 @@ impl PartitionQueue {
         self.marks = marks.unwrap_or(Marks::starting_at(view.log_start, 0));
         self.marks.push(view.log_end, bytes);
         self.before_bytes = bytes - view.appended_bytes;
-        self.settle(view);
+        self.settle(view)
     }
 
     /// It is on another core now, which counts appended bytes anew.

@@ -86,14 +86,21 @@ fn partitions_share_one_limit() {
     let mut b = Log::new(&queues, 1).limited(reject, 2);
     assert_eq!(a.append(60, 1), Ok(()));
     let full = b.append(41, 1).expect_err("one byte too many");
-    assert_eq!((full.limit, full.most, full.held, full.asked), (MAX_BYTES, 100, 60, 41));
+    assert_eq!(
+        (full.limit, full.most, full.held, full.asked),
+        (MAX_BYTES, 100, 60, 41)
+    );
     assert_eq!(b.append(40, 1), Ok(()));
     assert!(a.append(1, 1).is_err());
     assert!(a.delete(1), "there is room again");
     assert_eq!(b.append(8, 8), Ok(()));
     let full = a.append(1, 2).expect_err("one record too many");
     assert_eq!((full.limit, full.held, full.asked), (MAX_RECORDS, 9, 2));
-    assert_eq!(queues.topic(Uuid::ZERO, &"t".into()).held(), (48, 9), "a refusal leaves nothing behind");
+    assert_eq!(
+        queues.topic(Uuid::ZERO, &"t".into()).held(),
+        (48, 9),
+        "a refusal leaves nothing behind"
+    );
     drop(b);
     assert_eq!(a.append(100, 10), Ok(()), "what a closed partition had is free");
 }
@@ -145,7 +152,7 @@ fn what_is_found_at_a_start_counts() {
     let mut queue = PartitionQueue::new(topic.clone(), 0, view, extents.into_iter());
     assert_eq!(topic.held(), (500 + 500 + 80, 95));
     // Batches may be missing in between: the bytes are those of the segments that are left.
-    queue.survey(view, [(0, 100), (100, 80)].into_iter());
+    assert!(queue.survey(view, [(0, 100), (100, 80)].into_iter()));
     assert_eq!(topic.held(), (75 + 80, 95));
     let moved = View {
         appended_bytes: 7_000,
@@ -186,16 +193,26 @@ fn the_largest_lag_counts() {
     assert!(a.queue.settle(a.view), "it has read on");
     b.queue.settle(b.view);
     // g: 1 + 7, h: 0 + 5.
-    assert_eq!(a.append(1, 3).expect_err("g is behind now").group.as_deref(), Some("g"));
+    assert_eq!(
+        a.append(1, 3).expect_err("g is behind now").group.as_deref(),
+        Some("g")
+    );
     assert_eq!(a.append(1, 2), Ok(()));
     tell(&queues, "g", &[(0, 1_000_000), (1, 1_000_000)]);
     a.queue.settle(a.view);
     b.queue.settle(b.view);
     let lag = |name: &str| {
         let groups = queues.all()[0].groups();
-        groups.iter().find(|known| &**known.group() == name).map(|known| known.lag())
+        groups
+            .iter()
+            .find(|known| &**known.group() == name)
+            .map(|known| known.lag())
     };
-    assert_eq!((lag("g"), lag("h")), (Some(0), Some(7)), "nobody is ahead of the end");
+    assert_eq!(
+        (lag("g"), lag("h")),
+        (Some(0), Some(7)),
+        "nobody is ahead of the end"
+    );
 }
 
 #[test]
@@ -238,12 +255,14 @@ fn a_share_is_at_least_one_record() {
     assert_eq!(log.append(1, 1), Ok(()));
     assert_eq!(log.trim(), 1);
     // Growth makes shares smaller, a limit that is raised larger.
-    log.queue.set_limits(Some(limits(-1, 80, WhenFull::DropOldest)), 8);
+    log.queue
+        .set_limits(Some(limits(-1, 80, WhenFull::DropOldest)), 8);
     for _ in 0..20 {
         assert_eq!(log.append(1, 1), Ok(()));
     }
     assert_eq!(log.trim(), 12);
-    log.queue.set_limits(Some(limits(-1, 80, WhenFull::DropOldest)), 16);
+    log.queue
+        .set_limits(Some(limits(-1, 80, WhenFull::DropOldest)), 16);
     assert_eq!(log.trim(), 17);
 }
 

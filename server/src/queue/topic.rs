@@ -239,14 +239,25 @@ mod tests {
         let queues = Queues::default();
         let topic = queues.topic(Uuid::ZERO, &"t".into());
         let taken: i64 = std::thread::scope(|scope| {
-            let take = || (0..10_000).filter(|_| topic.take_bytes(7, 10_000).is_ok()).count();
+            let take = || {
+                (0..10_000)
+                    .filter(|_| topic.take_bytes(7, 10_000).is_ok())
+                    .count()
+            };
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
-            threads.into_iter().map(|thread| thread.join().expect("counted") as i64).sum()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().expect("counted") as i64)
+                .sum()
         });
         assert_eq!((taken, topic.held().0), (10_000 / 7, 9_996));
         assert_eq!(topic.take_bytes(5, 10_000), Err(9_996));
         assert_eq!(topic.take_bytes(4, 10_000), Ok(()));
-        assert_eq!(topic.take_bytes(i64::MAX, i64::MAX), Err(10_000), "without overflowing");
+        assert_eq!(
+            topic.take_bytes(i64::MAX, i64::MAX),
+            Err(10_000),
+            "without overflowing"
+        );
     }
 
     #[test]
@@ -257,7 +268,10 @@ mod tests {
         assert!(!queues.has_groups());
         let groups = topic.set_groups(&["g".into()]);
         assert!(queues.has_groups());
-        assert!(Arc::ptr_eq(&groups[0], &topic.set_groups(&["h".into(), "g".into()])[0]));
+        assert!(Arc::ptr_eq(
+            &groups[0],
+            &topic.set_groups(&["h".into(), "g".into()])[0]
+        ));
         topic.add(5, 5);
         drop(topic);
         assert!(queues.all().is_empty() && !queues.has_groups());
@@ -268,7 +282,10 @@ mod tests {
     fn only_news_is_told() {
         let group = GroupLag::new("g".into());
         assert!(group.told_since(0).is_none(), "its coordinator is still loading");
-        assert!(group.tell(Committed::new()), "it has committed nothing, which is news");
+        assert!(
+            group.tell(Committed::new()),
+            "it has committed nothing, which is news"
+        );
         assert!(!group.tell(Committed::new()));
         let (version, committed) = group.told_since(0).expect("news");
         assert!(committed.is_empty() && group.told_since(version).is_none());

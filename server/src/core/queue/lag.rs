@@ -17,7 +17,8 @@ impl Core {
     /// When there is something to do.
     pub(in crate::core) fn queue_deadline(&self, now: Instant) -> Option<Instant> {
         let queues = &self.queues;
-        let is_idle = queues.waiting.is_empty() && queues.behind.is_empty() && !self.shared.queues.has_groups();
+        let is_idle =
+            queues.waiting.is_empty() && queues.behind.is_empty() && !self.shared.queues.has_groups();
         if is_idle {
             return None;
         }

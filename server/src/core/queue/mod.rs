@@ -165,7 +165,9 @@ impl Core {
 
     /// Drops the oldest records. What is not on stable storage is not dropped: nobody knows yet whether it will be acknowledged.
     fn trim(&mut self, key: &PartitionKey, slot: Slot, offset: i64) {
-        let Some(offsets) = self.shard.offsets(slot) else { return };
+        let Some(offsets) = self.shard.offsets(slot) else {
+            return;
+        };
         let to = offset.min(offsets.high_watermark);
         let mut is_done = to == offset;
         if to > offsets.log_start {
@@ -189,9 +191,20 @@ impl Core {
 
     /// Owner: a partition holds less than before.
     pub(super) fn on_queue_shortened(&mut self, slot: Slot) {
-        if let Some(key) = self.queues.by_slot.get(&slot).copied() {
-            self.settle_queue(&key);
+        let Some(key) = self.queues.by_slot.get(&slot).copied() else {
+            return;
+        };
+        if self.partitions.is_compacted(&key)
+            && let Some(view) = self.view(slot)
+            && let Some((_, queue)) = self.partitions.queue(&key)
+        {
+            // Batches go from the middle, too.
+            let is_less = queue.survey(view, self.shard.segment_sizes(slot));
+            if is_less && queue.topic().has_waiting() {
+                self.tell_of_room(key.topic_id);
+            }
         }
+        self.settle_queue(&key);
     }
 
     /// Owner: there may be room.

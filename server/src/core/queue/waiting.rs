@@ -163,15 +163,14 @@ impl Core {
     /// Owner: has a batch wait for room. `order` has that batch only.
     ///
     /// # Errors
-    /// The order, and why it does not wait.
+    /// Why it does not wait.
     pub(in crate::core) fn wait_for_room(
         &mut self,
         order: AppendOrder,
         full: Box<Full>,
-    ) -> Result<(), (AppendOrder, Refused)> {
+    ) -> Result<(), Refused> {
         if !full.may_wait {
-            let refused = NotAppended::Full(full).refusal();
-            return Err((order, refused));
+            return Err(NotAppended::Full(full).refusal());
         }
         let now = self.io.now();
         let turn = self.queues.waiting.turn;
@@ -190,10 +189,13 @@ impl Core {
         let Some(topic) = topic.filter(|_| refused.is_none()) else {
             let refused = timed_out(refused.unwrap_or("the partition is closed"), &full);
             self.expect_order(&order);
-            return Err((order, refused));
+            return Err(refused);
         };
         let (origin, call, owner) = (order.origin, order.call, self.id);
-        let is_only = self.queues.waiting.put(&topic, Held { order, until, full }, turn.is_some());
+        let is_only = self
+            .queues
+            .waiting
+            .put(&topic, Held { order, until, full }, turn.is_some());
         if turn.is_none() {
             self.post(origin, Mail::Waits { call, owner });
             if is_only {
@@ -215,7 +217,9 @@ impl Core {
     /// Owner: those of all topics look for room again.
     pub(in crate::core) fn retry_waiting(&mut self) {
         let topics: Vec<Uuid> = self.queues.waiting.lines.keys().copied().collect();
-        topics.into_iter().for_each(|topic_id| self.retry_waiting_for(topic_id));
+        topics
+            .into_iter()
+            .for_each(|topic_id| self.retry_waiting_for(topic_id));
     }
 
     /// Owner: those of a topic look for room again, one after the other, until one finds none.

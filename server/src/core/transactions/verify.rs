@@ -151,8 +151,14 @@ impl Checks {
     }
 
     /// Whether one before this batch is to come first.
-    pub(in crate::core) fn comes_too_early(&mut self, key: &PartitionKey, header: &BatchHeader, now: Instant) -> bool {
-        if self.expected.is_empty() {
+    pub(in crate::core) fn comes_too_early(
+        &mut self,
+        key: &PartitionKey,
+        header: &BatchHeader,
+        now: Instant,
+    ) -> bool {
+        if self.expected_until.is_none_or(|until| until <= now) {
+            self.expected.clear();
             return false;
         }
         let Some(expected) = self.expected.get(&(*key, header.producer_id)) else {
@@ -167,11 +173,8 @@ impl Checks {
         is_before
     }
 
-    /// Whether any batch is to come before others. What is no longer expected is forgotten.
-    pub(in crate::core) fn expects_any(&mut self, now: Instant) -> bool {
-        if !self.expected.is_empty() && self.expected_until.is_none_or(|until| until <= now) {
-            self.expected.clear();
-        }
+    /// Whether any batch is to come before others.
+    pub(in crate::core) fn has_expected(&self) -> bool {
         !self.expected.is_empty()
     }
 
