@@ -168,6 +168,11 @@ pub enum FileJob {
     },
     /// Gives back a spare file, or else what waits to be removed, because the disk is full.
     GiveSpareBack,
+    /// Looks how much room a filesystem has. Gives [`JobOutput::Room`].
+    LookAtRoom {
+        /// A file or folder on it.
+        path: PathBuf,
+    },
     /// Reads a sealed segment's indexes, or builds them again from its log where they are missing or cannot be believed.
     LoadIndex {
         /// The partition's folder.
@@ -234,6 +239,8 @@ pub enum JobOutput {
     Hidden(Vec<PathBuf>),
     /// A spare of so many bytes has become a segment's log; 0 when there was none.
     Recycled(u64),
+    /// How much room a filesystem has.
+    Room(files::Room),
     /// A segment's indexes.
     Index(Box<SparseIndex>),
     /// A segment's aborted transactions.
@@ -621,6 +628,7 @@ fn run_with(job: &FileJob, sync: Sync) -> Result<JobOutput, Error> {
         // Without a pool there is no spare.
         FileJob::Recycle { .. } => return Ok(JobOutput::Recycled(0)),
         FileJob::GiveSpareBack => {}
+        FileJob::LookAtRoom { path } => return files::filesystem_room(path).map(JobOutput::Room),
         FileJob::LoadIndex {
             folder,
             base_offset,

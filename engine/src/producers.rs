@@ -190,6 +190,11 @@ impl ProducerStates {
         TxnStep::None
     }
 
+    /// Whether anything of the producer is remembered.
+    pub fn knows(&self, producer_id: i64) -> bool {
+        self.producers.contains_key(&producer_id)
+    }
+
     /// Moves the end forward over records without producers.
     pub fn advance_to(&mut self, end_offset: i64) {
         self.end_offset = self.end_offset.max(end_offset);

@@ -26,6 +26,7 @@ pub mod member;
 pub mod mounts;
 pub mod oracle;
 pub mod powercut;
+pub mod queue;
 pub mod raw;
 pub mod tool;
 pub mod txn;

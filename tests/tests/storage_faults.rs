@@ -11,6 +11,8 @@ use ringlog_tests::oracle::{Acknowledged, Ledger, digest};
 use ringlog_tests::raw::{Batch, Connection, batches, crc32c, fetch, produce};
 use ringlog_tests::{Broker, PATIENCE, Random, wait_for};
 
+/// The disk is to be full indeed.
+const NO_WATERMARK: (&str, &str) = ("ringlog.disk.min.free.bytes", "0");
 const KAFKA_STORAGE_ERROR: i16 = 56;
 const CORRUPT_MESSAGE: i16 = 2;
 
@@ -46,7 +48,7 @@ fn a_full_disk_stops_producers_only_and_only_for_a_while() {
     let Some(mount) = Mount::new(Kind::Ext4 { mib: 400 }) else {
         return;
     };
-    let mut broker = mount.start(&[]);
+    let mut broker = mount.start(&[NO_WATERMARK]);
     let topic = create(&broker, "full", 2, &[("segment.bytes", "1048576")]);
     let mut ledger = Ledger::new();
     let mut random = Random::new(21);
@@ -79,7 +81,7 @@ fn a_full_disk_stops_producers_only_and_only_for_a_while() {
         ledger.check(broker.bootstrap(), true);
     }
     broker.stop();
-    let mut broker = mount.start(&[]);
+    let mut broker = mount.start(&[NO_WATERMARK]);
     ledger.check(broker.bootstrap(), true);
     broker.stop();
 }
@@ -100,7 +102,7 @@ fn a_disk_that_was_full_when_the_process_was_killed() {
     let Some(mount) = Mount::new(Kind::Ext4 { mib: 400 }) else {
         return;
     };
-    let mut broker = mount.start(&[]);
+    let mut broker = mount.start(&[NO_WATERMARK]);
     let topic = create(&broker, "killed", 2, &[("segment.bytes", "1048576")]);
     let mut ledger = Ledger::new();
     let mut random = Random::new(22);
@@ -114,7 +116,7 @@ fn a_disk_that_was_full_when_the_process_was_killed() {
     // Room for the next start, which may want to write what it replays.
     std::fs::remove_file(&filler).expect("removed");
     broker.kill();
-    let mut broker = mount.start(&[]);
+    let mut broker = mount.start(&[NO_WATERMARK]);
     ledger.check(broker.bootstrap(), true);
     broker.stop();
 }

@@ -218,6 +218,30 @@ pub fn filesystem_bytes(path: &Path) -> Result<u64> {
     Ok(filesystem.f_blocks.saturating_mul(filesystem.f_frsize))
 }
 
+/// The room of a filesystem, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// All of it.
+    pub total_bytes: u64,
+    /// What this process may still take.
+    pub free_bytes: u64,
+}
+
+/// How much room the filesystem of a path has.
+///
+/// # Errors
+/// The system's.
+pub fn filesystem_room(path: &Path) -> Result<Room> {
+    let filesystem = rustix::fs::statvfs(path)
+        .map_err(io::Error::from)
+        .at(path, "look at the filesystem of")?;
+    let bytes = |blocks: u64| blocks.saturating_mul(filesystem.f_frsize);
+    Ok(Room {
+        total_bytes: bytes(filesystem.f_blocks),
+        free_bytes: bytes(filesystem.f_bavail),
+    })
+}
+
 /// Waits until the direct writes of a predecessor that was killed are done, so that none of them lands on what is written next:
 /// its io_uring ends some milliseconds after its process. Changing a file's length waits for them (`inode_dio_wait` in
 /// ext4 and xfs); afterwards the length is what it was. A missing file is fine.

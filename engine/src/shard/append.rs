@@ -91,6 +91,22 @@ impl Shard {
         }
     }
 
+    /// What [`Shard::append_as`] would make of a batch if there were room: whether it was appended before. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`Shard::append`], but for what depends on room.
+    pub fn is_duplicate(
+        &self,
+        io: &dyn Io,
+        slot: Slot,
+        bytes: &[u8],
+        producing: Producing,
+    ) -> Result<bool, AppendError> {
+        let log = self.log(slot).ok_or(AppendError::NoSuchPartition)?;
+        let checked = log.prepare(bytes, producing, io.wall_ms())?;
+        Ok(matches!(checked, Checked::Duplicate(..)))
+    }
+
     fn try_append_marker(
         &mut self,
         io: &mut dyn Io,

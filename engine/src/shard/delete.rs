@@ -1,7 +1,7 @@
 //! Deleting from the front: the log start moves at once, and the files go out of sight once a checkpoint does without them. They are removed
 //! after the topic's delay.
 
-use super::{AppendError, Doomed, Shard, Slot, Ticket, open_file};
+use super::{AppendError, Doomed, Shard, ShardEvent, Slot, Ticket, open_file};
 use crate::background::{FileJob, JobOutput};
 use crate::error::Error;
 use crate::io::Io;
@@ -58,6 +58,7 @@ impl Shard {
         log.state.start_at(offset);
         log.log_start_ticket = ticket;
         log.dirty = true;
+        self.events.push(ShardEvent::Shortened(slot));
         self.checkpointer.note_append(io.now());
         self.remove_old_segments(slot);
         Ok((offset, ticket))

@@ -216,6 +216,12 @@ impl Shard {
         self.log(slot).map_or(0, |l| l.state.size_bytes())
     }
 
+    /// Base offset and bytes of batches of each segment, oldest first; none when the partition is not open.
+    pub fn segment_sizes(&self, slot: Slot) -> impl Iterator<Item = (i64, u64)> {
+        let segments = self.log(slot).into_iter().flat_map(|log| &log.state.segments);
+        segments.map(|segment| (segment.base_offset, segment.size_bytes))
+    }
+
     /// The largest epoch at or below the one asked for, and its end offset; (-1, -1) when unknown (KIP-320).
     pub fn epoch_end_offset(&self, slot: Slot, epoch: i32) -> (i32, i64) {
         self.log(slot).map_or((-1, -1), |l| {

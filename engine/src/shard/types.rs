@@ -265,6 +265,8 @@ pub enum ShardEvent {
     Committed(Ticket),
     /// A partition's high watermark moved.
     Advanced(Slot),
+    /// A partition's log start moved: it holds less than before.
+    Shortened(Slot),
     /// A read that was [`ReadOutcome::Later`].
     ReadDone {
         /// The caller's.

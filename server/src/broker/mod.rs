@@ -25,7 +25,9 @@ use crate::core::mail::Mail;
 use crate::handlers::context::{Context, NodeInfo};
 use crate::handlers::log_dirs::Directory;
 use crate::metadata::image::MetadataImage;
+use crate::queue::Queues;
 use crate::quotas::tracked::Tracked;
+use crate::watermark::Watermark;
 pub use identity::Identity;
 use threads::Cores;
 
@@ -51,7 +53,7 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// What all cores share. But for the rates it never changes while the broker runs.
+/// What all cores share. But for rates, queues and watermark it never changes while the broker runs.
 #[derive(Debug)]
 pub struct Shared {
     /// The configuration.
@@ -62,8 +64,12 @@ pub struct Shared {
     pub bound: Vec<SocketAddr>,
     /// The absolute path of the data directory.
     pub data_dir: String,
-    /// How fast clients with quotas are. This alone changes.
+    /// How fast clients with quotas are.
     pub rates: Tracked,
+    /// How much topics with limits hold.
+    pub queues: Queues,
+    /// Whether the disk has room.
+    pub watermark: Watermark,
 }
 
 impl Shared {
@@ -157,6 +163,8 @@ impl Broker {
             bound,
             data_dir: config.data_dir.display().to_string(),
             rates: Tracked::new(config.quota_windows, begun),
+            queues: Queues::default(),
+            watermark: Watermark::default(),
             config,
         });
         let partitions = storage.partitions;

@@ -405,6 +405,15 @@ static OWN_KEYS: &[BrokerKey] = &[
         "How many cores, each with a thread and a ring of its own. When absent, all this process may run on."
     ),
     key!(
+        "ringlog.disk.min.free.bytes",
+        Kind::Bytes(0, 1 << 60),
+        Some("1073741824"),
+        "Below so many free bytes of the data directory's filesystem produce is refused with KAFKA_STORAGE_ERROR, until there is an eighth more; \
+         fetches, deletions, retention and what coordinators write go on. Looked at once a second; spare files count as free. 0 turns it off. The \
+         default leaves room for what was taken already, the journals and a second of a fast disk's writes; where nothing is set it is never more than \
+         a tenth of the filesystem."
+    ),
+    key!(
         "ringlog.durability",
         Kind::Choice(&["synced", "written"]),
         Some("synced"),
@@ -444,6 +453,9 @@ static OWN_KEYS: &[BrokerKey] = &[
     ),
 ];
 
+/// How much room the data directory's filesystem keeps.
+pub const DISK_MIN_FREE_BYTES: &str = "ringlog.disk.min.free.bytes";
+
 /// Every broker setting, sorted by name.
 pub static BROKER_KEYS: LazyLock<Vec<&'static BrokerKey>> = LazyLock::new(|| {
     let mut all: Vec<_> = OWN_KEYS
@@ -464,10 +476,11 @@ pub fn broker_key(name: &str) -> Option<&'static BrokerKey> {
 
 /// Whether a running broker takes up a change of this setting: as in Kafka, those that give topics their
 /// defaults, under the name that ranks first, how often groups are assigned their partitions, and whether partitions
-/// ask before they take a transaction's batches.
+/// ask before they take a transaction's batches; and how much room the disk keeps.
 pub fn is_dynamic(name: &str) -> bool {
     let mut of_topics = TOPIC_KEYS.iter();
     [
+        DISK_MIN_FREE_BYTES,
         coordinator::ASSIGNMENT_INTERVAL,
         transaction::PARTITION_VERIFICATION,
     ]

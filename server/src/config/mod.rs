@@ -13,6 +13,7 @@ pub mod layers;
 mod nearest;
 mod notices;
 pub mod properties;
+pub mod queue;
 pub mod topic;
 pub mod transaction;
 

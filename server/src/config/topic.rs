@@ -1,4 +1,4 @@
-//! The table of topic settings: all of Kafka 4.3's, and `ringlog.durability`; their checks, and the typed view
+//! The table of topic settings: all of Kafka 4.3's, and our own; their checks, and the typed view
 //! of one topic's effective values that the rest of the broker uses.
 
 use std::collections::BTreeMap;
@@ -8,6 +8,7 @@ use ringlog_engine::retention::Limits;
 use ringlog_engine::shard::Compaction;
 
 use super::kind::{Items, Kind};
+use super::queue::{self, QueueLimits};
 
 /// One topic setting.
 #[derive(Debug)]
@@ -306,6 +307,49 @@ pub static TOPIC_KEYS: &[TopicKey] = &[
          the disk has taken it; a killed process loses nothing, a power cut may."
     ),
     key!(
+        "ringlog.queue.lag.groups",
+        Kind::List(Items::Any),
+        Some(""),
+        [],
+        "The groups whose lag ringlog.queue.max.lag limits, at most 16. The largest lag counts. A group without committed offsets counts from the \
+         log start; one whose coordinator is still loading does not count until it has loaded."
+    ),
+    key!(
+        "ringlog.queue.max.bytes",
+        Kind::Long(-1, i64::MAX),
+        Some("-1"),
+        [],
+        "The most bytes of record batches in all partitions of the topic together, from log start to log end; -1 sets no limit, 0 takes nothing. \
+         ringlog.queue.when.full says what happens then. Files go by whole segments, so that each partition has up to a segment more on disk. \
+         Where a batch begins is not known of what was stored before a start: there bytes are shared out evenly over the offsets of a segment."
+    ),
+    key!(
+        "ringlog.queue.max.lag",
+        Kind::Long(-1, i64::MAX),
+        Some("-1"),
+        [],
+        "The most offsets that a group of ringlog.queue.lag.groups may be behind the log end, over all partitions of the topic together; -1 sets no \
+         limit, 0 takes nothing. ringlog.queue.when.full says what happens then. A committed offset counts after 200 milliseconds at the latest."
+    ),
+    key!(
+        "ringlog.queue.max.records",
+        Kind::Long(-1, i64::MAX),
+        Some("-1"),
+        [],
+        "The most records in all partitions of the topic together, counted as offsets from log start to log end; -1 sets no limit, 0 takes nothing. \
+         ringlog.queue.when.full says what happens then."
+    ),
+    key!(
+        "ringlog.queue.when.full",
+        Kind::Choice(&["reject", "block", "drop-oldest"]),
+        Some("reject"),
+        [],
+        "What becomes of a batch that would go beyond a ringlog.queue limit. reject: it is refused at once with POLICY_VIOLATION. block: its producer \
+         waits until there is room, a tenth or a second less than its request timeout at the most, and is then told REQUEST_TIMED_OUT, which clients \
+         send again. drop-oldest: each partition keeps to an even share of the limits; its log start moves as far as is needed, but not past the newest \
+         batch, and not past what is on stable storage. Ends of transactions are always taken."
+    ),
+    key!(
         "segment.bytes",
         int_from(1_048_576),
         Some("1073741824"),
@@ -372,12 +416,11 @@ pub fn validate(
         let own = overrides
             .get(name)
             .and_then(|value| key.kind.check(name, value).ok());
-        own.or_else(|| default_of(key))?.parse::<i64>().ok()
+        own.or_else(|| default_of(key))
     };
-    lag_order(
-        effective("min.compaction.lag.ms"),
-        effective("max.compaction.lag.ms"),
-    )
+    let number = |name: &str| effective(name)?.parse::<i64>().ok();
+    lag_order(number("min.compaction.lag.ms"), number("max.compaction.lag.ms"))?;
+    queue::check(overrides.contains_key(queue::WHEN_FULL), &effective)
 }
 
 fn lag_order(min_ms: Option<i64>, max_ms: Option<i64>) -> Result<(), String> {
@@ -440,6 +483,8 @@ pub struct TopicSettings {
     pub min_insync_replicas: i32,
     /// What an acknowledgement means.
     pub durability: Durability,
+    /// How much the topic holds before it is full, if it ever is.
+    pub queue: Option<QueueLimits>,
 }
 
 impl TopicSettings {
@@ -495,6 +540,7 @@ impl TopicSettings {
             file_delete_delay_ms: u64::try_from(long("file.delete.delay.ms")).unwrap_or(0),
             min_insync_replicas: i32::try_from(long("min.insync.replicas")).unwrap_or(1),
             durability: durability(&text("ringlog.durability")),
+            queue: QueueLimits::from_effective(&text),
         }
     }
 }

@@ -51,6 +51,22 @@ pub enum Mail {
         /// Who appended, and when this was posted.
         posted: (usize, Instant),
     },
+    /// To the connection's core: batches of a produce wait for room in their topic's queue.
+    Waits {
+        /// The produce.
+        call: CallId,
+        /// Where they wait.
+        owner: usize,
+    },
+    /// To an owner: the batches of a produce that wait for room wait no longer.
+    GiveUp {
+        /// The connection's core.
+        origin: usize,
+        /// The produce.
+        call: CallId,
+    },
+    /// To an owner: there may be room in the queue of this topic.
+    QueueRoom(Uuid),
     /// To an owner: read these partitions.
     Read(ReadOrder),
     /// To the connection's core: what was there.

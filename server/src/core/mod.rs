@@ -7,7 +7,8 @@
 //! Everything a core does follows from an [`Event`] of its ring, a [`Mail`] from another core or itself, or a
 //! deadline. Mail to itself takes the same way as mail to others, without leaving the thread, so that a request reads the same
 //! wherever its partitions live. Nothing here waits, and nothing is shared but the metadata image and the
-//! placement of partitions, which do not change, and the rates of clients with quotas ([`crate::quotas`]).
+//! placement of partitions, which do not change, the rates of clients with quotas ([`crate::quotas`]), what topics with limits hold
+//! ([`crate::queue`]), and whether the disk has room ([`crate::watermark`]).
 
 mod admin;
 pub mod ask;
@@ -28,9 +29,11 @@ pub mod net;
 pub mod partitions;
 pub mod produce;
 mod producer_ids;
+pub mod queue;
 pub mod read;
 pub mod relocate;
 mod retention;
+mod room;
 pub mod stages;
 pub mod stop;
 mod throttle;
@@ -136,6 +139,8 @@ pub struct Core {
     producer_ids: producer_ids::ProducerIds,
     retention: retention::Checks,
     cleaning: cleaning::Looks,
+    queues: queue::Queues,
+    room: room::Looks,
     idle_producers: producer_ids::IdleProducers,
     committed: Ticket,
     stages: stages::Stages,
@@ -171,6 +176,7 @@ impl Core {
         let slots = shared.config.fetch_session_slots;
         let retention = retention::Checks::new(&shared.config, io.now());
         let cleaning = cleaning::Looks::new(&shared.config, io.now());
+        let room = room::Looks::new(id, io.now());
         let layers = image.layers(&shared.config, shared.node.id);
         let group_settings = GroupSettings::of(&layers);
         let transaction_settings = TransactionSettings::of(&layers);
@@ -217,6 +223,8 @@ impl Core {
             producer_ids: producer_ids::ProducerIds::default(),
             retention,
             cleaning,
+            queues: queue::Queues::default(),
+            room,
             idle_producers,
             committed: 0,
             stages,
@@ -233,6 +241,7 @@ impl Core {
     pub fn run(mut self) -> stop::Ended {
         let (mut events, mut from_shard) = (Vec::new(), Vec::new());
         self.begin_control();
+        self.open_queues();
         self.host_coordinators();
         loop {
             self.work(&mut from_shard);
@@ -267,6 +276,8 @@ impl Core {
             self.stop.deadline(),
             self.retention.deadline(),
             self.cleaning.deadline(),
+            self.queue_deadline(now),
+            self.room.deadline(),
             self.throttled.deadline(),
             retry.map(|pause| now + pause),
         ];
@@ -331,7 +342,11 @@ impl Core {
                 self.on_control_committed(ticket);
                 self.retry_questions();
             }
-            ShardEvent::Advanced(slot) => self.on_advanced(slot),
+            ShardEvent::Advanced(slot) => {
+                self.on_advanced(slot);
+                self.on_queue_advanced(slot);
+            }
+            ShardEvent::Shortened(slot) => self.on_queue_shortened(slot),
             ShardEvent::ReadDone { token, result } => {
                 let result = self.on_machine_read::<Groups>(token, result);
                 let result = result.and_then(|result| self.on_machine_read::<Transactions>(token, result));
@@ -369,6 +384,7 @@ impl Core {
     /// The engine may have room for what it had none for.
     fn retry_all(&mut self) {
         self.retry_parked();
+        self.retry_waiting();
         self.retry_stalled_reads();
         self.retry_questions();
         self.retry_decided::<Groups>();
@@ -394,6 +410,9 @@ impl Core {
                 results,
                 posted,
             } => self.on_appended(call, results, posted),
+            Mail::Waits { call, owner } => self.on_waits(call, owner),
+            Mail::GiveUp { origin, call } => self.give_up((origin, call)),
+            Mail::QueueRoom(topic_id) => self.on_queue_room(topic_id),
             Mail::Read(order) => self.take_read(order),
             Mail::ReadDone { call, round, parts } => self.on_read_done(call, round, parts),
             Mail::Moved { owner, call, round } => self.on_moved(owner, call, round),
@@ -477,6 +496,8 @@ impl Core {
         self.sweep_connections();
         self.check_retention(now);
         self.check_cleaning(now);
+        self.tend_queues(now);
+        self.look_at_room(now);
     }
 
     /// Tells the thread that started the broker; when that is gone there is nobody to tell.

@@ -35,6 +35,8 @@ pub struct Conns {
     next_serial: u64,
     /// Bytes of frames held, over all connections.
     held_bytes: usize,
+    /// Those of connections with produces that wait for room in a queue.
+    waiting_bytes: usize,
     /// Whether the limit on them is reached.
     crowded: bool,
     /// The connection that alone goes on while it is, by its serial, and since when it has been able to.
@@ -54,6 +56,8 @@ pub(super) struct Open {
     counted_bytes: usize,
     /// The fetch that runs alone on it.
     current: Option<CallId>,
+    /// Its produces with batches that wait for room in a queue, each with the core on which they do.
+    pub(super) waiting: Vec<(CallId, usize)>,
     /// Whether it moves to another core.
     pub(super) homing: Homing,
     /// The quotas of its client.
@@ -97,6 +101,7 @@ impl Conns {
             conn,
             counted_bytes: 0,
             current: None,
+            waiting: Vec::new(),
             homing: Homing::default(),
             meters: Meters::default(),
         }));
@@ -108,6 +113,9 @@ impl Conns {
         let open = self.slots.get_mut(id.0 as usize)?.take()?;
         self.count -= 1;
         self.held_bytes -= open.counted_bytes;
+        if !open.waiting.is_empty() {
+            self.waiting_bytes -= open.counted_bytes;
+        }
         Some(open)
     }
 
@@ -115,7 +123,43 @@ impl Conns {
         if let Some(Some(open)) = self.slots.get_mut(id.0 as usize) {
             let held = open.conn.held_bytes();
             self.held_bytes = self.held_bytes - open.counted_bytes + held;
+            if !open.waiting.is_empty() {
+                self.waiting_bytes = self.waiting_bytes - open.counted_bytes + held;
+            }
             open.counted_bytes = held;
+        }
+    }
+
+    /// Bytes of frames held by connections with produces that wait for room in a queue.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// Notes a produce of which batches wait on a core. False when its client is gone.
+    pub(super) fn note_waiting(&mut self, reply: ReplyTo, waits: (CallId, usize)) -> bool {
+        let Some(open) = self.current(reply).filter(|open| !open.conn.ended) else {
+            return false;
+        };
+        let counted_bytes = open.counted_bytes;
+        let is_first = open.waiting.is_empty();
+        if !open.waiting.contains(&waits) {
+            open.waiting.push(waits);
+        }
+        if is_first {
+            self.waiting_bytes += counted_bytes;
+        }
+        true
+    }
+
+    /// A produce is answered.
+    pub(super) fn forget_waiting(&mut self, reply: ReplyTo, call: CallId) {
+        let Some(open) = self.current(reply).filter(|open| !open.waiting.is_empty()) else {
+            return;
+        };
+        open.waiting.retain(|(waiting, _)| *waiting != call);
+        let counted_bytes = open.counted_bytes;
+        if open.waiting.is_empty() {
+            self.waiting_bytes -= counted_bytes;
         }
     }
 
@@ -237,6 +281,7 @@ impl Core {
         }
         self.conns.recount(id);
         self.conns.mark(id);
+        self.limit_waiting(id);
     }
 
     fn disconnected(&mut self, id: ConnId, error: Option<std::io::Error>) {
@@ -252,6 +297,7 @@ impl Core {
             return self.close(id);
         }
         self.conns.mark(id);
+        self.give_up_waiting(id);
     }
 
     fn sent(&mut self, id: ConnId, result: std::io::Result<()>, now: Instant) {
@@ -430,6 +476,7 @@ impl Core {
         if let Some(fetch) = open.current {
             self.drop_fetch(fetch);
         }
+        self.give_up_all(open.waiting);
         self.io.close_connection(id);
     }
 

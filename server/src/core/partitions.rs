@@ -20,6 +20,7 @@ use super::groups::Groups;
 use super::mail::{Mail, PartitionKey};
 use crate::config::TopicSettings;
 use crate::groups::GroupSettings;
+use crate::queue::PartitionQueue;
 use crate::transactions::TransactionSettings;
 
 /// The open partitions of one core, and what is under way for them.
@@ -44,6 +45,8 @@ struct Open {
     slot: Slot,
     topic: Arc<str>,
     is_compacted: bool,
+    /// What it counts for the limits of its topic, if that has any.
+    queue: Option<Box<PartitionQueue>>,
 }
 
 impl Partitions {
@@ -55,6 +58,32 @@ impl Partitions {
     /// The engine's name for a partition of this core.
     pub fn slot(&self, key: &PartitionKey) -> Option<Slot> {
         self.open.get(key).map(|open| open.slot)
+    }
+
+    /// The same, and whether its topic has limits.
+    pub fn bounded_slot(&self, key: &PartitionKey) -> Option<(Slot, bool)> {
+        self.open.get(key).map(|open| (open.slot, open.queue.is_some()))
+    }
+
+    /// Slot and queue of a partition whose topic has limits.
+    pub fn queue(&mut self, key: &PartitionKey) -> Option<(Slot, &mut PartitionQueue)> {
+        let open = self.open.get_mut(key)?;
+        Some((open.slot, open.queue.as_deref_mut()?))
+    }
+
+    /// What a partition counts from now on, if anything. Gives what it counted before.
+    pub fn set_queue(
+        &mut self,
+        key: &PartitionKey,
+        queue: Option<Box<PartitionQueue>>,
+    ) -> Option<Box<PartitionQueue>> {
+        let open = self.open.get_mut(key)?;
+        std::mem::replace(&mut open.queue, queue)
+    }
+
+    /// The open partitions with their topics.
+    pub fn all_named(&self) -> impl Iterator<Item = (&PartitionKey, &Arc<str>)> {
+        self.open.iter().map(|(key, open)| (key, &open.topic))
     }
 
     /// The open partitions with their topics' names.
@@ -71,6 +100,7 @@ impl Partitions {
                 slot,
                 topic,
                 is_compacted,
+                queue: None,
             },
         );
     }
@@ -85,7 +115,8 @@ impl Partitions {
         self.open.get(key).is_some_and(|open| open.is_compacted)
     }
 
-    fn job(&mut self) -> u64 {
+    /// A number for a job of the files thread.
+    pub(super) fn job(&mut self) -> u64 {
         self.next_job += 1;
         self.next_job
     }
@@ -136,6 +167,7 @@ impl Core {
             .filter(|change| update.placement.owner(&change.key) == id)
             .for_each(|change| self.make_folder(change.clone()));
         self.preparing = Some(update.image.clone());
+        self.prepare_queues(update);
         self.ready_when_made();
     }
 
@@ -170,7 +202,8 @@ impl Core {
             .join(folder_name(&change.topic, change.key.index))
     }
 
-    fn submit(&mut self, token: u64, job: FileJob) {
+    /// Gives the files thread a job whose result [`Core::take_job_results`] takes.
+    pub(super) fn submit(&mut self, token: u64, job: FileJob) {
         let waker = self.io.waker();
         self.background
             .submit(token, job, &self.partitions.inbox, Some(waker));
@@ -181,6 +214,9 @@ impl Core {
         while let Some(done) = self.partitions.inbox.pop() {
             if let Err(error) = &done.result {
                 crate::error!("{error}");
+            }
+            if self.took_room(done.token, &done.result) {
+                continue;
             }
             let Some(change) = self.partitions.making.remove(&done.token) else {
                 continue;
@@ -215,6 +251,7 @@ impl Core {
         let slot = self.shard.add_partition(&*self.io, spec, None);
         self.partitions
             .insert(change.key, change.topic.clone(), slot, &options);
+        self.open_queue(&change.key, &change.topic);
     }
 
     fn ready_when_made(&mut self) {
@@ -229,6 +266,7 @@ impl Core {
             return;
         };
         self.shard.remove_partition(&mut *self.io, slot);
+        self.close_queue(&change.key, slot);
         let fired = self.watches.closed(slot);
         self.tell_moved(fired);
         self.retire_folder(change);
@@ -287,6 +325,7 @@ impl Core {
             self.group_settings = GroupSettings::of(&layers);
             self.transaction_settings = TransactionSettings::of(&layers);
         }
+        self.publish_queues(update);
         self.let_go();
         self.host_coordinators();
         self.tell_machines_of_topics::<Groups>();

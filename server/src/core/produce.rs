@@ -17,6 +17,7 @@ use ringlog_engine::shard::{AppendError, Producing, Ticket};
 use super::Core;
 use super::calls::{Call, CallId, CallKind, ReplyTo};
 use super::mail::{AppendItem, AppendOrder, Mail, PartitionKey, Place};
+use super::queue::NotAppended;
 use super::stages::Stage;
 use crate::conn::Answer;
 use crate::handlers::keys;
@@ -226,7 +227,7 @@ impl Core {
     }
 
     /// Appends batch by batch. Returns what found no room.
-    fn append_all(&mut self, mut order: AppendOrder) -> Option<AppendOrder> {
+    pub(super) fn append_all(&mut self, mut order: AppendOrder) -> Option<AppendOrder> {
         let expired = self.io.now() >= order.deadline && order.wait;
         let (mut results, mut ticket) = (Vec::with_capacity(order.items.len()), None);
         let mut rest = Vec::new();
@@ -237,26 +238,34 @@ impl Core {
                 continue;
             }
             let appended = if expired && self.appends.is_full() {
-                Err(AppendError::Busy)
+                Err(AppendError::Busy.into())
             } else if self.waits_behind_check(&item) {
-                Err(NOT_VERIFIED)
+                Err(NOT_VERIFIED.into())
+            } else if let Some(full) = self.goes_behind(&item) {
+                Err(NotAppended::Full(full))
             } else {
                 let producing = self.producing_in(order.transaction.as_deref());
                 self.append_one(&item, producing, &mut ticket)
             };
             match appended {
                 Ok(at) => results.push((item.place, Ok(at))),
-                Err(AppendError::Busy) if !expired => {
+                Err(NotAppended::Full(full)) => {
+                    let place = item.place;
+                    if let Err(refused) = self.wait_for_room(order.with_item(item), full) {
+                        results.push((place, Err(refused)));
+                    }
+                }
+                Err(NotAppended::Engine(AppendError::Busy)) if !expired => {
                     rest.push(item);
                     rest.extend(items.by_ref());
                 }
                 // What names no transaction cannot be asked about, and is refused.
-                Err(AppendError::Sequence(ProducerError::NotVerified { .. }))
+                Err(NotAppended::Engine(AppendError::Sequence(ProducerError::NotVerified { .. })))
                     if order.transaction.is_some() =>
                 {
                     self.hold_for_check(order.with_item(item));
                 }
-                Err(error) => results.push((item.place, Err(produce::refusal(&error)))),
+                Err(error) => results.push((item.place, Err(error.refusal()))),
             }
         }
         self.settle_or_wait(&order, ticket, results);
@@ -281,14 +290,21 @@ impl Core {
         item: &AppendItem,
         producing: Producing,
         last: &mut Option<Ticket>,
-    ) -> Result<AppendedAt, AppendError> {
-        let slot = self
+    ) -> Result<AppendedAt, NotAppended> {
+        let (slot, is_bounded) = self
             .partitions
-            .slot(&item.key)
+            .bounded_slot(&item.key)
             .ok_or(AppendError::NoSuchPartition)?;
+        if is_bounded || self.shared.watermark.is_low() || self.checks.has_expected() {
+            self.admit_to_queue(item, (slot, is_bounded), producing)?;
+        }
         let appended = self
             .shard
-            .append_as(&mut *self.io, slot, &item.records, producing)?;
+            .append_as(&mut *self.io, slot, &item.records, producing);
+        if is_bounded {
+            self.settle_queue(&item.key);
+        }
+        let appended = appended?;
         *last = (*last).max(Some(appended.ticket));
         Ok(AppendedAt {
             base_offset: appended.base_offset,
@@ -304,21 +320,28 @@ impl Core {
         producing: Producing,
     ) -> Option<AppendOrder> {
         let item = order.items.pop()?;
-        let mut ticket = None;
+        let (place, mut ticket) = (item.place, None);
         // What is parked was there before, and its answer is out of date when its turn comes: it is asked about once more then.
-        let appended = match self.appends.is_full() {
-            true => Err(AppendError::Busy),
-            false => self.append_one(&item, producing, &mut ticket),
+        let appended = if self.appends.is_full() {
+            Err(AppendError::Busy.into())
+        } else if let Some(full) = self.goes_behind(&item) {
+            Err(NotAppended::Full(full))
+        } else {
+            self.append_one(&item, producing, &mut ticket)
         };
         let result = match appended {
-            Err(AppendError::Busy) => {
+            Err(NotAppended::Engine(AppendError::Busy)) => {
                 order.items.push(item);
                 return Some(order);
             }
+            Err(NotAppended::Full(full)) => match self.wait_for_room(order.with_item(item), full) {
+                Ok(()) => return None,
+                Err(refused) => Err(refused),
+            },
             Ok(at) => Ok(at),
-            Err(error) => Err(produce::refusal(&error)),
+            Err(error) => Err(error.refusal()),
         };
-        self.settle_or_wait(&order, ticket, vec![(item.place, result)]);
+        self.settle_or_wait(&order, ticket, vec![(place, result)]);
         self.note_appended();
         None
     }
@@ -474,6 +497,7 @@ impl Core {
             kind: CallKind::Produce(call),
         }) = self.calls.remove(id)
         {
+            self.conns.forget_waiting(reply, id);
             self.finish_produce(reply, call);
         }
     }

@@ -26,6 +26,7 @@ use ringlog_engine::shard::Slot;
 use super::Core;
 use super::calls::CallId;
 use super::mail::{AppendOrder, AskOrder, Mail, PartitionKey};
+use super::queue::QueueInTransit;
 
 /// Which partition goes from where to where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +46,7 @@ pub struct Relocation {
 pub struct InTransit {
     relocation: Arc<Relocation>,
     released: Released,
+    queue: QueueInTransit,
 }
 
 /// What a core keeps back for a partition on its way.
@@ -188,12 +190,17 @@ impl Core {
             return;
         };
         self.relocating.in_transit = true;
+        let queue = self.release_queue(&relocation.key, slot);
         self.partitions.forget(&relocation.key);
         // Who watches it looks again, and finds it at the other core.
         let fired = self.watches.closed(slot);
         self.tell_moved(fired);
         let to = relocation.to;
-        let transit = InTransit { relocation, released };
+        let transit = InTransit {
+            relocation,
+            released,
+            queue,
+        };
         self.post(to, Mail::TakeOver(Box::new(transit)));
     }
 
@@ -204,11 +211,16 @@ impl Core {
 
     /// New owner: here it is.
     pub(super) fn take_over(&mut self, transit: InTransit) {
-        let InTransit { relocation, released } = transit;
+        let InTransit {
+            relocation,
+            released,
+            queue,
+        } = transit;
         let options = *released.options();
         let slot = self.shard.take_over(&*self.io, released);
         self.partitions
             .insert(relocation.key, relocation.topic.clone(), slot, &options);
+        self.adopt_queue(&relocation.key, slot, queue);
         self.relocating.arriving = Some((relocation, slot));
     }
 
@@ -227,19 +239,29 @@ impl Core {
         let Some((relocation, _)) = self.relocating.arriving.take_if(|arriving| arriving.1 == slot) else {
             return;
         };
+        let queue = self.release_queue(&relocation.key, slot);
         self.partitions.forget(&relocation.key);
         let from = relocation.from;
-        let transit = InTransit { relocation, released };
+        let transit = InTransit {
+            relocation,
+            released,
+            queue,
+        };
         self.post(from, Mail::TakeBack(Box::new(transit), why));
     }
 
     /// Old owner: it is here again.
     pub(super) fn take_back(&mut self, transit: InTransit, why: String) {
-        let InTransit { relocation, released } = transit;
+        let InTransit {
+            relocation,
+            released,
+            queue,
+        } = transit;
         let options = *released.options();
         let slot = self.shard.reinstate(&*self.io, released);
         self.partitions
             .insert(relocation.key, relocation.topic.clone(), slot, &options);
+        self.adopt_queue(&relocation.key, slot, queue);
         self.relocating.in_transit = false;
         self.stay(why);
     }

@@ -74,6 +74,7 @@ impl Core {
         self.io.stop_listening();
         self.stop_reading();
         self.finish_parked_fetches();
+        self.end_waiting();
         self.resign_machines::<Groups>();
         self.resign_machines::<Transactions>();
     }

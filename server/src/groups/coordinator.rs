@@ -73,6 +73,14 @@ impl<T: Clone> Coordinator<T> {
         }
     }
 
+    /// What a group has committed of a topic, by partition.
+    pub fn committed(&self, group: &str, topic: &str) -> impl Iterator<Item = (i32, i64)> {
+        let topics = self.offsets.of_group(group);
+        let partitions = topics.and_then(|topics| topics.get(topic));
+        let partitions = partitions.into_iter().flatten();
+        partitions.map(|(partition, value)| (*partition, value.offset))
+    }
+
     /// When [`Coordinator::expire`] has something to do next, in milliseconds since 1970.
     pub fn deadline(&self) -> Option<i64> {
         self.timers.next_ms()

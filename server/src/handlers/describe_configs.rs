@@ -260,7 +260,7 @@ mod tests {
     fn topics_are_described_in_full() {
         let world = world();
         let result = ask(&world, 2, "t", None);
-        assert_eq!((result.error_code, result.configs.len()), (0, 34));
+        assert_eq!((result.error_code, result.configs.len()), (0, 39));
         let row = |name: &str| {
             result
                 .configs
@@ -386,7 +386,7 @@ mod tests {
         let world = world();
         let keys = ["retention.ms", "no.such"];
         assert_eq!(ask(&world, 2, "t", Some(&keys)).configs.len(), 1);
-        assert_eq!(ask(&world, 2, "t", Some(&[])).configs.len(), 34);
+        assert_eq!(ask(&world, 2, "t", Some(&[])).configs.len(), 39);
     }
 
     #[test]

@@ -215,6 +215,8 @@ impl MetadataImage {
                 true => Durability::Synced,
                 false => settings.durability,
             },
+            // Coordinators' own records are never refused.
+            queue: settings.queue.filter(|_| !names::is_internal(topic)),
             ..settings
         }
     }

@@ -421,6 +421,7 @@ impl Core {
             appended = self.shard.append_marker(&mut *self.io, slot, &forced);
         }
         let appended = appended?;
+        self.settle_queue(key);
         if is_offsets {
             let is_commit = marker.kind == MarkerKind::Commit;
             self.end_offsets(key.index, marker.producer_id, is_commit, appended.ticket);

@@ -111,6 +111,8 @@ pub struct Checks {
     retries: BTreeSet<(Instant, u64)>,
     /// By partition and producer.
     expected: BTreeMap<(PartitionKey, i64), Expected>,
+    /// When the last of them is not expected any more.
+    expected_until: Option<Instant>,
 }
 
 impl Checks {
@@ -130,8 +132,9 @@ impl Checks {
     }
 
     /// Notes that this batch, and not one behind it, is to come next.
-    fn expect(&mut self, key: PartitionKey, header: &BatchHeader, now: Instant) {
+    pub(in crate::core) fn expect(&mut self, key: PartitionKey, header: &BatchHeader, now: Instant) {
         self.expected.retain(|_, expected| expected.until > now);
+        self.expected_until = Some(now + EXPECTED_FOR);
         if self.expected.len() < MOST_EXPECTED {
             let expected = Expected {
                 producer_epoch: header.producer_epoch,
@@ -148,8 +151,14 @@ impl Checks {
     }
 
     /// Whether one before this batch is to come first.
-    fn comes_too_early(&mut self, key: &PartitionKey, header: &BatchHeader, now: Instant) -> bool {
-        if self.expected.is_empty() {
+    pub(in crate::core) fn comes_too_early(
+        &mut self,
+        key: &PartitionKey,
+        header: &BatchHeader,
+        now: Instant,
+    ) -> bool {
+        if self.expected_until.is_none_or(|until| until <= now) {
+            self.expected.clear();
             return false;
         }
         let Some(expected) = self.expected.get(&(*key, header.producer_id)) else {
@@ -162,6 +171,11 @@ impl Checks {
             self.expected.remove(&(*key, header.producer_id));
         }
         is_before
+    }
+
+    /// Whether any batch is to come before others.
+    pub(in crate::core) fn has_expected(&self) -> bool {
+        !self.expected.is_empty()
     }
 
     fn has(&self, key: &PartitionKey, producer_id: i64) -> bool {

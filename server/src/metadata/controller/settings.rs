@@ -4,7 +4,7 @@ use super::{Refusal, View, names};
 use crate::config::broker::{broker_key, is_dynamic};
 use crate::config::kind::{Kind, split_list};
 use crate::config::topic::{self, keepable, topic_key};
-use crate::config::{Layers, Settings, coordinator, group};
+use crate::config::{Layers, Settings, coordinator, group, queue};
 use crate::metadata::image::ResourceType;
 use crate::metadata::records::Record;
 use crate::wire::ErrorCode;
@@ -172,6 +172,7 @@ fn check_topic_resource(view: View<'_>, name: &str, after: &Settings) -> Result<
         let message = format!("ringlog.durability: what coordinators keep in {name} is always synced");
         return Err(Refusal::new(ErrorCode::InvalidConfig, message));
     }
+    check_internal(name, after)?;
     if name.is_empty() {
         return Err(Refusal::new(
             ErrorCode::InvalidRequest,
@@ -186,6 +187,21 @@ fn check_topic_resource(view: View<'_>, name: &str, after: &Settings) -> Result<
             let message = format!("The topic '{name}' does not exist.");
             Err(Refusal::new(ErrorCode::UnknownTopicOrPartition, message))
         }
+    }
+}
+
+/// Coordinators' own records are never refused, and never dropped.
+///
+/// # Errors
+/// INVALID_CONFIG.
+pub fn check_internal(topic: &str, own: &Settings) -> Result<(), Refusal> {
+    let limit = own.keys().find(|key| key.starts_with(queue::PREFIX));
+    match limit.filter(|_| names::is_internal(topic)) {
+        Some(key) => {
+            let message = format!("{key}: what coordinators keep in {topic} has no limits");
+            Err(Refusal::new(ErrorCode::InvalidConfig, message))
+        }
+        None => Ok(()),
     }
 }
 

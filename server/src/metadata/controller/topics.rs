@@ -60,6 +60,7 @@ pub fn create(view: View<'_>, wish: &NewTopic<'_>, id: Uuid) -> Result<Created, 
         return Err(Refusal::new(ErrorCode::InvalidRequest, message));
     }
     names::check_new(view.image, wish.name)?;
+    settings::check_internal(wish.name, &wish.settings)?;
     settings::check_topic(view, &wish.settings)?;
     let partitions = if wish.assignments.is_empty() {
         placed_by_broker(view, wish.partitions, wish.replication_factor)?
