@@ -89,6 +89,7 @@ mod tests {
             orphaned_entries: 0,
             scanned_segments: 0,
             notices: Vec::new(),
+            removed_files: Vec::new(),
         };
         read(dir.path(), &mut logs, &mut report).expect("read");
         let mut told: Vec<_> = logs
