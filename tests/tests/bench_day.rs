@@ -93,7 +93,11 @@ fn a_day_in_half_a_minute_has_every_record_that_must_be_there_and_none_that_may_
     };
     let step = day(&broker).expect("the day runs");
     let ledger = step.ledger.as_ref().expect("a ledger");
-    assert!(ledger.passed, "{ledger:#?}\n{:?}\n{:#?}", step.figures, step.events);
+    assert!(
+        ledger.passed,
+        "{ledger:#?}\n{:?}\n{:#?}",
+        step.figures, step.events
+    );
     let figure = |name: &str| step.figures[name];
     assert!(ledger.verified > ledger.acknowledged / 2, "{ledger:#?}");
     assert!(figure("deleted_by_retention") > 1000.0, "{:?}", step.figures);

@@ -152,11 +152,15 @@ pub fn begin(scenario: Scenario, settings: &Settings, flags: &Flags) -> Report {
     }
     if scenario == Scenario::Day {
         let stated = flags.scenario.day.stated();
-        report.load.extend(stated.map(|(name, value)| (name.to_owned(), value)));
+        report
+            .load
+            .extend(stated.map(|(name, value)| (name.to_owned(), value)));
     }
     if scenario == Scenario::Cleaning {
         let stated = flags.scenario.cleaning.stated();
-        report.load.extend(stated.map(|(name, value)| (name.to_owned(), value)));
+        report
+            .load
+            .extend(stated.map(|(name, value)| (name.to_owned(), value)));
     }
     if scenario == Scenario::Storm
         && let Ok(plan) = flags.scenario.storm.plan()

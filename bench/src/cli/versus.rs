@@ -196,13 +196,19 @@ fn launches(versus: &VersusFlags) -> Result<[Launch; 2], Error> {
     let (a, a_name) = match &versus.a {
         Some(command) => (command.clone(), first_word(command)),
         None => (
-            with_config(with_needed(kafka_command()?, "", versus.scenario), &versus.kafka_config),
+            with_config(
+                with_needed(kafka_command()?, "", versus.scenario),
+                &versus.kafka_config,
+            ),
             "kafka".into(),
         ),
     };
     let (b, b_name) = match &versus.b {
         Some(command) => (command.clone(), first_word(command)),
-        None => (with_needed(ringlog_command()?, "--set ", versus.scenario), "ringlog".into()),
+        None => (
+            with_needed(ringlog_command()?, "--set ", versus.scenario),
+            "ringlog".into(),
+        ),
     };
     let a_name = versus.a_name.clone().unwrap_or(a_name);
     let mut b_name = versus.b_name.clone().unwrap_or(b_name);

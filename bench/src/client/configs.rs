@@ -68,9 +68,14 @@ async fn describe(
     let (answer, _) = connection.call(&request, 4).await?;
     let mut all = BTreeMap::new();
     for result in &answer.results {
-        check("DescribeConfigs", result.error_code, result.error_message.as_ref())?;
+        check(
+            "DescribeConfigs",
+            result.error_code,
+            result.error_message.as_ref(),
+        )?;
         for config in &result.configs {
-            let text = |text: &Option<StrBytes>| text.as_ref().map(|text| text.to_string()).unwrap_or_default();
+            let text =
+                |text: &Option<StrBytes>| text.as_ref().map(|text| text.to_string()).unwrap_or_default();
             let told = Told {
                 value: text(&config.value),
                 documentation: text(&config.documentation),
@@ -88,8 +93,14 @@ mod tests {
     #[test]
     fn a_broker_says_itself_what_has_no_effect() {
         for (documentation, idle) in [
-            ("How it ends. compact is stored, and has no effect yet.", Some("compact is stored, and has no effect yet.")),
-            ("It is stored, and has no effect yet.", Some("It is stored, and has no effect yet.")),
+            (
+                "How it ends. compact is stored, and has no effect yet.",
+                Some("compact is stored, and has no effect yet."),
+            ),
+            (
+                "It is stored, and has no effect yet.",
+                Some("It is stored, and has no effect yet."),
+            ),
             ("How it ends: delete, compact, or both.", None),
             ("", None),
         ] {

@@ -24,7 +24,9 @@ pub async fn size_bytes(topic: &Topic) -> Result<u64, Error> {
         for result in &answer.results {
             check("DescribeLogDirs", result.error_code, None)?;
             let partitions = result.topics.iter().flat_map(|topic| &topic.partitions);
-            bytes += partitions.map(|partition| partition.partition_size.max(0) as u64).sum::<u64>();
+            bytes += partitions
+                .map(|partition| partition.partition_size.max(0) as u64)
+                .sum::<u64>();
         }
     }
     Ok(bytes)

@@ -191,7 +191,10 @@ mod tests {
         let batch = encode(&drafts(), Codec::None);
         let decoded = RecordBatchDecoder::decode(&mut bytes::Bytes::from(batch)).expect("decode");
         assert_eq!(decoded.records.len(), 20);
-        assert_eq!((decoded.records[3].timestamp, decoded.records[1].value.is_none()), (979, true));
+        assert_eq!(
+            (decoded.records[3].timestamp, decoded.records[1].value.is_none()),
+            (979, true)
+        );
     }
 
     #[test]

@@ -159,7 +159,11 @@ impl Log {
         self.walk(now_ms);
         let long_ago_ms = now_ms - REMEMBERED_MS;
         let line = self.line(long_ago_ms);
-        while let Some((&offset, _)) = self.entries.first_key_value().filter(|(offset, _)| **offset < line) {
+        while let Some((&offset, _)) = self
+            .entries
+            .first_key_value()
+            .filter(|(offset, _)| **offset < line)
+        {
             self.remove(offset);
         }
         while let Some(&(_, offset)) = self.gone.front().filter(|(gone_ms, _)| *gone_ms < long_ago_ms) {
@@ -168,7 +172,11 @@ impl Log {
         }
         self.marks.forget_below(line);
         let first = self.range().0;
-        while self.blocks.first_key_value().is_some_and(|(block, _)| (block + 1) * BLOCK <= first) {
+        while self
+            .blocks
+            .first_key_value()
+            .is_some_and(|(block, _)| (block + 1) * BLOCK <= first)
+        {
             self.blocks.pop_first();
         }
     }
@@ -189,7 +197,11 @@ impl Log {
 
     /// An answer showed that a record is not there, which is allowed.
     pub(super) fn is_gone(&mut self, offset: i64, at_ms: i64) {
-        if let Some(entry) = self.entries.get_mut(&offset).filter(|entry| entry.gone_ms == i64::MAX) {
+        if let Some(entry) = self
+            .entries
+            .get_mut(&offset)
+            .filter(|entry| entry.gone_ms == i64::MAX)
+        {
             entry.gone_ms = at_ms;
             self.cleaned += u64::from(entry.overwritten.is_some());
             self.gone.push_back((at_ms, offset));
@@ -205,7 +217,9 @@ impl Log {
     fn may_be_gone(&self, entry: &Entry, at_ms: i64) -> bool {
         let (rules, at_ms) = (&self.rules, at_ms + MARGIN_MS);
         let age_ms = at_ms - entry.written.timestamp_ms;
-        let by_age = rules.retention_ms.is_some_and(|retention_ms| age_ms > retention_ms);
+        let by_age = rules
+            .retention_ms
+            .is_some_and(|retention_ms| age_ms > retention_ms);
         // a segment goes if what is left is no smaller than the limit
         let from_it = self.sent_bytes - entry.bytes_before;
         let by_size = rules.retention_bytes.is_some_and(|limit| from_it > limit);
@@ -242,7 +256,10 @@ impl Log {
             let last = behind.checked_sub(1).and_then(|last| self.walks.get(last));
             return last.map_or(0, |(_, line)| *line);
         }
-        let by_age = self.rules.gone_by_age_ms().and_then(|age_ms| self.marks.at(at_ms - age_ms));
+        let by_age = self
+            .rules
+            .gone_by_age_ms()
+            .and_then(|age_ms| self.marks.at(at_ms - age_ms));
         let by_size = self.rules.retention_bytes.and_then(|limit| {
             let then = self.marks.at(at_ms - self.rules.gone_by_size_ms())?;
             // the oldest segment stays if less than the limit were left without it
@@ -254,13 +271,17 @@ impl Log {
 
     /// Whether cleaned segments are put together, old records with younger ones, so that a segment's age says less of its oldest record.
     pub(super) fn merges(&self) -> bool {
-        self.rules.cleaned_ms().is_some() && (self.rules.retention_ms.is_some() || self.rules.retention_bytes.is_some())
+        self.rules.cleaned_ms().is_some()
+            && (self.rules.retention_ms.is_some() || self.rules.retention_bytes.is_some())
     }
 
     /// Finds from which offset on what cleaning leaves fills a segment, of all that is so old that any segment of it must be gone. A record
     /// counts with its share of the batch it was sent in, so that such a topic is to be written without compression, with values of one size.
     fn walk(&mut self, now_ms: i64) {
-        let is_time = self.walks.back().is_none_or(|(found_ms, _)| now_ms - found_ms >= WALK_MS);
+        let is_time = self
+            .walks
+            .back()
+            .is_none_or(|(found_ms, _)| now_ms - found_ms >= WALK_MS);
         let Some(age_ms) = self.rules.gone_by_age_ms().filter(|_| is_time && self.merges()) else {
             return;
         };

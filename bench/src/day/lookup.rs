@@ -18,7 +18,9 @@ impl Log {
     /// be there, and no record before it that is as late must be there.
     pub fn judge_time(&mut self, timestamp_ms: i64, hit: Option<Hit>, at: Asked, verdict: &mut Verdict) {
         verdict.lookups += 1;
-        if let Some(hit) = hit.filter(|hit| self.judge_hit(*hit, at, verdict) && hit.timestamp_ms < timestamp_ms) {
+        if let Some(hit) =
+            hit.filter(|hit| self.judge_hit(*hit, at, verdict) && hit.timestamp_ms < timestamp_ms)
+        {
             let place = &self.place;
             verdict.add(Kind::Misplaced, || {
                 format!("{place}: asked for {timestamp_ms}, told of {hit:?}, which is older")
@@ -58,24 +60,33 @@ impl Log {
         if !self.judge_presence(hit.offset, at, verdict) {
             return false;
         }
-        let sent = self.entries.get(&hit.offset).map(|entry| entry.written.timestamp_ms);
+        let sent = self
+            .entries
+            .get(&hit.offset)
+            .map(|entry| entry.written.timestamp_ms);
         let is_right = sent == Some(hit.timestamp_ms);
         if !is_right {
             let place = &self.place;
-            verdict.add(Kind::Misplaced, || format!("{place}: told of {hit:?}, and it was sent with {sent:?}"));
+            verdict.add(Kind::Misplaced, || {
+                format!("{place}: told of {hit:?}, and it was sent with {sent:?}")
+            });
         }
         is_right
     }
 
     /// The first record at or after a time, below an offset, that must be there.
     fn first_that_must(&self, timestamp_ms: i64, before: i64, at: Asked) -> Option<i64> {
-        let late = self.blocks.range(..=before / BLOCK).filter(|(_, largest)| **largest >= timestamp_ms);
+        let late = self
+            .blocks
+            .range(..=before / BLOCK)
+            .filter(|(_, largest)| **largest >= timestamp_ms);
         let entries = late.flat_map(|(block, _)| {
             let to = ((block + 1) * BLOCK).min(before);
             self.entries.range((block * BLOCK).min(to)..to)
         });
         let mut must = entries.filter(|(_, entry)| {
-            entry.written.timestamp_ms >= timestamp_ms && self.must_be_there(entry, at.asked_ms, at.answered_ms)
+            entry.written.timestamp_ms >= timestamp_ms
+                && self.must_be_there(entry, at.asked_ms, at.answered_ms)
         });
         must.next().map(|(offset, _)| *offset)
     }

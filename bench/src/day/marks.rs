@@ -22,7 +22,11 @@ pub(super) struct Marks(VecDeque<Mark>);
 impl Marks {
     /// Notes how far the log is now.
     pub fn add(&mut self, mark: Mark) {
-        if self.0.back().is_none_or(|last| mark.at_ms - last.at_ms >= APART_MS) {
+        if self
+            .0
+            .back()
+            .is_none_or(|last| mark.at_ms - last.at_ms >= APART_MS)
+        {
             self.0.push_back(mark);
         }
     }

@@ -59,7 +59,9 @@ impl Log {
         for one in found.iter().filter(|one| one.offset >= from) {
             if one.offset < expected {
                 let (place, offset) = (&self.place, one.offset);
-                verdict.add(Kind::Reordered, || format!("{place}: offset {offset} behind {}", expected - 1));
+                verdict.add(Kind::Reordered, || {
+                    format!("{place}: offset {offset} behind {}", expected - 1)
+                });
                 continue;
             }
             self.judge_absent(expected, one.offset, at, verdict);
@@ -82,7 +84,10 @@ impl Log {
         if entry.written != found.record {
             let (place, offset, sent) = (&self.place, found.offset, entry.written);
             verdict.add(Kind::Corrupt, || {
-                format!("{place}: offset {offset} has {:?}, and {sent:?} was sent", found.record)
+                format!(
+                    "{place}: offset {offset} has {:?}, and {sent:?} was sent",
+                    found.record
+                )
             });
         } else if !std::mem::replace(&mut entry.is_found, true) {
             verdict.verified += 1;
@@ -94,7 +99,9 @@ impl Log {
         let place = &self.place;
         let Some(entry) = self.entries.get(&offset) else {
             match offset >= self.sent_end {
-                true => verdict.add(Kind::Corrupt, || format!("{place}: nobody has written to offset {offset}")),
+                true => verdict.add(Kind::Corrupt, || {
+                    format!("{place}: nobody has written to offset {offset}")
+                }),
                 false => verdict.add(Kind::Overstayed, || {
                     format!("{place}: offset {offset} has come back, long after it was gone")
                 }),
@@ -110,7 +117,9 @@ impl Log {
             self.had_to_go(offset, entry, at.asked_ms)
         };
         if let Some(why) = why {
-            verdict.add(Kind::Overstayed, || format!("{place}: offset {offset} is there, and {why}"));
+            verdict.add(Kind::Overstayed, || {
+                format!("{place}: offset {offset} is there, and {why}")
+            });
         }
         why.is_none()
     }
@@ -157,7 +166,9 @@ impl Log {
         let (known, known_ms) = self.start;
         if start < known && known_ms < at.asked_ms {
             let place = &self.place;
-            verdict.add(Kind::Reordered, || format!("{place}: starts at {start}, and started at {known} before"));
+            verdict.add(Kind::Reordered, || {
+                format!("{place}: starts at {start}, and started at {known} before")
+            });
         }
         if start > known {
             self.start = (start, at.answered_ms);
@@ -183,7 +194,10 @@ impl Log {
             });
         } else if end > self.sent_end {
             verdict.add(Kind::Corrupt, || {
-                format!("{place}: ends at {end}, and {} was the end of what was sent", self.sent_end)
+                format!(
+                    "{place}: ends at {end}, and {} was the end of what was sent",
+                    self.sent_end
+                )
             });
         }
     }

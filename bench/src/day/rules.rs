@@ -39,15 +39,20 @@ pub struct Rules {
 impl Rules {
     /// How long a segment is appended to at most, while records keep coming.
     fn roll_ms(&self) -> i64 {
-        let lag_ms = self.compaction.map_or(i64::MAX, |compaction| compaction.max_lag_ms);
+        let lag_ms = self
+            .compaction
+            .map_or(i64::MAX, |compaction| compaction.max_lag_ms);
         self.segment_ms.min(lag_ms).saturating_add(self.late_ms)
     }
 
     /// Age of the end of a segment's time of appending by which all of it must be gone; `None` if time ends nothing.
     pub(super) fn gone_by_age_ms(&self) -> Option<i64> {
         let done_ms = self.check_ms + self.slack_ms;
-        self.retention_ms
-            .map(|retention_ms| retention_ms.saturating_add(self.roll_ms()).saturating_add(done_ms))
+        self.retention_ms.map(|retention_ms| {
+            retention_ms
+                .saturating_add(self.roll_ms())
+                .saturating_add(done_ms)
+        })
     }
 
     /// How long ago the log must have been over its size for the segments that were too much to be gone.
@@ -66,6 +71,10 @@ impl Rules {
     /// The same of a tombstone, from when it was acknowledged: its time begins when it is cleaned, and a later cleaning removes it.
     pub(super) fn tombstone_gone_ms(&self) -> Option<i64> {
         let (cleaned_ms, compaction) = (self.cleaned_ms()?, self.compaction?);
-        Some(cleaned_ms.saturating_mul(2).saturating_add(compaction.delete_retention_ms))
+        Some(
+            cleaned_ms
+                .saturating_mul(2)
+                .saturating_add(compaction.delete_retention_ms),
+        )
     }
 }

@@ -169,7 +169,11 @@ fn merge_ledgers(rounds: &[(u32, &Step)]) -> Option<LedgerResult> {
         misplaced: a.misplaced.saturating_add(b.misplaced),
         unacknowledged_found: a.unacknowledged_found.saturating_add(b.unacknowledged_found),
         notes: a.notes.into_iter().chain(b.notes).collect(),
-        held: [a.held, b.held].into_iter().filter(|held| !held.is_empty()).collect::<Vec<_>>().join("; "),
+        held: [a.held, b.held]
+            .into_iter()
+            .filter(|held| !held.is_empty())
+            .collect::<Vec<_>>()
+            .join("; "),
     })?;
     all.notes.truncate(MAX_NOTES);
     Some(all)

@@ -22,8 +22,8 @@ mod turns;
 mod verify;
 mod warnings;
 
-pub use measure::Console;
 pub use day::plan::broker_settings;
+pub use measure::Console;
 pub use target::Target;
 pub use turns::by_turn;
 pub use warnings::{once, warnings};

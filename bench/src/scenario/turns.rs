@@ -43,7 +43,10 @@ mod tests {
                 let labels: String = run.steps.iter().map(|step| step.label.as_str()).collect();
                 (run.round, labels)
             });
-            let expected: Vec<_> = expected.into_iter().map(|(round, labels)| (round, labels.to_owned())).collect();
+            let expected: Vec<_> = expected
+                .into_iter()
+                .map(|(round, labels)| (round, labels.to_owned()))
+                .collect();
             assert_eq!(found.collect::<Vec<_>>(), expected, "{labels} {round}");
         }
     }

@@ -24,6 +24,8 @@ const BESIDE_PARTITIONS: i32 = 2;
 /// A segment of the topic beside is cleaned when it is so old, whatever its share of dirt is.
 const MAX_LAG_MS: u64 = 2000;
 const MIB: f64 = (1u64 << 20) as f64;
+/// More of what was written than this is left of a topic that was hardly cleaned.
+const HARDLY: f64 = 0.9;
 
 /// What ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +70,9 @@ impl Ends {
 
 fn with_segments(mut all: Vec<(&str, u64)>) -> Vec<(String, String)> {
     all.push(("segment.bytes", SEGMENT_BYTES));
-    let owned = all.into_iter().map(|(key, value)| (key.to_owned(), value.to_string()));
+    let owned = all
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.to_string()));
     owned.collect()
 }
 
@@ -95,7 +99,8 @@ pub fn run(context: &mut Context<'_>, steps: &mut Vec<Step>) -> Result<(), Error
         }
     }
     if let (Some(why), Some(step)) = (&broker.does_not_clean, steps.last_mut()) {
-        let what = format!("there is no part with the cleaner: this broker does not clean compacted topics ({why})");
+        let what =
+            format!("there is no part with the cleaner: this broker does not clean compacted topics ({why})");
         let at_s = step.seconds;
         step.events.push(Event { at_s, what });
     }
@@ -146,6 +151,9 @@ fn one(context: &mut Context<'_>, ends: Ends, given: &[(String, String)]) -> Res
     // all that was acknowledged had until now to be read by the tailing consumers: later it may be deleted
     step.ledger = stage.ledger.as_ref().map(|ledger| ledger.conclude());
     evidence(&mut step, &stage, &beside, written?, &settings)?;
+    let at_s = step.seconds;
+    let what = in_vain(ends, &step);
+    step.events.extend(what.map(|what| Event { at_s, what }));
     stage.close();
     Ok(step)
 }
@@ -173,7 +181,8 @@ fn evidence(
         let mut deleted = 0;
         for (leader, partitions) in stage.topic.by_leader() {
             let mut connection = crate::client::Connection::open(leader).await?;
-            let starts = admin::offsets(&mut connection, &stage.topic.name, &partitions, admin::EARLIEST).await?;
+            let starts =
+                admin::offsets(&mut connection, &stage.topic.name, &partitions, admin::EARLIEST).await?;
             deleted += starts.iter().sum::<i64>();
         }
         let left = log_dirs::size_bytes(&beside.topic).await?;
@@ -190,15 +199,33 @@ fn evidence(
     Ok(())
 }
 
+/// Says so of a part in which what it is about did not happen.
+fn in_vain(ends: Ends, step: &Step) -> Option<String> {
+    let figure = |name: &str| step.figures.get(name).copied().unwrap_or(0.0);
+    match ends {
+        Ends::OldSegments if figure("deleted_mib") == 0.0 => {
+            Some("nothing was deleted: less --keep-mib, or more --seconds".into())
+        }
+        Ends::OverwrittenRecords if figure("beside_left_mib") > HARDLY * figure("beside_written_mib") => {
+            Some("hardly anything was cleaned: fewer --beside-keys, or more --seconds".into())
+        }
+        _ => None,
+    }
+}
+
 /// What its tails are over those of the part without limits of the same turn.
 fn compare(step: &mut Step, without: &Step) {
     for key in ["ack", "end_to_end"] {
         let (Some(now), Some(then)) = (step.latencies.get(key), without.latencies.get(key)) else {
             continue;
         };
-        let ratios = [("p99", now.p99_us / then.p99_us), ("p99.9", now.p999_us / then.p999_us)];
+        let ratios = [
+            ("p99", now.p99_us / then.p99_us),
+            ("p99.9", now.p999_us / then.p999_us),
+        ];
         let named = ratios.map(|(which, ratio)| (format!("{key}_{which}_over_without_limits"), ratio));
-        step.figures.extend(named.into_iter().filter(|(_, ratio)| ratio.is_finite()));
+        step.figures
+            .extend(named.into_iter().filter(|(_, ratio)| ratio.is_finite()));
     }
 }
 
@@ -260,6 +287,32 @@ mod tests {
         }
         let limit = ("retention.bytes".to_owned(), (128u64 << 20).to_string());
         assert!(of(Ends::OldSegments).0.contains(&limit));
+    }
+
+    #[test]
+    fn a_part_in_which_nothing_ended_says_so() {
+        let step = |deleted: f64, left: f64| Step {
+            figures: [
+                ("deleted_mib".to_owned(), deleted),
+                ("beside_written_mib".to_owned(), 100.0),
+                ("beside_left_mib".to_owned(), left),
+            ]
+            .into(),
+            ..Step::default()
+        };
+        for (ends, deleted, left, says) in [
+            (Ends::Nothing, 0.0, 100.0, false),
+            (Ends::OldSegments, 0.0, 100.0, true),
+            (Ends::OldSegments, 5.0, 100.0, false),
+            (Ends::OverwrittenRecords, 0.0, 95.0, true),
+            (Ends::OverwrittenRecords, 0.0, 20.0, false),
+        ] {
+            assert_eq!(
+                in_vain(ends, &step(deleted, left)).is_some(),
+                says,
+                "{ends:?} {deleted} {left}"
+            );
+        }
     }
 
     #[test]

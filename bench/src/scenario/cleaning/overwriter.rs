@@ -85,7 +85,8 @@ impl Overwriter {
         self.stop.store(true, Ordering::Relaxed);
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(outcome)) => {
-                outcome.map_err(|error| Error::failed(format!("the writer beside the load ended: {error}")))?;
+                outcome
+                    .map_err(|error| Error::failed(format!("the writer beside the load ended: {error}")))?;
             }
             Some(Err(_)) => return Err(Error::failed("the writer beside the load panicked")),
             None => {}
@@ -137,7 +138,12 @@ async fn overwrite(overwrites: Overwrites, stop: &AtomicBool, counts: &Counts) -
 }
 
 /// Sends a batch and waits until it is acknowledged.
-async fn produce(connection: &mut Connection, topic: &str, partition: i32, batch: Vec<u8>) -> Result<(), Error> {
+async fn produce(
+    connection: &mut Connection,
+    topic: &str,
+    partition: i32,
+    batch: Vec<u8>,
+) -> Result<(), Error> {
     let data = PartitionProduceData::default()
         .with_index(partition)
         .with_records(Some(Bytes::from(batch)));
@@ -150,6 +156,9 @@ async fn produce(connection: &mut Connection, topic: &str, partition: i32, batch
         .with_topic_data(vec![data]);
     let (answer, _) = connection.call(&request, PRODUCE_VERSION).await?;
     let what = format!("Produce to {topic}-{partition}");
-    let mut told = answer.responses.iter().flat_map(|topic| &topic.partition_responses);
+    let mut told = answer
+        .responses
+        .iter()
+        .flat_map(|topic| &topic.partition_responses);
     told.try_for_each(|told| check(&what, told.error_code, told.error_message.as_ref()))
 }

@@ -73,7 +73,10 @@ pub async fn start(course: &Course, peers: &mut Peers, place: Place) -> Result<i
     let (hit, at) = list(course, peers, place, EARLIEST).await?;
     let start = hit.map_or(-1, |hit| hit.offset);
     let mut verdict = course.verdict.borrow_mut();
-    course.log(place).borrow_mut().judge_start(start, at, &mut verdict);
+    course
+        .log(place)
+        .borrow_mut()
+        .judge_start(start, at, &mut verdict);
     Ok(start.max(0))
 }
 
@@ -82,14 +85,20 @@ async fn end(course: &Course, peers: &mut Peers, place: Place) -> Result<(), Err
     let (hit, _) = list(course, peers, place, LATEST).await?;
     let end = hit.map_or(-1, |hit| hit.offset);
     let mut verdict = course.verdict.borrow_mut();
-    course.log(place).borrow_mut().judge_end(end, acknowledged, &mut verdict);
+    course
+        .log(place)
+        .borrow_mut()
+        .judge_end(end, acknowledged, &mut verdict);
     Ok(())
 }
 
 async fn largest(course: &Course, peers: &mut Peers, place: Place) -> Result<(), Error> {
     let (hit, at) = list(course, peers, place, LARGEST).await?;
     let mut verdict = course.verdict.borrow_mut();
-    course.log(place).borrow_mut().judge_largest(hit, at, &mut verdict);
+    course
+        .log(place)
+        .borrow_mut()
+        .judge_largest(hit, at, &mut verdict);
     Ok(())
 }
 
@@ -112,7 +121,9 @@ async fn list(
 ) -> Result<(Option<Hit>, Asked), Error> {
     let (topic, partition, leader) = course.address(place);
     let connection = peers.to(leader).await?;
-    connection.versions.choose(LIST_OFFSETS, "ListOffsets", VERSIONS)?;
+    connection
+        .versions
+        .choose(LIST_OFFSETS, "ListOffsets", VERSIONS)?;
     let asked = ListOffsetsPartition::default()
         .with_partition_index(partition)
         .with_current_leader_epoch(-1)

@@ -92,7 +92,8 @@ impl Course {
     /// All partitions.
     pub fn places(&self) -> Vec<Place> {
         let topics = self.topics.iter().enumerate();
-        let of = |(at, played): (usize, &Played)| (0..played.logs.len()).map(move |partition| (at, partition));
+        let of =
+            |(at, played): (usize, &Played)| (0..played.logs.len()).map(move |partition| (at, partition));
         topics.flat_map(of).collect()
     }
 

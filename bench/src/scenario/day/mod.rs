@@ -39,7 +39,10 @@ const MIB: f64 = (1u64 << 20) as f64;
 pub fn run(context: &mut Context<'_>, steps: &mut Vec<Step>) -> Result<(), Error> {
     let settings = context.settings.clone();
     let slack_ms = context.flags.day.slack_ms();
-    let name = format!("ringlog-bench-{:08x}", getrandom::u32().unwrap_or_else(|_| std::process::id()));
+    let name = format!(
+        "ringlog-bench-{:08x}",
+        getrandom::u32().unwrap_or_else(|_| std::process::id())
+    );
     let mut made = Vec::new();
     let opened = talk(open(context, &settings, slack_ms, &name, &mut made));
     let outcome = opened.and_then(|(broker, topics)| {
@@ -124,7 +127,10 @@ async fn play(
         others.push(tokio_uring::spawn(reader::tail(Rc::clone(&course), topic)));
     }
     for number in 0..u64::from(settings.consumers) {
-        others.push(tokio_uring::spawn(reader::wander(Rc::clone(&course), 1000 + number)));
+        others.push(tokio_uring::spawn(reader::wander(
+            Rc::clone(&course),
+            1000 + number,
+        )));
     }
     let is_cleaned = |place: &course::Place| course.topics[place.0].plan.rules.compaction.is_some();
     let cleaned = course.places().into_iter().filter(is_cleaned).collect();
@@ -183,7 +189,8 @@ async fn watch<'a>(
         if at_s >= seconds {
             return;
         }
-        live.produced.store(course.counts.records.get(), Ordering::Relaxed);
+        live.produced
+            .store(course.counts.records.get(), Ordering::Relaxed);
         live.consumed.store(course.counts.read.get(), Ordering::Relaxed);
         context.console.progress(at_s, &live);
         if second.elapsed() >= Duration::from_secs(1) {
@@ -226,8 +233,13 @@ fn step(course: &Course, seconds: f64) -> Step {
         interval_s: 1.0,
         ..Heat::default()
     };
-    for (name, histogram) in [("ack", &counts.ack), ("fetch", &counts.fetch), ("lookup", &counts.lookup)] {
-        step.latencies.insert(name.into(), latency(&histogram.borrow(), heat()));
+    for (name, histogram) in [
+        ("ack", &counts.ack),
+        ("fetch", &counts.fetch),
+        ("lookup", &counts.lookup),
+    ] {
+        step.latencies
+            .insert(name.into(), latency(&histogram.borrow(), heat()));
     }
     let logs = || course.topics.iter().flat_map(|played| &played.logs);
     let sum = |of: fn(&Log) -> u64| logs().map(|log| of(&log.borrow())).sum::<u64>() as f64;
@@ -237,7 +249,10 @@ fn step(course: &Course, seconds: f64) -> Step {
         ("overwritten_and_gone", sum(|log| log.overwritten().1)),
         ("largest_timestamp_not_told", verdict.untold as f64),
         ("lookups_per_s", verdict.lookups as f64 / seconds),
-        ("model_mib", (counts.most_remembered.get() * RECORD_BYTES) as f64 / MIB),
+        (
+            "model_mib",
+            (counts.most_remembered.get() * RECORD_BYTES) as f64 / MIB,
+        ),
         ("model_limit_mib", (MAX_RECORDS * RECORD_BYTES) as f64 / MIB),
     ];
     step.figures = figures.map(|(name, value)| (name.to_owned(), value)).into();

@@ -63,7 +63,9 @@ impl Broker {
             )));
         }
         let idle = topic.get("cleanup.policy").and_then(Told::idle);
-        let is_off = broker.get("log.cleaner.enable").is_some_and(|told| told.value == "false");
+        let is_off = broker
+            .get("log.cleaner.enable")
+            .is_some_and(|told| told.value == "false");
         let off = is_off.then(|| "log.cleaner.enable=false".to_owned());
         Ok(Broker {
             check_ms,
@@ -165,7 +167,10 @@ pub fn topics(broker: &Broker, seconds: f64, slack_ms: i64) -> Vec<TopicPlan> {
 
 /// The settings that promise this.
 fn configs(rules: &Rules) -> Vec<(String, String)> {
-    let policy = match (rules.compaction, rules.retention_ms.is_some() || rules.retention_bytes.is_some()) {
+    let policy = match (
+        rules.compaction,
+        rules.retention_ms.is_some() || rules.retention_bytes.is_some(),
+    ) {
         (None, _) => "delete",
         (Some(_), false) => "compact",
         (Some(_), true) => "compact,delete",
@@ -211,7 +216,10 @@ mod tests {
         let default = Broker::from(&told(&[]), &told(&[]), 600.0);
         let why = default.expect_err("five minutes are too long").to_string();
         assert!(why.contains("log.retention.check.interval.ms=1000"), "{why}");
-        let quick = told(&[("log.retention.check.interval.ms", "1000"), ("log.cleaner.backoff.ms", "7")]);
+        let quick = told(&[
+            ("log.retention.check.interval.ms", "1000"),
+            ("log.cleaner.backoff.ms", "7"),
+        ]);
         let broker = Broker::from(&quick, &told(&[]), 600.0).expect("often enough");
         assert_eq!((broker.check_ms, broker.cleaner_pause_ms), (1000, 7));
         assert!(Broker::from(&quick, &told(&[]), 5.0).is_err());
@@ -224,7 +232,11 @@ mod tests {
         for (broker, topic, due) in [
             (told(&quick), told(&[]), true),
             (told(&quick), idle, false),
-            (told(&[quick[0], ("log.cleaner.enable", "false")]), told(&[]), false),
+            (
+                told(&[quick[0], ("log.cleaner.enable", "false")]),
+                told(&[]),
+                false,
+            ),
         ] {
             let broker = Broker::from(&broker, &topic, 60.0).expect("a broker");
             assert_eq!(broker.does_not_clean.is_none(), due);
@@ -236,6 +248,9 @@ mod tests {
 
     #[test]
     fn a_day_has_twenty_four_hours_that_are_not_too_short() {
-        assert_eq!((hour_ms(600.0), hour_ms(86_400.0), hour_ms(30.0)), (25_000, 3_600_000, 2000));
+        assert_eq!(
+            (hour_ms(600.0), hour_ms(86_400.0), hour_ms(30.0)),
+            (25_000, 3_600_000, 2000)
+        );
     }
 }

@@ -182,7 +182,10 @@ fn records(course: &Course, place: Place, from: i64, section: Bytes) -> Answer {
         let Some(records) = records else {
             let (topic, partition, _) = course.address(place);
             course.verdict.borrow_mut().add(Kind::Corrupt, || {
-                format!("{topic}-{partition}: the batch at offset {} is damaged", head.base_offset)
+                format!(
+                    "{topic}-{partition}: the batch at offset {} is damaged",
+                    head.base_offset
+                )
             });
             break;
         };

@@ -123,17 +123,32 @@ impl Writer {
         let begun = Instant::now();
         let (answer, _) = connection.call(&request, PRODUCE_VERSION).await?;
         let took_ns = begun.elapsed().as_nanos() as u64;
-        let told = answer.responses.iter().flat_map(|topic| &topic.partition_responses).next();
+        let told = answer
+            .responses
+            .iter()
+            .flat_map(|topic| &topic.partition_responses)
+            .next();
         let told = told.ok_or_else(|| Error::failed("an answer to Produce without its partition"))?;
-        check(&format!("Produce to {topic}-{partition}"), told.error_code, told.error_message.as_ref())?;
+        check(
+            &format!("Produce to {topic}-{partition}"),
+            told.error_code,
+            told.error_message.as_ref(),
+        )?;
         let mut verdict = course.verdict.borrow_mut();
         course
             .log(place)
             .borrow_mut()
             .acknowledged(told.base_offset, now_ms(), &mut verdict);
         self.written[at] += records.len() as u64;
-        let bytes = records.iter().map(|record| 8 + record.value.as_ref().map_or(0, Vec::len));
-        self.count(records.len() as u64, bytes.sum::<usize>() as u64, wire_bytes, took_ns);
+        let bytes = records
+            .iter()
+            .map(|record| 8 + record.value.as_ref().map_or(0, Vec::len));
+        self.count(
+            records.len() as u64,
+            bytes.sum::<usize>() as u64,
+            wire_bytes,
+            took_ns,
+        );
         Ok(())
     }
 
