@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::cleaning::CleaningFlags;
 use super::day::DayFlags;
+use super::defaults::Defaults;
 use super::relevance::is_of_use;
 use super::storm::StormFlags;
 use super::transactions::TransactionFlags;
@@ -258,68 +259,31 @@ impl Flags {
     /// [`Error::Usage`] for values that are out of range or contradict each other.
     pub fn settings(&self, scenario: Scenario) -> Result<Settings, Error> {
         self.check_relevance(scenario)?;
-        let small = scenario == Scenario::Small;
-        let steady = scenario == Scenario::Steady;
-        let transactions = scenario == Scenario::Transactions;
-        let (day, cleaning) = (scenario == Scenario::Day, scenario == Scenario::Cleaning);
-        let short = matches!(
-            scenario,
-            Scenario::Sweep | Scenario::Partitions | Scenario::Connections
-        );
+        let default = Defaults::of(scenario);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let most_consumers = self.partitions.unwrap_or(default.partitions).max(1) as u32;
         let settings = Settings {
-            partitions: self.partitions.unwrap_or(match (small, day) {
-                (true, _) => 64,
-                (_, true) => 2,
-                _ => 8,
-            }),
-            producers: self.producers.unwrap_or(match (small, transactions) {
-                (true, _) => 100,
-                (_, true) => 16,
-                _ => 4,
-            }),
-            consumers: self.consumers.unwrap_or(
-                if steady || cleaning { 1 } else { 2 }.min(self.partitions.unwrap_or(2).max(1) as u32),
-            ),
-            record_bytes: self.record_bytes.unwrap_or(match (small, day) {
-                (true, _) => 100,
-                (_, true) => 512,
-                _ => 1024,
-            }),
-            batch_bytes: self
-                .batch_bytes
-                .unwrap_or(if small { 16 << 10 } else { 64 << 10 }),
-            batch_records: self
-                .records_per_batch
-                .unwrap_or(if day { 20 } else { usize::from(transactions) }),
+            partitions: self.partitions.unwrap_or(default.partitions),
+            producers: self.producers.unwrap_or(default.producers),
+            consumers: self.consumers.unwrap_or(default.consumers.min(most_consumers)),
+            record_bytes: self.record_bytes.unwrap_or(default.record_bytes),
+            batch_bytes: self.batch_bytes.unwrap_or(default.batch_bytes),
+            batch_records: self.records_per_batch.unwrap_or(default.batch_records),
             linger_ns: (self.linger_ms.unwrap_or(1.0).clamp(0.0, 1e7) * 1e6) as u64,
             in_flight: self.in_flight.unwrap_or(5),
-            rate: self.rate.unwrap_or(default_rate(scenario)),
+            rate: self.rate.unwrap_or(default.rate),
             arrivals: self.arrivals.unwrap_or_default(),
-            seconds: self.seconds.unwrap_or(match (short, steady || day, cleaning) {
-                (true, ..) => 5.0,
-                (_, true, _) => 600.0,
-                (.., true) => 30.0,
-                _ => 20.0,
-            }),
-            warmup_seconds: self.warmup_seconds.unwrap_or(match (short, cleaning) {
-                (true, _) => 2.0,
-                (_, true) => 15.0,
-                _ => 5.0,
-            }),
+            seconds: self.seconds.unwrap_or(default.seconds),
+            warmup_seconds: self.warmup_seconds.unwrap_or(default.warmup_seconds),
             drain_seconds: self.drain_seconds.unwrap_or(30.0),
             acks: self.acks.unwrap_or(-1),
             codec: self.codec.unwrap_or_default(),
-            keys: self.keys.unwrap_or(match (small, day) {
-                (true, _) => 10_000,
-                (_, true) => 1000,
-                _ => 0,
-            }),
+            keys: self.keys.unwrap_or(default.keys),
             idempotent: self.idempotent,
             threads: self.threads.unwrap_or((cores / 2).max(1)),
         };
         self.check(&settings)?;
-        if transactions {
+        if scenario == Scenario::Transactions {
             self.scenario.transactions.plan(settings.partitions)?;
             if settings.acks != -1 {
                 return Err(Error::usage("transactions need --acks all (KIP-98)"));
@@ -530,22 +494,6 @@ impl Flags {
             ));
         }
         Ok(())
-    }
-}
-
-fn default_rate(scenario: Scenario) -> Rate {
-    match scenario {
-        Scenario::Produce
-        | Scenario::Consume
-        | Scenario::Lookup
-        | Scenario::Groups
-        | Scenario::Transactions
-        | Scenario::Restart => Rate::Max,
-        Scenario::Steady | Scenario::Cleaning => Rate::PerSecond(100_000.0),
-        Scenario::Day => Rate::PerSecond(4000.0),
-        Scenario::Tail | Scenario::Mixed | Scenario::Small | Scenario::Storm => Rate::PerSecond(20_000.0),
-        Scenario::Partitions | Scenario::Connections => Rate::PerSecond(10_000.0),
-        Scenario::Sweep => Rate::PerSecond(5_000.0),
     }
 }
 

@@ -4,6 +4,7 @@ pub mod cleaning;
 mod compare;
 mod console;
 pub mod day;
+mod defaults;
 pub mod flags;
 mod limits;
 mod relevance;

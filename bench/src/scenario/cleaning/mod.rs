@@ -24,6 +24,8 @@ const BESIDE_PARTITIONS: i32 = 2;
 /// A segment of the topic beside is cleaned when it is so old, whatever its share of dirt is.
 const MAX_LAG_MS: u64 = 2000;
 const MIB: f64 = (1u64 << 20) as f64;
+/// More of what was written than this is left of a topic that was hardly cleaned.
+const HARDLY: f64 = 0.9;
 
 /// What ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +151,9 @@ fn one(context: &mut Context<'_>, ends: Ends, given: &[(String, String)]) -> Res
     // all that was acknowledged had until now to be read by the tailing consumers: later it may be deleted
     step.ledger = stage.ledger.as_ref().map(|ledger| ledger.conclude());
     evidence(&mut step, &stage, &beside, written?, &settings)?;
+    let at_s = step.seconds;
+    let what = in_vain(ends, &step);
+    step.events.extend(what.map(|what| Event { at_s, what }));
     stage.close();
     Ok(step)
 }
@@ -192,6 +197,20 @@ fn evidence(
     let owned = figures.map(|(name, value)| (name.to_owned(), value));
     step.figures.extend(owned);
     Ok(())
+}
+
+/// Says so of a part in which what it is about did not happen.
+fn in_vain(ends: Ends, step: &Step) -> Option<String> {
+    let figure = |name: &str| step.figures.get(name).copied().unwrap_or(0.0);
+    match ends {
+        Ends::OldSegments if figure("deleted_mib") == 0.0 => {
+            Some("nothing was deleted: less --keep-mib, or more --seconds".into())
+        }
+        Ends::OverwrittenRecords if figure("beside_left_mib") > HARDLY * figure("beside_written_mib") => {
+            Some("hardly anything was cleaned: fewer --beside-keys, or more --seconds".into())
+        }
+        _ => None,
+    }
 }
 
 /// What its tails are over those of the part without limits of the same turn.
@@ -268,6 +287,32 @@ mod tests {
         }
         let limit = ("retention.bytes".to_owned(), (128u64 << 20).to_string());
         assert!(of(Ends::OldSegments).0.contains(&limit));
+    }
+
+    #[test]
+    fn a_part_in_which_nothing_ended_says_so() {
+        let step = |deleted: f64, left: f64| Step {
+            figures: [
+                ("deleted_mib".to_owned(), deleted),
+                ("beside_written_mib".to_owned(), 100.0),
+                ("beside_left_mib".to_owned(), left),
+            ]
+            .into(),
+            ..Step::default()
+        };
+        for (ends, deleted, left, says) in [
+            (Ends::Nothing, 0.0, 100.0, false),
+            (Ends::OldSegments, 0.0, 100.0, true),
+            (Ends::OldSegments, 5.0, 100.0, false),
+            (Ends::OverwrittenRecords, 0.0, 95.0, true),
+            (Ends::OverwrittenRecords, 0.0, 20.0, false),
+        ] {
+            assert_eq!(
+                in_vain(ends, &step(deleted, left)).is_some(),
+                says,
+                "{ends:?} {deleted} {left}"
+            );
+        }
     }
 
     #[test]
