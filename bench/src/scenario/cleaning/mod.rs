@@ -91,10 +91,8 @@ pub fn run(context: &mut Context<'_>, steps: &mut Vec<Step>) -> Result<(), Error
                 return Ok(());
             }
             let mut step = one(context, *ends, &given)?;
-            match &without {
-                None => without = Some(step.clone()),
-                Some(without) => compare(&mut step, without),
-            }
+            compare(&mut step, without.as_ref());
+            without.get_or_insert(step.clone());
             steps.push(step);
         }
     }
@@ -213,19 +211,22 @@ fn in_vain(ends: Ends, step: &Step) -> Option<String> {
     }
 }
 
-/// What its tails are over those of the part without limits of the same turn.
-fn compare(step: &mut Step, without: &Step) {
-    for key in ["ack", "end_to_end"] {
-        let (Some(now), Some(then)) = (step.latencies.get(key), without.latencies.get(key)) else {
-            continue;
-        };
-        let ratios = [
-            ("p99", now.p99_us / then.p99_us),
-            ("p99.9", now.p999_us / then.p999_us),
-        ];
-        let named = ratios.map(|(which, ratio)| (format!("{key}_{which}_over_without_limits"), ratio));
-        step.figures
-            .extend(named.into_iter().filter(|(_, ratio)| ratio.is_finite()));
+/// The tails of acknowledgements, which the table of steps has not; and what they are over those of the part without limits of the same turn.
+fn compare(step: &mut Step, without: Option<&Step>) {
+    let tails = |step: &Step| {
+        step.latencies
+            .get("ack")
+            .map(|ack| [("p99", ack.p99_us), ("p99.9", ack.p999_us)])
+    };
+    let Some(now) = tails(step) else {
+        return;
+    };
+    for (which, us) in now {
+        step.figures.insert(format!("ack_{which}_ms"), us / 1e3);
+    }
+    let then = without.and_then(tails).unwrap_or_default();
+    for ((which, now), (_, then)) in now.into_iter().zip(then).filter(|(_, then)| then.1 > 0.0) {
+        step.figures.insert(format!("ack_{which}_ratio"), now / then);
     }
 }
 
@@ -330,8 +331,14 @@ mod tests {
             ..Step::default()
         };
         let mut with = step(300.0);
-        compare(&mut with, &step(200.0));
-        assert_eq!(with.figures.get("ack_p99_over_without_limits"), Some(&1.5));
-        assert_eq!(with.figures.len(), 2);
+        compare(&mut with, Some(&step(200.0)));
+        let figure = |name: &str| with.figures.get(name).copied();
+        assert_eq!(
+            (figure("ack_p99_ratio"), figure("ack_p99.9_ms")),
+            (Some(1.5), Some(0.6))
+        );
+        let mut alone = step(300.0);
+        compare(&mut alone, None);
+        assert_eq!(alone.figures.len(), 2);
     }
 }

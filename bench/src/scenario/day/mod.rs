@@ -152,7 +152,10 @@ async fn play(
         course.ended(read_all(&course).await);
     }
     context.console.end();
-    let mut step = step(&course, seconds);
+    let mut step = Step {
+        offered_per_s: Some(rate),
+        ..step(&course, seconds)
+    };
     let bytes = step.produced.as_ref().map_or(0, |flow| flow.bytes);
     let priced = |used: Option<_>| {
         used.map(|mut used: crate::report::model::ProcessUse| {
