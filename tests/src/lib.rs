@@ -4,6 +4,7 @@
 //! * [`client`] produces and consumes with librdkafka;
 //! * [`tool`] runs the command line's tools;
 //! * [`member`] is librdkafka in a consumer group, [`group`] the same by hand;
+//! * [`compaction`] makes logs for cleaners to clean;
 //! * [`history`] records what transactional clients did and saw, and judges it;
 //! * [`txn`] is a transactional producer by hand;
 //! * [`raw`] speaks the protocol over a plain socket, also wrongly;
@@ -16,6 +17,7 @@ pub mod admin;
 pub mod broker;
 pub mod client;
 pub mod code;
+pub mod compaction;
 pub mod files;
 pub mod fixture;
 pub mod group;

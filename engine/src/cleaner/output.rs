@@ -134,8 +134,12 @@ impl<'a> Output<'a> {
         self.index.close();
         let unwritten = self.index.take_unwritten();
         let aborted: Vec<u8> = self.aborted.iter().flat_map(AbortedTxn::encode).collect();
+        let path = self.path(".txnindex.cleaned");
         if !aborted.is_empty() {
-            files::write_tail(&self.path(".txnindex.cleaned"), 0, &aborted, Sync::Now)?;
+            files::write_tail(&path, 0, &aborted, Sync::Now)?;
+        } else if path.exists() {
+            // Of a pass that a kill has ended.
+            files::remove_file(&path)?;
         }
         files::write_tail(
             &self.path(".index.cleaned"),

@@ -19,6 +19,7 @@ use super::calls::{Call, CallId, CallKind, ReplyTo};
 use super::mail::{AppendItem, AppendOrder, Mail, PartitionKey, Place};
 use super::stages::Stage;
 use crate::conn::Answer;
+use crate::handlers::keys;
 use crate::handlers::produce::{self, AppendResult, AppendedAt, Refused};
 use crate::wire::code::ErrorCode;
 use crate::wire::produce::{LeaderIdAndEpoch, NodeEndpoint, ProduceRequest, ProduceResponse};
@@ -265,9 +266,14 @@ impl Core {
 
     /// What only a look into the batch can tell.
     fn refuse_contents(&self, item: &AppendItem) -> Option<Refused> {
-        self.partitions
-            .is_compacted(&item.key)
-            .then(|| produce::refuse_without_key(&item.records))?
+        if !self.partitions.is_compacted(&item.key) {
+            return None;
+        }
+        keys::refuse(&item.records, || {
+            let topic = self.image.topic_by_id(item.key.topic_id);
+            let topic = topic.map_or("", |topic| &topic.name);
+            format!("{topic}-{}", item.key.index)
+        })
     }
 
     fn append_one(

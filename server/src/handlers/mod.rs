@@ -22,6 +22,7 @@ pub mod groups;
 pub mod incremental_alter_configs;
 pub mod init_producer_id;
 pub mod internal_topics;
+pub mod keys;
 pub mod list_config_resources;
 pub mod log_dirs;
 pub mod metadata;

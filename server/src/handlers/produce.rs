@@ -1,13 +1,12 @@
 //! Produce: which batches go where, and what the engine's verdict is called on the wire. Pure.
 //!
-//! A batch is looked at only as far as its header, but for compacted topics, whose records need keys. Kafka also looks into
-//! compressed batches, and at the timestamps of all records: what is wrong there is not noticed here.
+//! A batch is looked at only as far as its header, but for compacted topics, whose records need keys: see [`super::keys`]. Kafka also looks at
+//! the timestamps of all records: what is wrong there is not noticed here.
 
 use bytes::Bytes;
 use ringlog_engine::batch::{BatchHeader, Compression, HEADER_BYTES, MAGIC, Refusal, TimestampType};
 use ringlog_engine::producers::ProducerError;
 use ringlog_engine::shard::AppendError;
-use ringlog_records::Batches;
 
 use crate::core::mail::{PartitionKey, Place};
 use crate::metadata::controller::names;
@@ -45,6 +44,8 @@ pub struct Refused {
     pub message: Option<String>,
     /// The records of the batch, by their index, that the error is about: they are named in `record_errors`.
     pub records: Vec<i32>,
+    /// What is said of each of them; the message, where there is nothing else to say.
+    pub record_message: Option<String>,
 }
 
 /// What became of one batch.
@@ -57,6 +58,7 @@ impl Refused {
             code,
             message: Some(code.message().to_owned()),
             records: Vec::new(),
+            record_message: None,
         }
     }
 
@@ -66,6 +68,7 @@ impl Refused {
             code,
             message: Some(message.into()),
             records: Vec::new(),
+            record_message: None,
         }
     }
 }
@@ -244,26 +247,6 @@ fn tidy(mut records: Bytes) -> Bytes {
     own.into()
 }
 
-/// Why a compacted topic cannot take the batch, if it cannot: every record needs a key there. Said of batches that are not
-/// compressed; of the others it would take unpacking, which the broker does not do while a producer waits.
-pub fn refuse_without_key(records: &Bytes) -> Option<Refused> {
-    let batch = Batches::new(records.clone()).next()?.ok()?;
-    if batch.header.compression() != Compression::None || batch.check_crc().is_err() {
-        return None;
-    }
-    let walk = batch.records(records.len() as u64).ok()?;
-    let keyless = (0..)
-        .zip(walk)
-        .filter(|(_, record)| record.as_ref().is_ok_and(|record| record.key.is_none()));
-    let records: Vec<i32> = keyless.map(|(index, _)| index).collect();
-    let message = "a compacted topic takes only records with a key".to_owned();
-    (!records.is_empty()).then_some(Refused {
-        code: ErrorCode::InvalidRecord,
-        message: Some(message),
-        records,
-    })
-}
-
 /// What the engine's refusal is called.
 pub fn refusal(error: &AppendError) -> Refused {
     match error {
@@ -340,12 +323,13 @@ pub fn refuse_unsettled(response: &mut ProduceResponse, refused: &Refused) {
 fn refuse(answer: &mut PartitionProduceResponse, refused: Refused) {
     answer.error_code = refused.code.code();
     answer.base_offset = -1;
+    let each = refused.record_message.or_else(|| refused.message.clone());
     let named = refused
         .records
         .into_iter()
         .map(|batch_index| BatchIndexAndErrorMessage {
             batch_index,
-            batch_index_error_message: refused.message.clone(),
+            batch_index_error_message: each.clone(),
         });
     answer.record_errors = named.collect();
     answer.error_message = refused.message;
