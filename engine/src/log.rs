@@ -462,7 +462,9 @@ impl LogOptions {
     /// The settings that decide when a segment is full.
     pub fn roll_rules(&self) -> RollRules {
         // What is appended to is never cleaned: it must not be for longer than a record may wait for that (KIP-354).
-        let longest_ms = self.compaction.map_or(i64::MAX, |compaction| compaction.max_lag_ms);
+        let longest_ms = self
+            .compaction
+            .map_or(i64::MAX, |compaction| compaction.max_lag_ms);
         let segment_ms = self.segment_ms.min(longest_ms);
         RollRules {
             segment_bytes: self.segment_bytes,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::IncrementalAlterConfigsRequest;
+use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::protocol::StrBytes;
 use rdkafka::Offset;
 use ringlog_tests::admin::create;
@@ -110,7 +110,10 @@ fn cleaned_to(data: &Path, topic: &str) -> i64 {
 
 /// Files that only a swap has.
 fn unfinished(folder: &Path) -> usize {
-    [".cleaned", ".swap"].iter().map(|end| with_suffix(folder, end).len()).sum()
+    [".cleaned", ".swap"]
+        .iter()
+        .map(|end| with_suffix(folder, end).len())
+        .sum()
 }
 
 #[test]
@@ -127,7 +130,11 @@ fn overwritten_values_go_and_the_newest_stay_whatever_restart() {
     assert_eq!(records.last().map(|record| record.offset), Some(304));
     // A consumer that stands where nothing is any more goes on behind it.
     let from_100 = read_partition(broker.bootstrap(), &topic, 0, Offset::Offset(100));
-    let rest: Vec<_> = records.iter().filter(|record| record.offset >= 100).cloned().collect();
+    let rest: Vec<_> = records
+        .iter()
+        .filter(|record| record.offset >= 100)
+        .cloned()
+        .collect();
     assert_eq!(from_100, rest);
     broker.wait_for_log(&format!("{topic}-0 is clean up to offset"));
     wait_for("the pass is noted", PATIENCE, || {
@@ -195,7 +202,9 @@ fn a_broker_killed_while_it_cleans_has_the_newest_of_each_key() {
         fill(&broker, &topic, end..end + 200);
         end += 200;
         // Some passes are under way for a second, and some swaps between.
-        wait_for("it is being cleaned", PATIENCE, || (unfinished(&folder) > 0).then_some(()));
+        wait_for("it is being cleaned", PATIENCE, || {
+            (unfinished(&folder) > 0).then_some(())
+        });
         std::thread::sleep(Duration::from_millis(round * 70));
         broker.kill();
         broker.restart();

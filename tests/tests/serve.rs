@@ -168,9 +168,7 @@ fn a_cleaner_that_is_turned_off_is_said() {
         .filter(|line| line.contains("log.cleaner") || line.contains("log.cleanup.policy"))
         .collect();
     assert!(
-        named.len() == 1
-            && named[0].contains("WARN")
-            && named[0].contains("log.cleaner.enable=false"),
+        named.len() == 1 && named[0].contains("WARN") && named[0].contains("log.cleaner.enable=false"),
         "{log}"
     );
 }

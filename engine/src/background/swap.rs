@@ -39,7 +39,10 @@ pub(super) fn prepare(folder: &Path, base_offset: i64, has_aborted: bool) -> Res
     drop_older(folder, base_offset)?;
     if !has_aborted {
         // One of an earlier pass, which could not be removed.
-        remove(&with_end(&segment_file(folder, base_offset, ".txnindex"), CLEANED))?;
+        remove(&with_end(
+            &segment_file(folder, base_offset, ".txnindex"),
+            CLEANED,
+        ))?;
     }
     let renamed = INDEXES
         .iter()
@@ -88,9 +91,12 @@ pub(super) fn exchange(folder: &Path, replaces: &[i64]) -> Result<(), Error> {
 pub(super) fn discard(folder: &Path, base_offsets: &[i64]) -> Result<(), Error> {
     let paths = |end: &'static str| {
         let file = move |base: &i64, suffix: &str| with_end(&segment_file(folder, *base, suffix), end);
-        base_offsets
-            .iter()
-            .flat_map(move |base| INDEXES.iter().chain(&[".log"]).map(move |suffix| file(base, suffix)))
+        base_offsets.iter().flat_map(move |base| {
+            INDEXES
+                .iter()
+                .chain(&[".log"])
+                .map(move |suffix| file(base, suffix))
+        })
     };
     // As long as there is a .cleaned, no .swap counts.
     for path in paths(SWAP) {

@@ -30,7 +30,10 @@ impl ProducerStates {
             Some(sent) => LastBatch::Data(sent.last_offset),
             None => LastBatch::Marker(known.epoch),
         };
-        self.producers.iter().map(|(id, known)| (*id, last(known))).collect()
+        self.producers
+            .iter()
+            .map(|(id, known)| (*id, last(known)))
+            .collect()
     }
 
     /// Every producer that is remembered, in no order.

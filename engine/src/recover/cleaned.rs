@@ -74,7 +74,12 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join(checkpoint::CLEANER_OFFSET_FILE);
         std::fs::write(&path, text).expect("written");
-        let log = |name: &str| (name.to_owned(), LogState::empty(name.to_owned(), [1; 16], 4096, 0));
+        let log = |name: &str| {
+            (
+                name.to_owned(),
+                LogState::empty(name.to_owned(), [1; 16], 4096, 0),
+            )
+        };
         let mut logs = HashMap::from([log("a-0"), log("a-b-1")]);
         let mut report = Report {
             left: Left::Clean,
@@ -86,7 +91,10 @@ mod tests {
             notices: Vec::new(),
         };
         read(dir.path(), &mut logs, &mut report).expect("read");
-        let mut told: Vec<_> = logs.into_iter().map(|(name, log)| (name, log.cleaned_to)).collect();
+        let mut told: Vec<_> = logs
+            .into_iter()
+            .map(|(name, log)| (name, log.cleaned_to))
+            .collect();
         told.sort();
         let text = std::fs::read_to_string(&path).expect("read back");
         (told, report.notices.len(), text)

@@ -33,10 +33,7 @@ pub(super) fn settle(folder: &Path, entries: &[Entry]) -> Result<bool, Error> {
     };
     let incomplete_from = named(CLEANED).map(|(base, _)| base).min().unwrap_or(i64::MAX);
     // No .cleaned goes before the .swap that do not count because of it have gone for good.
-    remove_all(
-        folder,
-        named(SWAP).filter(|(base, _)| *base >= incomplete_from),
-    )?;
+    remove_all(folder, named(SWAP).filter(|(base, _)| *base >= incomplete_from))?;
     let snapshot_end = format!(".snapshot{DELETED}");
     let snapshots = entries
         .iter()
@@ -61,7 +58,10 @@ pub(super) fn settle(folder: &Path, entries: &[Entry]) -> Result<bool, Error> {
         files::sync_dir(folder)?;
     }
     for (base, name) in &swaps {
-        if let Some(suffix) = INDEXES.iter().find(|suffix| name.ends_with(&format!("{suffix}{SWAP}"))) {
+        if let Some(suffix) = INDEXES
+            .iter()
+            .find(|suffix| name.ends_with(&format!("{suffix}{SWAP}")))
+        {
             rename(folder, *base, suffix)?;
         }
     }
@@ -266,6 +266,9 @@ mod tests {
         expected.push("partition.metadata");
         assert_eq!(names(dir.path()), expected);
         let entries = files::list(dir.path()).expect("a list");
-        assert!(!settle(dir.path(), &entries).expect("settled"), "a second time there is nothing to do");
+        assert!(
+            !settle(dir.path(), &entries).expect("settled"),
+            "a second time there is nothing to do"
+        );
     }
 }

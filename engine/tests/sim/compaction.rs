@@ -117,13 +117,17 @@ pub fn judge(appended: &[&Value], found: &Found) -> Result<(), String> {
         let key_text = String::from_utf8_lossy(key);
         let is_found = left.contains_key(&offset);
         if is_value && !is_found && there.contains(&offset) {
-            return Err(format!("the newest value of key {key_text}, at {offset}, is gone"));
+            return Err(format!(
+                "the newest value of key {key_text}, at {offset}, is gone"
+            ));
         }
         let older = left.iter().find(|(at, record)| **at < offset && record.0 == key);
         if let (false, false, Some((at, _))) = (is_value, is_found, older)
             && there.contains(&offset)
         {
-            return Err(format!("key {key_text} was deleted at {offset}, and is there again at {at}"));
+            return Err(format!(
+                "key {key_text} was deleted at {offset}, and is there again at {at}"
+            ));
         }
     }
     Ok(())

@@ -92,7 +92,9 @@ impl CleanerConfig {
         }
         let load_factor: f64 = read.number(LOAD_FACTOR);
         if !(load_factor > 0.0 && load_factor <= 1.0) {
-            return Err(format!("{LOAD_FACTOR} must be above 0 and at most 1, it is {load_factor}"));
+            return Err(format!(
+                "{LOAD_FACTOR} must be above 0 and at most 1, it is {load_factor}"
+            ));
         }
         Ok(CleanerConfig {
             is_enabled: read.flag(ENABLE),
@@ -163,7 +165,10 @@ mod tests {
     fn a_cleaner_that_could_not_work_is_refused() {
         for (set, part) in [
             (&[("log.cleaner.threads", "0")][..], "at least one"),
-            (&[("log.cleaner.dedupe.buffer.size", "-1")], "1MB per cleaner thread"),
+            (
+                &[("log.cleaner.dedupe.buffer.size", "-1")],
+                "1MB per cleaner thread",
+            ),
             (
                 &[
                     ("log.cleaner.dedupe.buffer.size", "4000000"),
@@ -184,6 +189,11 @@ mod tests {
     fn that_nothing_is_cleaned_is_said() {
         let found = config(&[("log.cleaner.enable", "false")]).expect("valid");
         assert!(!found.cleaner.is_enabled);
-        assert!(found.notices.iter().any(|line| line.contains("log.cleaner.enable=false")));
+        assert!(
+            found
+                .notices
+                .iter()
+                .any(|line| line.contains("log.cleaner.enable=false"))
+        );
     }
 }

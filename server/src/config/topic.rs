@@ -480,12 +480,15 @@ impl TopicSettings {
             retention_ms: long("retention.ms"),
             retention_bytes: long("retention.bytes"),
             delete: policy.split(',').any(|word| word == "delete"),
-            compaction: policy.split(',').any(|word| word == "compact").then(|| Compaction {
-                min_cleanable_ratio: text("min.cleanable.dirty.ratio").parse().unwrap_or(1.0),
-                min_lag_ms: long("min.compaction.lag.ms"),
-                max_lag_ms: long("max.compaction.lag.ms"),
-                delete_retention_ms: long("delete.retention.ms"),
-            }),
+            compaction: policy
+                .split(',')
+                .any(|word| word == "compact")
+                .then(|| Compaction {
+                    min_cleanable_ratio: text("min.cleanable.dirty.ratio").parse().unwrap_or(1.0),
+                    min_lag_ms: long("min.compaction.lag.ms"),
+                    max_lag_ms: long("max.compaction.lag.ms"),
+                    delete_retention_ms: long("delete.retention.ms"),
+                }),
             min_insync_replicas: i32::try_from(long("min.insync.replicas")).unwrap_or(1),
             durability: durability(&text("ringlog.durability")),
         }
@@ -592,7 +595,9 @@ mod tests {
             (settings.segment_bytes, settings.max_message_bytes),
             (1 << 30, 1_048_588)
         );
-        assert!(settings.delete && settings.compaction.is_none() && settings.durability == Durability::Synced);
+        assert!(
+            settings.delete && settings.compaction.is_none() && settings.durability == Durability::Synced
+        );
         settings = TopicSettings::from_effective(&|key| match key.name {
             "internal.segment.bytes" => Some("2000".to_owned()),
             "cleanup.policy" => Some("compact".to_owned()),

@@ -69,6 +69,9 @@ mod tests {
         assert_eq!(looked.deadline(), Some(at(35)));
         assert_eq!(looks(&[], start).deadline(), Some(at(15_000)));
         assert_eq!(looks(&[("log.cleaner.enable", "false")], start).deadline(), None);
-        assert_eq!(looks(&[("log.cleaner.backoff.ms", "0")], start).deadline(), Some(at(1)));
+        assert_eq!(
+            looks(&[("log.cleaner.backoff.ms", "0")], start).deadline(),
+            Some(at(1))
+        );
     }
 }

@@ -123,6 +123,11 @@ impl Shard {
         self.cleaning.crew = Some(crew);
     }
 
+    /// Whether the partition is being cleaned: nothing is deleted from it meanwhile.
+    pub fn is_cleaning(&self, slot: Slot) -> bool {
+        self.cleaning.has(slot)
+    }
+
     /// Looks for partitions to clean, in the turns that follow. To be called from time to time; after a pass the shard looks by itself.
     pub fn check_cleaning(&mut self, io: &dyn Io) {
         self.cleaning.look_at = Some(io.now());
@@ -203,7 +208,8 @@ impl Shard {
         if is_full || is_passing(error) {
             log.cleaning.not_before = Some(retry_at);
             if !std::mem::replace(&mut self.cleaning.told_full, true) {
-                let line = format!("{name} is not cleaned for now, and its segments stay as they are: {error}");
+                let line =
+                    format!("{name} is not cleaned for now, and its segments stay as they are: {error}");
                 self.events.push(ShardEvent::Notice(line));
             }
             return;
@@ -234,5 +240,8 @@ fn is_passing(error: &Error) -> bool {
     let Error::Io { source, .. } = error else {
         return false;
     };
-    matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
+    matches!(
+        source.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)
+    )
 }

@@ -1,9 +1,7 @@
 //! Questions about segments that are being exchanged: they wait until that is done, some milliseconds.
 
 use crate::io::Io;
-use crate::shard::{
-    ReadError, ReadOutcome, ReadRequest, Shard, ShardEvent, Slot, TimeOutcome,
-};
+use crate::shard::{ReadError, ReadOutcome, ReadRequest, Shard, ShardEvent, Slot, TimeOutcome};
 
 /// Questions that wait at most, in one core.
 const MOST_PARKED: usize = 4096;
@@ -34,7 +32,12 @@ pub(super) struct Parked(Vec<(Slot, Question)>);
 impl Shard {
     /// Has the question wait where it is about segments that are being exchanged; `base` is the oldest of them that it may be about. Gives the answer
     /// for now: `None` where it can be answered.
-    pub(crate) fn park(&mut self, slot: Slot, base: i64, question: Question) -> Option<Result<(), ReadError>> {
+    pub(crate) fn park(
+        &mut self,
+        slot: Slot,
+        base: i64,
+        question: Question,
+    ) -> Option<Result<(), ReadError>> {
         if let Some(why) = self.cleaning.holds(slot, base)? {
             return Some(Err(ReadError::Io(why.to_owned())));
         }

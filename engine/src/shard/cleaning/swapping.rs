@@ -281,10 +281,13 @@ impl Shard {
         segments.insert(at, new);
         log.cursors.forget(is_old);
         if let Some(behind) = segments.get(at + 1) {
-            log.tail.forget_before(Place {
+            let behind = Place {
                 segment_base: behind.base_offset,
                 position: 0,
-            });
+            };
+            log.tail.forget_before(behind);
+            // All of it was committed.
+            log.committed = log.committed.max(behind);
         }
         // Where it was damaged before it is not any more: a pass reads all of it.
         log.damaged = None;
@@ -368,7 +371,11 @@ impl Shard {
 
 /// What a pass has done, for the log. `before`: the segments that it read.
 fn said(name: &str, before: &[CleanSegment], done: &CleanDone, took: Duration) -> String {
-    let is_replaced = |base: &i64| done.groups.iter().any(|group| group.replaces.binary_search(base).is_ok());
+    let is_replaced = |base: &i64| {
+        done.groups
+            .iter()
+            .any(|group| group.replaces.binary_search(base).is_ok())
+    };
     let kept = before.iter().filter(|s| !is_replaced(&s.base_offset));
     let kept: Vec<u64> = kept.map(|s| s.size_bytes).collect();
     let new: u64 = done.groups.iter().map(|group| group.size_bytes).sum();
