@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod cleaning;
 mod counters;
 mod faults;
 mod faulty;

@@ -123,6 +123,11 @@ impl Shard {
         self.cleaning.crew = Some(crew);
     }
 
+    /// Whether the partition is being cleaned: nothing is deleted from it meanwhile.
+    pub fn is_cleaning(&self, slot: Slot) -> bool {
+        self.cleaning.has(slot)
+    }
+
     /// Looks for partitions to clean, in the turns that follow. To be called from time to time; after a pass the shard looks by itself.
     pub fn check_cleaning(&mut self, io: &dyn Io) {
         self.cleaning.look_at = Some(io.now());

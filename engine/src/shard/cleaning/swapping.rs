@@ -288,10 +288,13 @@ impl Shard {
         segments.insert(at, new);
         log.cursors.forget(is_old);
         if let Some(behind) = segments.get(at + 1) {
-            log.tail.forget_before(Place {
+            let behind = Place {
                 segment_base: behind.base_offset,
                 position: 0,
-            });
+            };
+            log.tail.forget_before(behind);
+            // All of it was committed.
+            log.committed = log.committed.max(behind);
         }
         // Where it was damaged before it is not any more: a pass reads all of it.
         log.damaged = None;
