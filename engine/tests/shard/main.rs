@@ -297,7 +297,14 @@ fn a_producers_batch_sent_twice_is_appended_once() {
     for s in 0..5 {
         w.produce(0, &sent(s));
     }
+    let is_duplicate = |w: &World, batch: &[u8]| {
+        let producing = Producing::default();
+        w.shard.is_duplicate(&w.ring, Slot(0), batch, producing)
+    };
+    assert_eq!(is_duplicate(&w, &sent(5)), Ok(false));
+    assert!(is_duplicate(&w, &sent(7)).is_err() && is_duplicate(&w, b"no batch").is_err());
     for s in 0..5 {
+        assert_eq!(is_duplicate(&w, &sent(s)), Ok(true));
         let again = w.produce(0, &sent(s));
         assert_eq!((again.duplicate, again.base_offset), (true, i64::from(s)));
     }
@@ -396,6 +403,8 @@ fn deleted_records_stay_deleted() {
         "asked for twice, it is no more durable than once"
     );
     w.until(|w| (w.committed >= ticket).then_some(()));
+    let shortened = |event: &&ShardEvent| matches!(event, ShardEvent::Shortened(Slot(0)));
+    assert_eq!(w.events.iter().filter(shortened).count(), 1, "told once");
     assert!(matches!(
         w.try_read(0, 32, 10),
         Err(ReadError::OutOfRange {

@@ -240,7 +240,7 @@ mod tests {
             (2, 1, Uuid([1; 16]))
         );
         let configs = row.configs.as_deref().unwrap_or_default();
-        assert_eq!(configs.len(), 34, "33 that Kafka shows and one of our own");
+        assert_eq!(configs.len(), 39, "33 that Kafka shows and six of our own");
         let retention = configs.iter().find(|c| c.name == "retention.ms").expect("listed");
         assert_eq!(
             (retention.value.as_deref(), retention.config_source),

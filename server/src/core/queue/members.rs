@@ -12,7 +12,7 @@ use crate::config::queue::{PREFIX, QueueLimits};
 use crate::core::Core;
 use crate::core::control::Update;
 use crate::core::mail::{Mail, PartitionKey};
-use crate::metadata::image::{MetadataImage, ResourceType};
+use crate::metadata::image::{MetadataImage, ResourceType, Topic};
 use crate::queue::PartitionQueue;
 use crate::wire::Uuid;
 
@@ -80,10 +80,15 @@ impl Core {
     /// Every core, while an update is prepared: its partitions of topics with limits are counted, and it tells where groups are that are to be
     /// looked at from then on.
     pub(in crate::core) fn prepare_queues(&mut self, update: &Update) {
-        for topic in update.image.topics() {
-            if !update.changes_settings_of(&topic.name) {
-                continue;
-            }
+        let changed: Vec<&Topic> = match &update.reconfigured {
+            Some(topics) if topics.is_empty() => return,
+            Some(topics) => topics
+                .iter()
+                .filter_map(|name| update.image.topic(name))
+                .collect(),
+            None => update.image.topics().collect(),
+        };
+        for topic in changed {
             let limits = self.limits_in(&update.image, &topic.name);
             if let Some(limits) = limits.filter(|limits| !limits.lag_groups.is_empty()) {
                 let queue = self.shared.queues.topic(topic.id, &topic.name);
@@ -110,6 +115,10 @@ impl Core {
 
     /// Every core, with a new image in force: its limits hold, and the shares of topics that have grown.
     pub(in crate::core) fn publish_queues(&mut self, update: &Update) {
+        let is_settled = update.reconfigured.as_ref().is_some_and(HashSet::is_empty);
+        if is_settled && self.queues.by_slot.is_empty() {
+            return;
+        }
         let grown: HashSet<Uuid> = update.opened.iter().map(|change| change.key.topic_id).collect();
         let is_meant = |key: &PartitionKey, topic: &Arc<str>| {
             update.changes_settings_of(topic) || grown.contains(&key.topic_id)
