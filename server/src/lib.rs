@@ -14,6 +14,7 @@ pub mod mesh;
 pub mod metadata;
 pub mod parked;
 pub mod placement;
+pub mod pressure;
 pub mod quotas;
 pub mod serve;
 pub mod sessions;

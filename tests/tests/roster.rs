@@ -85,7 +85,6 @@ const BROKER_SETTINGS_NOT_SERVED: Reasons = &[
         "max.connection.creation.rate",
         "connections are limited by the second for each address, not for all together",
     ),
-    ("max.connections.per.ip*", "connections are limited as a whole"),
     ("metadata.log.*", "the metadata log is a log like any other"),
     ("metadata.max.*", "the metadata log is a log like any other"),
     ("metric*", "a Java virtual machine's"),
@@ -99,10 +98,6 @@ const BROKER_SETTINGS_NOT_SERVED: Reasons = &[
     (
         "producer.purgatory.purge.interval.requests",
         "waiting acknowledgements are not kept in such a thing",
-    ),
-    (
-        "queued.max.*",
-        "requests wait in the connections, whose memory is bounded",
     ),
     ("remote.*", "there is no tiered storage"),
     ("replica.*", "there is one broker"),
@@ -186,7 +181,7 @@ const DYNAMIC_IN_KAFKA: Reasons = &[
     ("listener.security.protocol.map", "listeners are opened at start"),
     ("listeners", "listeners are opened at start"),
     (
-        "max.connections",
+        "max.connections*",
         "how much memory connections may take is settled at start",
     ),
     ("producer.id.expiration.ms", "read once, at start"),

@@ -25,6 +25,7 @@ use crate::core::mail::Mail;
 use crate::handlers::context::{Context, NodeInfo};
 use crate::handlers::log_dirs::Directory;
 use crate::metadata::image::MetadataImage;
+use crate::pressure::connections::Connections;
 use crate::quotas::tracked::Tracked;
 pub use identity::Identity;
 use threads::Cores;
@@ -51,7 +52,7 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// What all cores share. But for the rates it never changes while the broker runs.
+/// What all cores share. But for rates and connections it never changes while the broker runs.
 #[derive(Debug)]
 pub struct Shared {
     /// The configuration.
@@ -62,8 +63,10 @@ pub struct Shared {
     pub bound: Vec<SocketAddr>,
     /// The absolute path of the data directory.
     pub data_dir: String,
-    /// How fast clients with quotas are. This alone changes.
+    /// How fast clients with quotas are. This and the next alone change.
     pub rates: Tracked,
+    /// How many connections are open.
+    pub connections: Connections,
 }
 
 impl Shared {
@@ -157,6 +160,7 @@ impl Broker {
             bound,
             data_dir: config.data_dir.display().to_string(),
             rates: Tracked::new(config.quota_windows, begun),
+            connections: Connections::new(&config.limits),
             config,
         });
         let partitions = storage.partitions;

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use super::coordinator::{self, COORDINATOR_KEYS};
 use super::kind::{Items, Kind, split_list};
+use super::limits::LIMIT_KEYS;
 use super::pending;
 use super::topic::TOPIC_KEYS;
 use super::transaction::{self, TRANSACTION_KEYS};
@@ -49,7 +50,7 @@ const LONG: Kind = Kind::Long(0, i64::MAX);
 const QUOTA_WINDOWS: Kind = Kind::Int(1, MAX_WINDOWS as i32);
 const MIB: u64 = 1 << 20;
 
-/// The broker settings that are not about groups or transactions, sorted by name.
+/// The broker settings that are neither about groups or transactions nor limits of what clients hold, sorted by name.
 static OWN_KEYS: &[BrokerKey] = &[
     key!(
         "advertised.listeners",
@@ -334,12 +335,6 @@ static OWN_KEYS: &[BrokerKey] = &[
         "Default of the topic setting file.delete.delay.ms."
     ),
     key!(
-        "max.connections",
-        INT,
-        Some("2147483647"),
-        "The most client connections open at a time."
-    ),
-    key!(
         "max.incremental.fetch.session.cache.slots",
         INT,
         Some("1000"),
@@ -456,6 +451,7 @@ pub static BROKER_KEYS: LazyLock<Vec<&'static BrokerKey>> = LazyLock::new(|| {
     let mut all: Vec<_> = OWN_KEYS
         .iter()
         .chain(COORDINATOR_KEYS)
+        .chain(LIMIT_KEYS)
         .chain(TRANSACTION_KEYS)
         .collect();
     all.sort_unstable_by_key(|key| key.name);
