@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::overload::OverloadFlags;
 use super::relevance::is_of_use;
 use super::storm::StormFlags;
 use super::transactions::TransactionFlags;
@@ -56,14 +57,14 @@ pub struct Flags {
     /// Requests a connection may have unanswered [default: 5]
     #[arg(long, value_name = "N")]
     pub in_flight: Option<usize>,
-    /// Records a second over all producers (open loop), or `max` (closed loop) [default: produce, consume: max; tail, mixed, small, storm: 20000; steady: 100000;
+    /// Records a second over all producers (open loop), or `max` (closed loop) [default: produce, consume: max; tail, mixed, small, storm: 20000; steady: 100000; overload: 1000;
     /// partitions, connections: 10000; sweep: 5000, where it starts]
     #[arg(long, value_name = "N|max", value_parser = parse_rate)]
     pub rate: Option<Rate>,
     /// How records are spaced at a given rate [default: constant]
     #[arg(long, value_enum)]
     pub arrivals: Option<Arrivals>,
-    /// Seconds measured [default: 20; steady: 600; sweep, partitions, connections: 5 each]
+    /// Seconds measured [default: 20; steady: 600; overload: 60 in the flood; sweep, partitions, connections: 5 each]
     #[arg(long, value_name = "S")]
     pub seconds: Option<f64>,
     /// Seconds before, at the same load, that do not count [default: 5; sweep, partitions, connections: 2]
@@ -167,6 +168,9 @@ pub struct ScenarioFlags {
     /// storm's own.
     #[command(flatten)]
     pub storm: StormFlags,
+    /// overload's own.
+    #[command(flatten)]
+    pub overload: OverloadFlags,
     /// The ones of transactions.
     #[command(flatten)]
     pub transactions: TransactionFlags,
@@ -279,6 +283,7 @@ impl Flags {
             seconds: self.seconds.unwrap_or(match (short, steady) {
                 (true, _) => 5.0,
                 (_, true) => 600.0,
+                _ if scenario == Scenario::Overload => 60.0,
                 _ => 20.0,
             }),
             warmup_seconds: self.warmup_seconds.unwrap_or(if short { 2.0 } else { 5.0 }),
@@ -414,10 +419,12 @@ impl Flags {
             (self.rate.is_some(), "rate"),
         ];
         let of_storm = flags.storm.given();
+        let of_overload = flags.overload.given();
         let of_transactions = flags.transactions.given();
         let useless = given
             .iter()
             .chain(&of_storm)
+            .chain(&of_overload)
             .chain(&of_transactions)
             .find(|(given, flag)| *given && !is_of_use(flag, scenario));
         if let Some((_, flag)) = useless {
@@ -429,6 +436,14 @@ impl Flags {
             if self.rate == Some(Rate::Max) {
                 return Err(Error::usage(
                     "storm needs a --rate: as fast as it goes there is no latency to hold up",
+                ));
+            }
+        }
+        if scenario == Overload {
+            flags.overload.plan()?;
+            if self.rate == Some(Rate::Max) {
+                return Err(Error::usage(
+                    "overload needs a --rate: the modest client's latency is what is looked at",
                 ));
             }
         }
@@ -505,6 +520,7 @@ fn default_rate(scenario: Scenario) -> Rate {
         | Scenario::Transactions
         | Scenario::Restart => Rate::Max,
         Scenario::Steady => Rate::PerSecond(100_000.0),
+        Scenario::Overload => Rate::PerSecond(1_000.0),
         Scenario::Tail | Scenario::Mixed | Scenario::Small | Scenario::Storm => Rate::PerSecond(20_000.0),
         Scenario::Partitions | Scenario::Connections => Rate::PerSecond(10_000.0),
         Scenario::Sweep => Rate::PerSecond(5_000.0),

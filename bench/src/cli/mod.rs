@@ -4,6 +4,7 @@ mod compare;
 mod console;
 pub mod flags;
 mod limits;
+pub mod overload;
 mod relevance;
 mod scenario;
 mod sink;
@@ -55,6 +56,8 @@ enum Command {
     Groups(Box<Flags>),
     /// Producers alone, and then while a thousand members of a group and many small groups rebalance without end
     Storm(Box<Flags>),
+    /// A modest client alone, and while a thousand connections offer ten times what the broker takes
+    Overload(Box<Flags>),
     /// Producers with transactional ids that write to some partitions and commit, one transaction after the other
     Transactions(Box<Flags>),
     /// kill -9, and the time to the first answer by size of the log
@@ -101,6 +104,7 @@ fn run(command: Command) -> Result<bool, Error> {
         Command::Small(flags) => (Scenario::Small, flags),
         Command::Groups(flags) => (Scenario::Groups, flags),
         Command::Storm(flags) => (Scenario::Storm, flags),
+        Command::Overload(flags) => (Scenario::Overload, flags),
         Command::Transactions(flags) => (Scenario::Transactions, flags),
         Command::Restart(flags) => (Scenario::Restart, flags),
         Command::Versus(flags) => return versus::run(&flags),
@@ -128,6 +132,7 @@ mod tests {
             ("restart", "--start", "--bootstrap"),
             ("lookup", "--lookups", "--rate <"),
             ("storm", "--churn", "--fill-mib"),
+            ("overload", "--flood-factor", "--churn"),
             ("mixed", "--fill-mib", "--churn"),
             ("transactions", "--abort-percent", "--rate <"),
             ("groups", "--producers", "--abort-percent"),

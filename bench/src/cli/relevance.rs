@@ -15,6 +15,7 @@ const CLOCKED: &[Scenario] = &[
     Connections,
     Small,
     Storm,
+    Overload,
 ];
 
 /// Those, and what has no rate but ends with the clock.
@@ -29,6 +30,7 @@ const TIMED: &[Scenario] = &[
     Small,
     Groups,
     Storm,
+    Overload,
     Transactions,
 ];
 
@@ -47,6 +49,10 @@ const USERS: &[(&str, &[Scenario])] = &[
     ("storm-rate", &[Storm]),
     ("churn", &[Storm]),
     ("group-protocol", &[Storm]),
+    ("flood-connections", &[Overload]),
+    ("flood-factor", &[Overload]),
+    ("flood-batch-bytes", &[Overload]),
+    ("probe-seconds", &[Overload]),
     ("txn-version", &[Transactions]),
     ("txn-partitions", &[Transactions]),
     ("abort-percent", &[Transactions]),
@@ -71,6 +77,7 @@ const USERS: &[(&str, &[Scenario])] = &[
             Small,
             Groups,
             Storm,
+            Overload,
             Transactions,
         ],
     ),

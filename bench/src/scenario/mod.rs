@@ -6,6 +6,7 @@ mod lookup;
 mod measure;
 mod mixed;
 mod observer;
+pub mod overload;
 mod produce;
 mod restart;
 mod stage;
@@ -57,6 +58,8 @@ pub enum Scenario {
     Groups,
     /// Producers alone, and then while groups rebalance without end.
     Storm,
+    /// A modest client before, during and after a flood of many times what the broker takes.
+    Overload,
     /// Producers that write to some partitions and commit, one transaction after the other.
     Transactions,
     /// kill -9, and the time until the broker answers again, by the size of its log.
@@ -79,6 +82,7 @@ impl Scenario {
             Scenario::Small => "small",
             Scenario::Groups => "groups",
             Scenario::Storm => "storm",
+            Scenario::Overload => "overload",
             Scenario::Transactions => "transactions",
             Scenario::Restart => "restart",
         }
@@ -124,6 +128,7 @@ pub fn run(context: &mut Context<'_>, steps: &mut Vec<Step>) -> Result<(), Error
         Scenario::Partitions => steps::partitions(context, steps),
         Scenario::Connections => steps::connections(context, steps),
         Scenario::Storm => storm::run(context, steps),
+        Scenario::Overload => overload::run(context, steps),
         Scenario::Transactions => transactions::run(context, steps),
         Scenario::Restart => restart::run(context, steps),
     }

@@ -99,8 +99,9 @@ pub static LIMIT_KEYS: &[BrokerKey] = &[
         name: CORE_UNSENT_BYTES,
         kind: Kind::Bytes(MIB, 1 << 40),
         default: None,
-        doc: "Bytes of answers that clients of one core have not taken from which on it starts no further fetch, and closes connections that \
-              take nothing for 2 s. When absent, a quarter of the core's part of ringlog.memory.",
+        doc: "Bytes of answers that clients of one core have not taken: the nearer they come to it, the less is the most a fetch is answered with. \
+              When those of them that are not in the engine's memory reach it, no further fetch is started. When absent, a quarter of the core's \
+              part of ringlog.memory.",
     },
 ];
 

@@ -117,6 +117,8 @@ pub struct Outgoing {
     /// Small answers that follow the pieces.
     small: Vec<u8>,
     bytes: usize,
+    /// The part of them that is memory of its own, not the engine's.
+    own_bytes: usize,
 }
 
 impl Outgoing {
@@ -126,6 +128,7 @@ impl Outgoing {
             Answer::Nothing | Answer::Close => {}
             Answer::Bytes(bytes) if bytes.len() <= COALESCE_BYTES && self.small.is_empty() => {
                 self.bytes += bytes.len();
+                self.own_bytes += bytes.len();
                 self.small = bytes;
             }
             Answer::Bytes(bytes) => self.push_piece(Piece::Bytes(Bytes::from(bytes))),
@@ -136,9 +139,11 @@ impl Outgoing {
     fn push_piece(&mut self, piece: Piece) {
         self.bytes += piece.len();
         if piece.len() > COALESCE_BYTES {
+            self.own_bytes += own_bytes(&piece);
             self.seal_small();
             return self.pieces.push(piece);
         }
+        self.own_bytes += piece.len();
         self.small.extend_from_slice(match &piece {
             Piece::Bytes(bytes) => bytes,
             Piece::Slice(slice) => slice,
@@ -167,6 +172,7 @@ impl Outgoing {
             (count, bytes) = (count + 1, bytes + piece.len());
         }
         self.bytes -= bytes;
+        self.own_bytes -= self.pieces[..count].iter().map(own_bytes).sum::<usize>();
         let rest = self.pieces.split_off(count);
         (std::mem::replace(&mut self.pieces, rest), bytes)
     }
@@ -174,6 +180,19 @@ impl Outgoing {
     /// Bytes gathered.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Bytes gathered that are memory of their own: not slices of what the engine has read or keeps.
+    pub fn own_bytes(&self) -> usize {
+        self.own_bytes
+    }
+}
+
+/// Bytes of a piece that are not the engine's.
+pub fn own_bytes(piece: &Piece) -> usize {
+    match piece {
+        Piece::Bytes(bytes) => bytes.len(),
+        Piece::Slice(_) => 0,
     }
 }
 
@@ -278,10 +297,14 @@ mod tests {
         let mut out = Outgoing::default();
         out.push(Answer::Pieces(all.into()));
         assert_eq!(pool.memory().0, ringlog_engine::io::Class::Small.bytes());
+        assert_eq!(
+            (out.own_bytes(), out.bytes()),
+            (COALESCE_BYTES + 8, COALESCE_BYTES * 2 + 9)
+        );
         let (pieces, total) = out.take(usize::MAX);
         let lengths: Vec<usize> = pieces.iter().map(Piece::len).collect();
         assert_eq!(lengths, [COALESCE_BYTES + 3, COALESCE_BYTES + 1, 5]);
-        assert_eq!(total, COALESCE_BYTES * 2 + 9);
+        assert_eq!((total, out.own_bytes()), (COALESCE_BYTES * 2 + 9, 0));
     }
 
     #[test]

@@ -22,7 +22,7 @@ mod answers;
 mod frame;
 mod timing;
 
-pub use answers::{Answer, Answers, Outgoing};
+pub use answers::{Answer, Answers, Outgoing, own_bytes};
 pub use frame::{FrameError, Framer};
 pub use timing::{Kind, Timed};
 
@@ -49,6 +49,14 @@ pub const SEND_STALL: Duration = Duration::from_secs(30);
 enum Running {
     Produces(usize),
     One,
+}
+
+/// What was given to the socket at once and is not taken yet.
+#[derive(Clone, Copy, Debug)]
+struct Sending {
+    since: Instant,
+    bytes: usize,
+    own_bytes: usize,
 }
 
 /// A request that may start.
@@ -91,7 +99,7 @@ pub struct Conn {
     answers: Answers,
     outgoing: Outgoing,
     departures: Departures,
-    sending: Option<(Instant, usize)>,
+    sending: Option<Sending>,
     /// Whether the core last told the socket to receive.
     pub receiving: bool,
     /// Whether this connection is on the core's list of connections to look at.
@@ -227,7 +235,11 @@ impl Conn {
         }
         let (pieces, bytes) = self.outgoing.take(SEND_AT_ONCE_BYTES);
         self.departures.give(bytes);
-        self.sending = Some((now, bytes));
+        self.sending = Some(Sending {
+            since: now,
+            bytes,
+            own_bytes: pieces.iter().map(own_bytes).sum(),
+        });
         Some(pieces)
     }
 
@@ -303,13 +315,13 @@ impl Conn {
 
     /// Since when the socket has not taken what it was given.
     pub fn sending_since(&self) -> Option<Instant> {
-        self.sending.map(|(since, _)| since)
+        self.sending.map(|sending| sending.since)
     }
 
     /// When the clock ends this connection if nothing happens before, and why.
     pub fn expiry(&self, max_idle: Duration) -> (Instant, Expiry) {
         match self.sending {
-            Some((since, _)) => (since + SEND_STALL, Expiry::SendStalled),
+            Some(Sending { since, .. }) => (since + SEND_STALL, Expiry::SendStalled),
             None => (self.last_active + max_idle, Expiry::Idle),
         }
     }
@@ -355,7 +367,12 @@ impl Conn {
 
     /// Bytes of answers that the socket has not taken.
     pub fn unsent_bytes(&self) -> usize {
-        self.outgoing.bytes() + self.sending.map_or(0, |(_, bytes)| bytes)
+        self.outgoing.bytes() + self.sending.map_or(0, |sending| sending.bytes)
+    }
+
+    /// The part of them that is memory of its own, not the engine's.
+    pub fn unsent_own_bytes(&self) -> usize {
+        self.outgoing.own_bytes() + self.sending.map_or(0, |sending| sending.own_bytes)
     }
 }
 

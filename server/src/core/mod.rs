@@ -413,6 +413,7 @@ impl Core {
             Mail::CheckAgain { check } => self.check_again(check),
             Mail::Mark(order) => self.take_marks(order),
             Mail::Marked { by, results } => self.on_marked(by, results),
+            Mail::Short => self.close_stalled(),
             Mail::GoOnLoading => {
                 self.go_on_loading::<Groups>();
                 self.go_on_loading::<Transactions>();

@@ -62,6 +62,7 @@ pub struct Conns {
 pub(super) struct Counted {
     pub(super) held_bytes: usize,
     pub(super) unsent_bytes: usize,
+    pub(super) unsent_own_bytes: usize,
     pub(super) waiting_requests: usize,
 }
 
@@ -152,6 +153,7 @@ impl Conns {
             let now = Counted {
                 held_bytes: open.conn.held_bytes(),
                 unsent_bytes: open.conn.unsent_bytes(),
+                unsent_own_bytes: open.conn.unsent_own_bytes(),
                 waiting_requests: open.conn.waiting_requests(),
             };
             let before = std::mem::replace(&mut open.counted, now);
@@ -162,6 +164,8 @@ impl Conns {
     fn count_anew(&mut self, before: Counted, now: Counted) {
         self.crowd.recount(before.held_bytes, now.held_bytes);
         self.unsent.recount(before.unsent_bytes, now.unsent_bytes);
+        self.unsent
+            .recount_own(before.unsent_own_bytes, now.unsent_own_bytes);
         self.waiting_requests = self.waiting_requests - before.waiting_requests + now.waiting_requests;
     }
 
@@ -389,7 +393,11 @@ impl Core {
             }
         }
         self.conns.sweep = next.map(|at| at.max(now + SWEEP_PAUSE));
-        self.close_stalled(now);
+        if self.appends.is_full() || self.reads.stalled_since().is_some() {
+            // Memory that another core's connections have let go comes back without a word.
+            self.retry_all();
+        }
+        self.seek_memory(now);
         self.relieve();
     }
 

@@ -2,14 +2,15 @@
 //!
 //! Three things pause a socket that would bring more: requests of all connections have reached their limit; the engine has no room for what
 //! producers send, and this one's produces are among those that wait; or others were paused before it and have not had their turn. A fetch
-//! waits while too many answers are not taken. When that, or the want of room, lasts, connections that take nothing of their answers are closed:
-//! the answers' bytes are the engine's memory.
+//! waits while too many answers are not taken. When that lasts, or the engine has had no room for so long, every core closes connections that take
+//! nothing of their answers: it may be those that keep the memory.
 
 use std::time::{Duration, Instant};
 
 use ringlog_engine::io::ConnId;
 
 use super::Core;
+use super::mail::Mail;
 use super::net::{Conns, Open};
 use crate::conn::Kind;
 use crate::pressure::crowd::Level;
@@ -47,7 +48,7 @@ impl Conns {
         let wants = conn.wants_bytes() && !(is_queue_full && conn.waiting_requests() > 0);
         let goes_on = conn
             .unfinished()
-            .is_some_and(|(since, ..)| self.favoured.has(conn.serial(), since));
+            .is_some_and(|(since, here, _)| self.favoured.has(conn.serial(), since, here));
         let is_kept = !self.crowd.may_read(open.counted.held_bytes) || (self.clogged && conn.is_producing());
         // Who holds nothing yields to nobody.
         let yields = open.counted.held_bytes > 0 && !self.readers.is_empty();
@@ -234,11 +235,18 @@ impl Core {
         waiting.into_iter().flatten().any(is_long)
     }
 
-    /// Closes connections that take nothing, if that has lasted while others wait for memory.
-    pub(super) fn close_stalled(&mut self, now: Instant) {
-        if !self.is_short(now) {
-            return;
+    /// Looks whether others wait for memory that answers may hold, and tells the cores that have the connections.
+    pub(super) fn seek_memory(&mut self, now: Instant) {
+        if self.is_short(now) {
+            for core in 0..self.cores {
+                self.post(core, Mail::Short);
+            }
         }
+    }
+
+    /// A core is short of memory: closes connections that take nothing.
+    pub(super) fn close_stalled(&mut self) {
+        let now = self.io.now();
         let Some(since) = now.checked_sub(STALL_WHEN_SHORT) else {
             return;
         };

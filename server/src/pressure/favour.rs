@@ -1,18 +1,25 @@
-//! Unfinished requests that go on while memory is short: the oldest ones, as many as what they still miss has room for. Without them nothing
-//! that is half here would ever be whole; and one that does not come on is closed, or its bytes would be held for ever.
+//! Unfinished requests while memory is short. The oldest go on, as many as what they still miss has room for: without them nothing that is half
+//! here would ever be whole. The others are heard in turn, only to find out who is silent: a request that does not come on is closed, or
+//! its bytes would be held for ever.
+//!
+//! ```text
+//!   new ──▶ heard ── it has brought a little ──▶ known ── its turn, and room for all of it ──▶ going ──▶ whole
+//!             └────────── it has not, in its time ──▶ closed ◀── it does not come on ────────────┘
+//! ```
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use ringlog_engine::io::ConnId;
 
-/// How long an unfinished request that may go on is watched before it is judged.
-pub const FAVOUR_FOR: Duration = Duration::from_secs(10);
+/// How long an unfinished request is listened to before it is judged.
+pub const HEARD_FOR: Duration = Duration::from_secs(5);
 
-/// What it must have brought in that time, unless less than that was missing: 16 KiB a second.
-pub const LEAST_PROGRESS_BYTES: usize = 160 << 10;
+/// What it must have brought in that time: 6.4 KiB a second.
+pub const LEAST_PROGRESS_BYTES: usize = 32 << 10;
 
-/// The most that go on at a time.
-pub const MOST_FAVOURED: usize = 128;
+/// The most that are heard at a time, beside those that go on.
+pub const MOST_HEARD: usize = 128;
 
 /// A connection with an unfinished request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,19 +38,51 @@ pub struct Unfinished {
     pub can_go_on: bool,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Heard,
+    Known,
+    Going,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Watched {
-    serial: u64,
-    frame: Instant,
+    state: State,
     /// When the watch began, and what was here then.
     began: Instant,
     bytes: usize,
 }
 
-/// The requests that go on.
+impl Watched {
+    fn begin(state: State, one: &Unfinished, now: Instant) -> Watched {
+        Watched {
+            state,
+            began: now,
+            bytes: one.here_bytes,
+        }
+    }
+
+    /// The watch goes on, in the same state or the next; nothing when the request has had its time.
+    fn judge(self, one: &Unfinished, now: Instant) -> Option<Watched> {
+        if !one.can_go_on {
+            // It could not send.
+            return Some(Watched::begin(self.state, one, now));
+        }
+        let is_over = now.saturating_duration_since(self.began) >= HEARD_FOR;
+        let has_come_on = one.here_bytes.saturating_sub(self.bytes) >= LEAST_PROGRESS_BYTES;
+        match (self.state, has_come_on, is_over) {
+            (State::Known, ..) | (_, false, false) | (State::Going, true, false) => Some(self),
+            (_, false, true) => None,
+            (State::Heard, true, _) => Some(Watched::begin(State::Known, one, now)),
+            (State::Going, true, true) => Some(Watched::begin(State::Going, one, now)),
+        }
+    }
+}
+
+/// The unfinished requests of a core: each by the serial of its connection and the time of its first byte.
 #[derive(Debug, Default)]
 pub struct Favoured {
-    watched: Vec<Watched>,
+    watched: HashMap<(u64, Instant), Watched>,
 }
 
 /// What is to be done.
@@ -61,58 +100,49 @@ impl Favoured {
         self.watched.clear();
     }
 
-    /// Whether the request of this connection that began then goes on.
-    pub fn has(&self, serial: u64, since: Instant) -> bool {
-        self.watched
-            .iter()
-            .any(|watched| (watched.serial, watched.frame) == (serial, since))
+    /// Whether the request of this connection that began then, and of which so much is here, is listened to.
+    pub fn has(&self, serial: u64, since: Instant, here_bytes: usize) -> bool {
+        let watched = self.watched.get(&(serial, since));
+        watched.is_some_and(|watched| match watched.state {
+            State::Heard => here_bytes < watched.bytes + LEAST_PROGRESS_BYTES,
+            State::Known => false,
+            State::Going => true,
+        })
     }
 
-    /// Chooses among all unfinished requests of the core.
+    /// Chooses among all unfinished requests of the core. Those that go on may bring `reserve_bytes`; one goes on whatever it misses.
     pub fn choose(&mut self, mut all: Vec<Unfinished>, reserve_bytes: usize, now: Instant) -> Choice {
         all.sort_unstable_by_key(|one| (one.since, one.serial));
-        let (mut choice, mut watched, mut missing) = (Choice::default(), Vec::new(), 0usize);
-        for one in all {
-            missing = missing.saturating_add(one.missing_bytes);
-            let is_first = watched.is_empty() && choice.give_up.is_empty();
-            if watched.len() == MOST_FAVOURED || (missing > reserve_bytes && !is_first) {
-                break;
+        let (mut choice, mut watched) = (Choice::default(), HashMap::with_capacity(all.len()));
+        let (mut room, mut heard, mut is_first) = (reserve_bytes, 0, true);
+        for one in &all {
+            let key = (one.serial, one.since);
+            let known = self.watched.get(&key).copied();
+            let Some(mut watch) = known.map_or_else(
+                || Some(Watched::begin(State::Heard, one, now)),
+                |known| known.judge(one, now),
+            ) else {
+                choice.give_up.push(one.id);
+                continue;
+            };
+            let has_room = is_first || one.missing_bytes <= room;
+            if watch.state != State::Going && has_room && (is_first || watch.state == State::Known) {
+                watch = Watched::begin(State::Going, one, now);
             }
-            match self.judge(&one, now) {
-                Some(watch) => {
-                    watched.push(watch);
-                    choice.go_on.push(one.id);
-                }
-                None => choice.give_up.push(one.id),
+            match watch.state {
+                State::Known => {}
+                State::Going => room = room.saturating_sub(one.missing_bytes),
+                State::Heard if heard == MOST_HEARD => continue,
+                State::Heard => heard += 1,
             }
+            is_first = false;
+            if watch.state != State::Known {
+                choice.go_on.push(one.id);
+            }
+            watched.insert(key, watch);
         }
         self.watched = watched;
         choice
-    }
-
-    /// Its watch from now on; nothing when it has not come on in its time.
-    fn judge(&self, one: &Unfinished, now: Instant) -> Option<Watched> {
-        let anew = Watched {
-            serial: one.serial,
-            frame: one.since,
-            began: now,
-            bytes: one.here_bytes,
-        };
-        let known = self
-            .watched
-            .iter()
-            .find(|watched| (watched.serial, watched.frame) == (one.serial, one.since));
-        match known {
-            // Before its turn it may have been silent because nobody listened, and so it may while it cannot go on.
-            Some(known) if one.can_go_on => {
-                if now.saturating_duration_since(known.began) < FAVOUR_FOR {
-                    return Some(*known);
-                }
-                let brought = one.here_bytes.saturating_sub(known.bytes);
-                (brought >= LEAST_PROGRESS_BYTES).then_some(anew)
-            }
-            _ => Some(anew),
-        }
     }
 }
 
@@ -120,14 +150,21 @@ impl Favoured {
 mod tests {
     use super::*;
 
-    fn unfinished(serial: u64, since: Instant, here_bytes: usize, missing_bytes: usize) -> Unfinished {
+    fn unfinished(serial: u64, since: Instant, missing_bytes: usize) -> Unfinished {
         Unfinished {
             since,
             id: ConnId(serial as u32),
             serial,
-            here_bytes,
+            here_bytes: 9,
             missing_bytes,
             can_go_on: true,
+        }
+    }
+
+    fn come(one: Unfinished) -> Unfinished {
+        Unfinished {
+            here_bytes: one.here_bytes + LEAST_PROGRESS_BYTES,
+            ..one
         }
     }
 
@@ -136,66 +173,95 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_go_on_as_far_as_there_is_room() {
+    fn the_oldest_goes_on_and_others_as_far_as_there_is_room() {
         let now = Instant::now();
         let at = |s| now + Duration::from_secs(s);
         let mut favoured = Favoured::default();
-        let all = vec![
-            unfinished(1, at(3), 5, 100),
-            unfinished(2, at(1), 5, 60),
-            unfinished(3, at(2), 5, 40),
-        ];
-        assert_eq!(ids(&favoured.choose(all.clone(), 100, at(4)).go_on), [2, 3]);
-        assert!(favoured.has(2, at(1)) && !favoured.has(2, at(2)) && !favoured.has(1, at(3)));
-        // One goes on however much it misses.
-        assert_eq!(ids(&favoured.choose(all, 10, at(4)).go_on), [2]);
+        let [a, b, c] = [(1, 3, 100), (2, 1, 500), (3, 2, 900)]
+            .map(|(serial, since, missing)| unfinished(serial, at(since), missing));
+        // All are heard once.
+        assert_eq!(ids(&favoured.choose(vec![a, b, c], 1000, at(4)).go_on), [2, 3, 1]);
+        // Who has come on waits for its turn: for the third there is no room beside the first, for the last there is.
+        let choice = favoured.choose(vec![come(a), come(b), come(c)], 1000, at(5));
+        assert_eq!((ids(&choice.go_on), choice.give_up.len()), (vec![2, 1], 0));
+        assert!(favoured.has(2, at(1), 9) && !favoured.has(3, at(2), 9) && !favoured.has(2, at(2), 9));
+        // The first is whole: the next goes on however much it misses.
+        assert_eq!(
+            ids(&favoured.choose(vec![come(a), come(c)], 10, at(6)).go_on),
+            [3, 1]
+        );
     }
 
     #[test]
-    fn what_does_not_come_on_is_given_up_and_the_next_has_its_turn() {
+    fn the_silent_are_found_out_together() {
         let now = Instant::now();
         let mut favoured = Favoured::default();
-        let (slow, other) = (unfinished(1, now, 9, 1 << 20), unfinished(2, now, 9, 1 << 20));
-        favoured.choose(vec![slow, other], 1 << 20, now);
-        // A byte now and then is nothing.
-        let trickled = Unfinished {
-            here_bytes: 12,
-            ..slow
-        };
-        let early = favoured.choose(vec![trickled, other], 1 << 20, now + FAVOUR_FOR / 2);
-        assert_eq!(early.give_up, []);
-        let choice = favoured.choose(vec![trickled, other], 1 << 20, now + FAVOUR_FOR);
-        assert_eq!((ids(&choice.give_up), choice.go_on.len()), (vec![1], 0));
-        // The other was not listened to until now: its time begins.
-        let later = now + FAVOUR_FOR * 2;
-        assert_eq!(ids(&favoured.choose(vec![other], 1 << 20, later).go_on), [2]);
-        let come = Unfinished {
-            here_bytes: other.here_bytes + LEAST_PROGRESS_BYTES,
-            ..other
-        };
-        assert_eq!(
-            ids(&favoured.choose(vec![come], 1 << 20, later + FAVOUR_FOR).go_on),
-            [2]
+        let silent: Vec<_> = (0..200).map(|serial| unfinished(serial, now, 1 << 20)).collect();
+        let heard = favoured.choose(silent.clone(), 1 << 20, now).go_on;
+        assert_eq!(heard.len(), MOST_HEARD + 1);
+        let most = 9 + LEAST_PROGRESS_BYTES;
+        assert!(
+            favoured.has(1, now, most - 1) && !favoured.has(1, now, most),
+            "heard, not read out"
         );
+        // A byte now and then is nothing.
+        let trickled: Vec<_> = silent
+            .iter()
+            .map(|one| Unfinished {
+                here_bytes: 12,
+                ..*one
+            })
+            .collect();
+        assert_eq!(
+            favoured
+                .choose(trickled.clone(), 1 << 20, now + HEARD_FOR / 2)
+                .give_up,
+            []
+        );
+        let choice = favoured.choose(trickled.clone(), 1 << 20, now + HEARD_FOR);
+        assert_eq!(
+            (choice.give_up, choice.go_on.len()),
+            (heard, 200 - MOST_HEARD - 1)
+        );
+        // The time of the others began only then.
+        let rest = trickled[MOST_HEARD + 1..].to_vec();
+        assert_eq!(
+            favoured.choose(rest, 1 << 20, now + HEARD_FOR * 3 / 2).give_up,
+            []
+        );
+    }
+
+    #[test]
+    fn who_goes_on_must_come_on() {
+        let now = Instant::now();
+        let at = |times: u32| now + HEARD_FOR * times;
+        let mut favoured = Favoured::default();
+        let mut one = unfinished(1, now, 1 << 30);
+        favoured.choose(vec![one], 0, now);
+        for times in 1..4 {
+            one = come(one);
+            assert_eq!(ids(&favoured.choose(vec![one], 0, at(times)).go_on), [1]);
+        }
+        assert_eq!(ids(&favoured.choose(vec![one], 0, at(4)).give_up), [1]);
     }
 
     #[test]
     fn nobody_is_judged_for_what_it_could_not_send() {
         let now = Instant::now();
         let mut favoured = Favoured::default();
-        let one = unfinished(1, now, 9, 10);
+        let one = unfinished(1, now, 10);
         let blocked = Unfinished {
             can_go_on: false,
             ..one
         };
         favoured.choose(vec![one], 100, now);
-        favoured.choose(vec![blocked], 100, now + FAVOUR_FOR);
+        favoured.choose(vec![blocked], 100, now + HEARD_FOR);
         assert_eq!(
-            favoured.choose(vec![one], 100, now + FAVOUR_FOR * 3 / 2).give_up,
+            favoured.choose(vec![one], 100, now + HEARD_FOR * 3 / 2).give_up,
             []
         );
         // A new request of the same connection is not judged for the one before.
-        let next = unfinished(1, now + FAVOUR_FOR, 9, 10);
-        assert_eq!(favoured.choose(vec![next], 100, now + FAVOUR_FOR * 9).give_up, []);
+        let next = unfinished(1, now + HEARD_FOR, 10);
+        assert_eq!(favoured.choose(vec![next], 100, now + HEARD_FOR * 9).give_up, []);
     }
 }

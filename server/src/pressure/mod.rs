@@ -6,7 +6,8 @@
 //! | requests received and not answered | `ringlog.core.max.in.flight.bytes`, and the one largest request | [`crowd`]: sockets are not read from |
 //! | the same of one connection | `ringlog.connection.max.in.flight.bytes`, `.requests` | its socket is not read from |
 //! | requests that wait for an earlier one of their connection | `queued.max.requests` | sockets of those are not read from |
-//! | answers not taken | `ringlog.core.max.unsent.bytes` | [`unsent`]: fetches are not started, who takes nothing is closed |
+//! | answers not taken, their records | the engine's part of `ringlog.memory` | when others have waited for it, who takes nothing is closed |
+//! | answers not taken, all else | `ringlog.core.max.unsent.bytes` | [`unsent`]: fetches are not started, then nothing but produces |
 //! | fetches that wait for data | `ringlog.core.max.parked.fetches` | [`parked_fetches`]: the oldest is answered |
 //! | connections | `max.connections`, `max.connections.per.ip` | [`connections`]: one more is closed |
 //!

@@ -128,7 +128,9 @@ impl Ring {
         let table = BufferTable::new(&queue, config);
         // SAFETY: the descriptor belongs to `queue`, which outlives the borrow.
         let waker = Waker::new(unsafe { BorrowedFd::borrow_raw(queue.uring.as_raw_fd()) })?;
-        let zero_copy = config.zero_copy_send.then_some(config.memory_bytes / ZERO_COPY_SHARE);
+        let zero_copy = config
+            .zero_copy_send
+            .then_some(config.memory_bytes / ZERO_COPY_SHARE);
         let mut ring = Ring {
             queue,
             net: Net::new(chunks, config.sockets_in_table, zero_copy),
