@@ -110,7 +110,8 @@ pub struct Conn {
     closing: bool,
     /// Until when it is neither read from nor served, by a quota (KIP-219).
     muted_until: Option<Instant>,
-    /// Whether its client has quotas: then no more is read than can start, so that little waits in memory while it is muted.
+    /// Whether its client has quotas: then no more is read than can start, so that little waits in memory while it is muted. Of a client
+    /// that takes no answers no more is read than that either.
     pub is_metered: bool,
 }
 
@@ -257,7 +258,8 @@ impl Conn {
         !self.ended
             && !self.closing
             && !self.is_muted()
-            && (!self.is_metered || self.waiting.is_empty())
+            && (self.waiting.is_empty()
+                || !(self.is_metered || self.unsent_bytes() > MAX_UNSENT_BEFORE_OTHERS))
             && self.waiting.len() + self.answers.open_requests() < self.limits.requests
             && self.waiting_bytes + self.answers.frame_bytes() < self.limits.bytes
             && self.unsent_bytes() <= MAX_UNSENT_BYTES

@@ -36,6 +36,8 @@ pub struct Conns {
     pub(super) favoured: Favoured,
     pub(super) going_on: Vec<ConnId>,
     pub(super) next_choice: Option<Instant>,
+    /// Since when nobody is read from because of them.
+    pub(super) full_since: Option<Instant>,
     /// Whether the engine has no room for what producers send.
     pub(super) clogged: bool,
     /// Whose sockets are paused though they would bring more.

@@ -14,7 +14,7 @@ use super::mail::Mail;
 use super::net::{Conns, Open};
 use crate::conn::Kind;
 use crate::pressure::crowd::Level;
-use crate::pressure::favour::Unfinished;
+use crate::pressure::favour::{Room, Unfinished};
 
 /// Sockets that are resumed at once. They bring a chunk each at the least, before anybody looks at the limit again.
 const RESUMED_AT_ONCE: usize = 64;
@@ -29,7 +29,7 @@ const CHOICE_PAUSE: Duration = Duration::from_millis(10);
 pub const STALL_WHEN_SHORT: Duration = Duration::from_secs(2);
 
 /// The share of such connections that is closed at a time, the longest silent first.
-const CLOSED_SHARE: usize = 8;
+const CLOSED_SHARE: usize = 4;
 
 /// The least time between two looks at all connections.
 pub(super) const SWEEP_PAUSE: Duration = Duration::from_millis(500);
@@ -154,6 +154,10 @@ impl Core {
         if level > before.0 || clogged && !before.1 {
             self.conns.ids().into_iter().for_each(|id| self.steer(id));
         }
+        self.conns.full_since = match level {
+            Level::Full => self.conns.full_since.or(Some(now)),
+            Level::Calm | Level::Pressed => None,
+        };
         self.conns.relief = None;
         if level < Level::Full {
             self.resume_readers();
@@ -163,7 +167,11 @@ impl Core {
             Level::Calm => self.conns.favoured.clear(),
             Level::Pressed | Level::Full => self.favour_oldest(now),
         }
-        if clogged || !self.conns.fetchers.is_empty() || self.reads.stalled_since().is_some() {
+        if clogged
+            || level == Level::Full
+            || !self.conns.fetchers.is_empty()
+            || self.reads.stalled_since().is_some()
+        {
             self.conns.sweep_by(now + SWEEP_PAUSE);
         }
     }
@@ -205,9 +213,20 @@ impl Core {
         let next = now + CHOICE_PAUSE;
         self.conns.next_choice = Some(next);
         let unfinished = self.conns.unfinished();
-        let reserve = self.conns.crowd.reserve_bytes();
-        let choice = self.conns.favoured.choose(unfinished, reserve, now);
-        if !choice.go_on.is_empty() {
+        let here: usize = unfinished.iter().map(|one| one.here_bytes).sum();
+        // Whole requests are dealt with, and then there is room; unfinished ones alone would stay for ever.
+        let is_theirs = here >= self.conns.crowd.held_bytes() / 4;
+        let has_lasted = self
+            .conns
+            .full_since
+            .is_some_and(|since| now >= since + STALL_WHEN_SHORT);
+        let room = Room {
+            bytes: self.conns.crowd.reserve_bytes(),
+            at_least_one: is_theirs,
+            may_hear: is_theirs && has_lasted,
+        };
+        let choice = self.conns.favoured.choose(unfinished, room, now);
+        if !self.conns.favoured.is_empty() {
             self.conns.relief_by(next);
         }
         for id in choice.give_up {
@@ -230,6 +249,7 @@ impl Core {
             self.conns.fetchers.since(),
             self.appends.parked_since(),
             self.reads.stalled_since(),
+            self.conns.full_since,
         ];
         let is_long = |since: Instant| now.saturating_duration_since(since) >= STALL_WHEN_SHORT;
         waiting.into_iter().flatten().any(is_long)

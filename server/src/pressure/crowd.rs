@@ -84,9 +84,9 @@ impl Crowd {
         (self.limit_bytes / 2 / self.holders.max(1)).max(1)
     }
 
-    /// What unfinished requests may still bring while all others are paused.
+    /// What unfinished requests may still bring while others are paused: up to a quarter above the limit.
     pub fn reserve_bytes(&self) -> usize {
-        self.limit_bytes / 4
+        (self.limit_bytes + self.limit_bytes / 4).saturating_sub(self.held_bytes)
     }
 }
 
@@ -136,6 +136,7 @@ mod tests {
         crowd.recount(3000, 8000);
         crowd.look();
         assert!(!crowd.may_read(0), "full is full for everybody");
+        assert_eq!((crowd.held_bytes(), crowd.reserve_bytes()), (9600, 400));
     }
 
     #[test]

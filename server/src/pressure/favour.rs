@@ -1,10 +1,12 @@
 //! Unfinished requests while memory is short. The oldest go on, as many as what they still miss has room for: without them nothing that is half
-//! here would ever be whole. The others are heard in turn, only to find out who is silent: a request that does not come on is closed, or
-//! its bytes would be held for ever.
+//! here would ever be whole. When they are what is short of memory, and that lasts, the others are heard too, only to find out who is
+//! silent: a request that does not come on is closed, or its bytes would be held for ever.
 //!
 //! ```text
-//!   new ──▶ heard ── it has brought a little ──▶ known ── its turn, and room for all of it ──▶ going ──▶ whole
-//!             └────────── it has not, in its time ──▶ closed ◀── it does not come on ────────────┘
+//!   new ──▶ waits ── room for all of it ──▶ going ──▶ whole
+//!             │                               └── it does not come on in its time ──▶ closed
+//!             └──▶ heard ── it has brought a little ──▶ waits, and is not heard again
+//!                    └── it has not, in its time ──▶ closed
 //! ```
 
 use std::collections::HashMap;
@@ -40,6 +42,7 @@ pub struct Unfinished {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
+    Waits,
     Heard,
     Known,
     Going,
@@ -71,7 +74,7 @@ impl Watched {
         let is_over = now.saturating_duration_since(self.began) >= HEARD_FOR;
         let has_come_on = one.here_bytes.saturating_sub(self.bytes) >= LEAST_PROGRESS_BYTES;
         match (self.state, has_come_on, is_over) {
-            (State::Known, ..) | (_, false, false) | (State::Going, true, false) => Some(self),
+            (State::Waits | State::Known, ..) | (_, false, false) | (State::Going, true, false) => Some(self),
             (_, false, true) => None,
             (State::Heard, true, _) => Some(Watched::begin(State::Known, one, now)),
             (State::Going, true, true) => Some(Watched::begin(State::Going, one, now)),
@@ -83,6 +86,17 @@ impl Watched {
 #[derive(Debug, Default)]
 pub struct Favoured {
     watched: HashMap<(u64, Instant), Watched>,
+}
+
+/// What may be done.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// What those that go on may bring.
+    pub bytes: usize,
+    /// Whether one goes on whatever it misses: unfinished requests are what memory is full of.
+    pub at_least_one: bool,
+    /// Whether others are heard: that has lasted.
+    pub may_hear: bool,
 }
 
 /// What is to be done.
@@ -100,43 +114,50 @@ impl Favoured {
         self.watched.clear();
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.watched.is_empty()
+    }
+
     /// Whether the request of this connection that began then, and of which so much is here, is listened to.
     pub fn has(&self, serial: u64, since: Instant, here_bytes: usize) -> bool {
         let watched = self.watched.get(&(serial, since));
         watched.is_some_and(|watched| match watched.state {
             State::Heard => here_bytes < watched.bytes + LEAST_PROGRESS_BYTES,
-            State::Known => false,
+            State::Waits | State::Known => false,
             State::Going => true,
         })
     }
 
-    /// Chooses among all unfinished requests of the core. Those that go on may bring `reserve_bytes`; one goes on whatever it misses.
-    pub fn choose(&mut self, mut all: Vec<Unfinished>, reserve_bytes: usize, now: Instant) -> Choice {
+    /// Chooses among all unfinished requests of the core.
+    pub fn choose(&mut self, mut all: Vec<Unfinished>, may: Room, now: Instant) -> Choice {
         all.sort_unstable_by_key(|one| (one.since, one.serial));
         let (mut choice, mut watched) = (Choice::default(), HashMap::with_capacity(all.len()));
-        let (mut room, mut heard, mut is_first) = (reserve_bytes, 0, true);
+        let (mut room, mut heard, mut is_first) = (may.bytes, 0, may.at_least_one);
         for one in &all {
             let key = (one.serial, one.since);
             let known = self.watched.get(&key).copied();
             let Some(mut watch) = known.map_or_else(
-                || Some(Watched::begin(State::Heard, one, now)),
+                || Some(Watched::begin(State::Waits, one, now)),
                 |known| known.judge(one, now),
             ) else {
                 choice.give_up.push(one.id);
                 continue;
             };
             let has_room = is_first || one.missing_bytes <= room;
-            if watch.state != State::Going && has_room && (is_first || watch.state == State::Known) {
+            if watch.state != State::Going && has_room {
                 watch = Watched::begin(State::Going, one, now);
             }
+            if watch.state == State::Waits && may.may_hear && heard < MOST_HEARD {
+                watch = Watched::begin(State::Heard, one, now);
+            }
             match watch.state {
-                State::Known => {}
+                State::Waits | State::Known => {}
                 State::Going => room = room.saturating_sub(one.missing_bytes),
-                State::Heard if heard == MOST_HEARD => continue,
                 State::Heard => heard += 1,
             }
             is_first = false;
-            if watch.state != State::Known {
+            if matches!(watch.state, State::Going | State::Heard) {
                 choice.go_on.push(one.id);
             }
             watched.insert(key, watch);
@@ -168,6 +189,14 @@ mod tests {
         }
     }
 
+    fn room(bytes: usize) -> Room {
+        Room {
+            bytes,
+            at_least_one: true,
+            may_hear: true,
+        }
+    }
+
     fn ids(ids: &[ConnId]) -> Vec<u32> {
         ids.iter().map(|id| id.0).collect()
     }
@@ -179,17 +208,41 @@ mod tests {
         let mut favoured = Favoured::default();
         let [a, b, c] = [(1, 3, 100), (2, 1, 500), (3, 2, 900)]
             .map(|(serial, since, missing)| unfinished(serial, at(since), missing));
-        // All are heard once.
-        assert_eq!(ids(&favoured.choose(vec![a, b, c], 1000, at(4)).go_on), [2, 3, 1]);
-        // Who has come on waits for its turn: for the third there is no room beside the first, for the last there is.
-        let choice = favoured.choose(vec![come(a), come(b), come(c)], 1000, at(5));
+        // The second is heard only: there is no room for it.
+        assert_eq!(
+            ids(&favoured.choose(vec![a, b, c], room(1000), at(4)).go_on),
+            [2, 3, 1]
+        );
+        // Once it has come on it waits for its turn.
+        let choice = favoured.choose(vec![come(a), come(b), come(c)], room(1000), at(5));
         assert_eq!((ids(&choice.go_on), choice.give_up.len()), (vec![2, 1], 0));
         assert!(favoured.has(2, at(1), 9) && !favoured.has(3, at(2), 9) && !favoured.has(2, at(2), 9));
         // The first is whole: the next goes on however much it misses.
         assert_eq!(
-            ids(&favoured.choose(vec![come(a), come(c)], 10, at(6)).go_on),
+            ids(&favoured.choose(vec![come(a), come(c)], room(10), at(6)).go_on),
             [3, 1]
         );
+    }
+
+    #[test]
+    fn nobody_brings_more_while_requests_that_are_whole_fill_the_memory() {
+        let now = Instant::now();
+        let mut favoured = Favoured::default();
+        let [a, b] = [(1, 100), (2, 50)].map(|(serial, missing)| unfinished(serial, now, missing));
+        let choose = |favoured: &mut Favoured, bytes, may_hear, at| {
+            let may = Room {
+                bytes,
+                at_least_one: false,
+                may_hear,
+            };
+            let choice = favoured.choose(vec![a, b], may, at);
+            assert!(choice.give_up.is_empty());
+            ids(&choice.go_on)
+        };
+        assert_eq!(choose(&mut favoured, 49, false, now), []);
+        // Nor is anybody judged for it.
+        assert_eq!(choose(&mut favoured, 50, false, now + HEARD_FOR * 9), [2]);
+        assert_eq!(choose(&mut favoured, 49, true, now + HEARD_FOR * 9), [1, 2]);
     }
 
     #[test]
@@ -197,7 +250,7 @@ mod tests {
         let now = Instant::now();
         let mut favoured = Favoured::default();
         let silent: Vec<_> = (0..200).map(|serial| unfinished(serial, now, 1 << 20)).collect();
-        let heard = favoured.choose(silent.clone(), 1 << 20, now).go_on;
+        let heard = favoured.choose(silent.clone(), room(1 << 20), now).go_on;
         assert_eq!(heard.len(), MOST_HEARD + 1);
         let most = 9 + LEAST_PROGRESS_BYTES;
         assert!(
@@ -214,11 +267,11 @@ mod tests {
             .collect();
         assert_eq!(
             favoured
-                .choose(trickled.clone(), 1 << 20, now + HEARD_FOR / 2)
+                .choose(trickled.clone(), room(1 << 20), now + HEARD_FOR / 2)
                 .give_up,
             []
         );
-        let choice = favoured.choose(trickled.clone(), 1 << 20, now + HEARD_FOR);
+        let choice = favoured.choose(trickled.clone(), room(1 << 20), now + HEARD_FOR);
         assert_eq!(
             (choice.give_up, choice.go_on.len()),
             (heard, 200 - MOST_HEARD - 1)
@@ -226,7 +279,9 @@ mod tests {
         // The time of the others began only then.
         let rest = trickled[MOST_HEARD + 1..].to_vec();
         assert_eq!(
-            favoured.choose(rest, 1 << 20, now + HEARD_FOR * 3 / 2).give_up,
+            favoured
+                .choose(rest, room(1 << 20), now + HEARD_FOR * 3 / 2)
+                .give_up,
             []
         );
     }
@@ -237,12 +292,12 @@ mod tests {
         let at = |times: u32| now + HEARD_FOR * times;
         let mut favoured = Favoured::default();
         let mut one = unfinished(1, now, 1 << 30);
-        favoured.choose(vec![one], 0, now);
+        favoured.choose(vec![one], room(0), now);
         for times in 1..4 {
             one = come(one);
-            assert_eq!(ids(&favoured.choose(vec![one], 0, at(times)).go_on), [1]);
+            assert_eq!(ids(&favoured.choose(vec![one], room(0), at(times)).go_on), [1]);
         }
-        assert_eq!(ids(&favoured.choose(vec![one], 0, at(4)).give_up), [1]);
+        assert_eq!(ids(&favoured.choose(vec![one], room(0), at(4)).give_up), [1]);
     }
 
     #[test]
@@ -254,14 +309,21 @@ mod tests {
             can_go_on: false,
             ..one
         };
-        favoured.choose(vec![one], 100, now);
-        favoured.choose(vec![blocked], 100, now + HEARD_FOR);
+        favoured.choose(vec![one], room(100), now);
+        favoured.choose(vec![blocked], room(100), now + HEARD_FOR);
         assert_eq!(
-            favoured.choose(vec![one], 100, now + HEARD_FOR * 3 / 2).give_up,
+            favoured
+                .choose(vec![one], room(100), now + HEARD_FOR * 3 / 2)
+                .give_up,
             []
         );
         // A new request of the same connection is not judged for the one before.
         let next = unfinished(1, now + HEARD_FOR, 10);
-        assert_eq!(favoured.choose(vec![next], 100, now + HEARD_FOR * 9).give_up, []);
+        assert_eq!(
+            favoured
+                .choose(vec![next], room(100), now + HEARD_FOR * 9)
+                .give_up,
+            []
+        );
     }
 }
