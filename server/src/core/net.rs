@@ -399,6 +399,7 @@ impl Core {
             // Memory that another core's connections have let go comes back without a word.
             self.retry_all();
         }
+        self.close_greedy(now);
         self.seek_memory(now);
         self.relieve();
     }

@@ -16,8 +16,8 @@ use crate::conn::Kind;
 use crate::pressure::crowd::Level;
 use crate::pressure::favour::{Room, Unfinished};
 
-/// Sockets that are resumed at once. They bring a chunk each at the least, before anybody looks at the limit again.
-const RESUMED_AT_ONCE: usize = 64;
+/// Sockets that are resumed at once. Each may bring all that its kernel buffer holds before anybody looks at the limit again.
+const RESUMED_AT_ONCE: usize = 16;
 
 /// Fetches that are started at once when answers have been taken.
 const STARTED_AT_ONCE: usize = 16;
@@ -27,6 +27,9 @@ const CHOICE_PAUSE: Duration = Duration::from_millis(10);
 
 /// How long something waits for memory that answers may hold before those who take nothing are closed, and how long they must have taken nothing.
 pub const STALL_WHEN_SHORT: Duration = Duration::from_secs(2);
+
+/// How long nobody is read from before those are closed who have brought more than their share and have not taken their answers for so long.
+const STALL_WHEN_FULL: Duration = Duration::from_millis(500);
 
 /// The share of such connections that is closed at a time, the longest silent first.
 const CLOSED_SHARE: usize = 4;
@@ -260,6 +263,27 @@ impl Core {
         if self.is_short(now) {
             for core in 0..self.cores {
                 self.post(core, Mail::Short);
+            }
+        }
+    }
+
+    /// Closes connections that keep everybody from being read from: they go on asking, and take no answers.
+    pub(super) fn close_greedy(&mut self, now: Instant) {
+        let has_lasted = |since: Instant| now.saturating_duration_since(since) >= STALL_WHEN_FULL;
+        let Some(since) = now.checked_sub(STALL_WHEN_FULL) else {
+            return;
+        };
+        if !self.conns.full_since.is_some_and(has_lasted) {
+            return;
+        }
+        for id in self.conns.stalled(since) {
+            let held_bytes = self.conns.get(id).map_or(0, |open| open.counted.held_bytes);
+            if self.conns.crowd.is_over_share(held_bytes) {
+                crate::debug!(
+                    "closing connection {}: it asks for more and takes no answers",
+                    id.0
+                );
+                self.close(id);
             }
         }
     }

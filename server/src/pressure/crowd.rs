@@ -74,9 +74,14 @@ impl Crowd {
     pub fn may_read(&self, own_bytes: usize) -> bool {
         match self.level {
             Level::Calm => true,
-            Level::Pressed => own_bytes < self.share_bytes(),
+            Level::Pressed => !self.is_over_share(own_bytes),
             Level::Full => false,
         }
+    }
+
+    /// Whether a connection that holds so many bytes has its share.
+    pub fn is_over_share(&self, own_bytes: usize) -> bool {
+        own_bytes >= self.share_bytes()
     }
 
     /// What each of those that hold something may have of the half that fills up before anybody is paused.

@@ -239,7 +239,7 @@ mod tests {
             assert!(choice.give_up.is_empty());
             ids(&choice.go_on)
         };
-        assert_eq!(choose(&mut favoured, 49, false, now), []);
+        assert!(choose(&mut favoured, 49, false, now).is_empty());
         // Nor is anybody judged for it.
         assert_eq!(choose(&mut favoured, 50, false, now + HEARD_FOR * 9), [2]);
         assert_eq!(choose(&mut favoured, 49, true, now + HEARD_FOR * 9), [1, 2]);
