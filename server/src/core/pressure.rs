@@ -182,7 +182,7 @@ impl Core {
     fn resume_readers(&mut self) {
         let mut resumed = 0;
         for _ in 0..self.conns.readers.len().min(RESUMED_AT_ONCE) {
-            let Some(id) = self.conns.readers.next() else {
+            let Some(id) = self.conns.readers.pop() else {
                 break;
             };
             if let Some(open) = self.conns.get(id) {
@@ -199,7 +199,7 @@ impl Core {
         let mut started = 0;
         while started < STARTED_AT_ONCE
             && !self.conns.unsent.is_full()
-            && let Some(id) = self.conns.fetchers.next()
+            && let Some(id) = self.conns.fetchers.pop()
         {
             if let Some(open) = self.conns.get(id) {
                 (open.starts_at, open.may_start) = (None, true);

@@ -31,7 +31,7 @@ impl Line {
     }
 
     /// Takes out the first.
-    pub fn next(&mut self) -> Option<ConnId> {
+    pub fn pop(&mut self) -> Option<ConnId> {
         self.waiting.pop_first().map(|(_, (id, _))| id)
     }
 
@@ -60,11 +60,11 @@ mod tests {
         let (mut line, now) = (Line::default(), Instant::now());
         let places = [4, 2, 9].map(|id| line.join(ConnId(id), now));
         line.leave(places[1]);
-        assert_eq!((line.next(), line.len()), (Some(ConnId(4)), 1));
+        assert_eq!((line.pop(), line.len()), (Some(ConnId(4)), 1));
         line.leave(places[0]);
         line.join(ConnId(4), now);
         assert_eq!(
-            (line.next(), line.next(), line.next()),
+            (line.pop(), line.pop(), line.pop()),
             (Some(ConnId(9)), Some(ConnId(4)), None)
         );
         assert!(line.is_empty() && line.since().is_none());
