@@ -14,6 +14,7 @@ pub mod mesh;
 pub mod metadata;
 pub mod parked;
 pub mod placement;
+pub mod pressure;
 pub mod queue;
 pub mod quotas;
 pub mod serve;

@@ -131,17 +131,23 @@ pub struct Sessions {
     core: i32,
     cores: i32,
     max_sessions: usize,
+    max_partitions: usize,
+    /// Partitions of all sessions.
+    partitions: usize,
     by_id: HashMap<i32, Session>,
 }
 
 impl Sessions {
-    /// `slots` is `max.incremental.fetch.session.cache.slots`, shared evenly among the cores.
-    pub fn new(core: usize, cores: usize, slots: usize) -> Sessions {
+    /// `slots` is `max.incremental.fetch.session.cache.slots`, shared evenly among the cores; `max_partitions` is
+    /// `ringlog.core.max.session.partitions`.
+    pub fn new(core: usize, cores: usize, slots: usize, max_partitions: usize) -> Sessions {
         let max_sessions = slots.div_ceil(cores);
         Sessions {
             core: core as i32,
             cores: cores as i32,
             max_sessions,
+            max_partitions,
+            partitions: 0,
             by_id: HashMap::new(),
         }
     }
@@ -159,7 +165,7 @@ impl Sessions {
     ) -> Result<(Plan, Vec<Wanted>), SessionError> {
         if fields.epoch <= 0 {
             // A full request ends the session it names.
-            self.by_id.remove(&fields.id);
+            self.end(fields.id);
             let plan = if fields.epoch == 0 {
                 Plan::Create { by_id: fields.by_id }
             } else {
@@ -174,11 +180,20 @@ impl Sessions {
         if session.by_id != fields.by_id {
             return Err(SessionError::TopicId);
         }
+        let before = session.order.len();
         session.update(&changed, forgotten);
-        if session.order.is_empty() {
-            self.by_id.remove(&fields.id);
+        let after = session.order.len();
+        self.partitions = self.partitions - before + after;
+        if after == 0 {
+            self.end(fields.id);
             return Ok((Plan::Sessionless, changed));
         }
+        if self.partitions > self.max_partitions && after > before {
+            // Its client names all partitions again, and goes on without a session.
+            self.end(fields.id);
+            return Err(SessionError::NotFound);
+        }
+        let session = self.by_id.get_mut(&fields.id).ok_or(SessionError::NotFound)?;
         session.last_used = now;
         session.epoch = next_epoch(session.epoch);
         let wanted = session
@@ -213,33 +228,37 @@ impl Sessions {
     }
 
     fn create(&mut self, by_id: bool, wanted: &[Wanted], outcomes: &[Outcome], now: Instant) -> Option<i32> {
-        if wanted.is_empty() || !self.make_room(now) {
+        if wanted.is_empty() || !self.make_room(wanted.len(), now) {
             return None;
         }
         let id = self.free_id()?;
         let mut session = Session::new(by_id, now);
         session.update(wanted, &[]);
         session.tell(wanted, outcomes);
+        self.partitions += session.order.len();
         self.by_id.insert(id, session);
         Some(id)
     }
 
-    /// Whether one more session fits, after dropping the longest unused one if it may be dropped.
-    fn make_room(&mut self, now: Instant) -> bool {
-        if self.by_id.len() < self.max_sessions {
-            return true;
+    fn end(&mut self, id: i32) {
+        if let Some(session) = self.by_id.remove(&id) {
+            self.partitions -= session.order.len();
         }
-        let oldest = self
-            .by_id
-            .iter()
-            .min_by_key(|(_, session)| session.last_used)
-            .map(|(id, s)| (*id, s.last_used));
-        match oldest {
-            Some((id, last_used)) if now.saturating_duration_since(last_used) > EVICT_AFTER => {
-                self.by_id.remove(&id);
-                true
+    }
+
+    /// Whether one more session of so many partitions fits, after dropping those longest unused that may be dropped.
+    fn make_room(&mut self, partitions: usize, now: Instant) -> bool {
+        loop {
+            if self.by_id.len() < self.max_sessions && self.partitions + partitions <= self.max_partitions {
+                return true;
             }
-            _ => false,
+            let oldest = self.by_id.iter().min_by_key(|(_, session)| session.last_used);
+            match oldest.map(|(id, session)| (*id, session.last_used)) {
+                Some((id, last_used)) if now.saturating_duration_since(last_used) > EVICT_AFTER => {
+                    self.end(id);
+                }
+                _ => return false,
+            }
         }
     }
 
@@ -387,7 +406,7 @@ mod tests {
 
     #[test]
     fn only_changes_are_told() {
-        let (mut sessions, now) = (Sessions::new(1, 2, 10), Instant::now());
+        let (mut sessions, now) = (Sessions::new(1, 2, 10, 100), Instant::now());
         let id = begun(&mut sessions, now);
         assert_eq!(id % 2, 1, "the id says on which core the session lives");
         let (plan, list) = sessions
@@ -412,7 +431,7 @@ mod tests {
 
     #[test]
     fn errors_are_told_each_time_and_recovery_too() {
-        let (mut sessions, now) = (Sessions::new(0, 1, 10), Instant::now());
+        let (mut sessions, now) = (Sessions::new(0, 1, 10, 100), Instant::now());
         let id = begun(&mut sessions, now);
         let failed = Outcome {
             must_tell: true,
@@ -440,7 +459,7 @@ mod tests {
 
     #[test]
     fn wrong_continuations_are_refused() {
-        let (mut sessions, now) = (Sessions::new(0, 1, 10), Instant::now());
+        let (mut sessions, now) = (Sessions::new(0, 1, 10, 100), Instant::now());
         let id = begun(&mut sessions, now);
         let refused = |sessions: &mut Sessions, fields| sessions.begin(fields, vec![], &[], now).err();
         assert_eq!(
@@ -466,7 +485,7 @@ mod tests {
 
     #[test]
     fn a_session_that_forgets_everything_ends() {
-        let (mut sessions, now) = (Sessions::new(0, 1, 10), Instant::now());
+        let (mut sessions, now) = (Sessions::new(0, 1, 10, 100), Instant::now());
         let id = begun(&mut sessions, now);
         let all = [key(0), key(1), key(2)];
         assert_eq!(
@@ -481,7 +500,7 @@ mod tests {
 
     #[test]
     fn a_full_cache_gives_up_only_what_is_unused() {
-        let (mut sessions, now) = (Sessions::new(0, 1, 1), Instant::now());
+        let (mut sessions, now) = (Sessions::new(0, 1, 1, 100), Instant::now());
         let id = begun(&mut sessions, now);
         let plan = Plan::Create { by_id: false };
         let one = [wanted(0, 0)];
@@ -497,6 +516,31 @@ mod tests {
             sessions.begin(fields(id, 1), vec![], &[], later),
             Err(SessionError::NotFound)
         );
+    }
+
+    #[test]
+    fn what_all_sessions_remember_is_bounded() {
+        let (mut sessions, now) = (Sessions::new(0, 1, 10, 5), Instant::now());
+        let id = begun(&mut sessions, now);
+        let plan = Plan::Create { by_id: false };
+        let three: Vec<Wanted> = (0..3).map(|p| wanted(p, 0)).collect();
+        let (none, included) = sessions.finish(plan, &three, &[outcome(false, 1); 3], now);
+        assert_eq!(
+            (none, included),
+            (0, vec![true; 3]),
+            "answered, and not remembered"
+        );
+        // Others for those forgotten are no more than there were.
+        let more = |from: i32, to: i32| (from..to).map(|p| wanted(p, 0)).collect();
+        assert!(sessions.begin(fields(id, 1), more(3, 6), &[key(0)], now).is_ok());
+        assert_eq!(sessions.partitions, 5);
+        let grown = sessions.begin(fields(id, 2), more(6, 7), &[], now);
+        assert_eq!((grown, sessions.partitions), (Err(SessionError::NotFound), 0));
+        assert!(sessions.finish(plan, &three, &[outcome(false, 1); 3], now).0 > 0);
+        // What is long unused makes room.
+        let later = now + EVICT_AFTER + Duration::from_secs(1);
+        assert!(sessions.finish(plan, &three, &[outcome(false, 1); 3], later).0 > 0);
+        assert_eq!(sessions.partitions, 3);
     }
 
     #[test]

@@ -84,7 +84,6 @@ const BROKER_SETTINGS_NOT_SERVED: Reasons = &[
         "max.connection.creation.rate",
         "connections are limited by the second for each address, not for all together",
     ),
-    ("max.connections.per.ip*", "connections are limited as a whole"),
     ("metadata.log.*", "the metadata log is a log like any other"),
     ("metadata.max.*", "the metadata log is a log like any other"),
     ("metric*", "a Java virtual machine's"),
@@ -98,10 +97,6 @@ const BROKER_SETTINGS_NOT_SERVED: Reasons = &[
     (
         "producer.purgatory.purge.interval.requests",
         "waiting acknowledgements are not kept in such a thing",
-    ),
-    (
-        "queued.max.*",
-        "requests wait in the connections, whose memory is bounded",
     ),
     ("remote.*", "there is no tiered storage"),
     ("replica.*", "there is one broker"),
@@ -191,7 +186,7 @@ const DYNAMIC_IN_KAFKA: Reasons = &[
     ("log.cleaner.io.*", CLEANER),
     ("log.cleaner.threads", CLEANER),
     (
-        "max.connections",
+        "max.connections*",
         "how much memory connections may take is settled at start",
     ),
     ("producer.id.expiration.ms", "read once, at start"),

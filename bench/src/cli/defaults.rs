@@ -74,6 +74,10 @@ impl Defaults {
                 batch_records: 1,
                 ..usual
             },
+            Scenario::Overload => Defaults {
+                seconds: 60.0,
+                ..at(1_000.0)
+            },
             Scenario::Steady => Defaults {
                 consumers: 1,
                 seconds: 600.0,

@@ -7,6 +7,7 @@ use clap::Args;
 use super::cleaning::CleaningFlags;
 use super::day::DayFlags;
 use super::defaults::Defaults;
+use super::overload::OverloadFlags;
 use super::relevance::is_of_use;
 use super::storm::StormFlags;
 use super::transactions::TransactionFlags;
@@ -60,13 +61,14 @@ pub struct Flags {
     #[arg(long, value_name = "N")]
     pub in_flight: Option<usize>,
     /// Records a second over all producers (open loop), or `max` (closed loop) [default: produce, consume: max; tail, mixed, small, storm: 20000; steady, cleaning: 100000; day: 4000;
+    /// overload: 1000;
     /// partitions, connections: 10000; sweep: 5000, where it starts]
     #[arg(long, value_name = "N|max", value_parser = parse_rate)]
     pub rate: Option<Rate>,
     /// How records are spaced at a given rate [default: constant]
     #[arg(long, value_enum)]
     pub arrivals: Option<Arrivals>,
-    /// Seconds measured [default: 20; steady, day: 600; cleaning: 30 each; sweep, partitions, connections: 5 each]
+    /// Seconds measured [default: 20; steady, day: 600; cleaning: 30 each; overload: 60 in the flood; sweep, partitions, connections: 5 each]
     #[arg(long, value_name = "S")]
     pub seconds: Option<f64>,
     /// Seconds before, at the same load, that do not count [default: 5; cleaning: 15; sweep, partitions, connections: 2]
@@ -171,6 +173,9 @@ pub struct ScenarioFlags {
     /// storm's own.
     #[command(flatten)]
     pub storm: StormFlags,
+    /// overload's own.
+    #[command(flatten)]
+    pub overload: OverloadFlags,
     /// The ones of transactions.
     #[command(flatten)]
     pub transactions: TransactionFlags,
@@ -407,11 +412,13 @@ impl Flags {
             (self.rate.is_some(), "rate"),
         ];
         let of_storm = flags.storm.given();
+        let of_overload = flags.overload.given();
         let of_transactions = flags.transactions.given();
         let (of_day, of_cleaning) = (flags.day.given(), flags.cleaning.given());
         let useless = given
             .iter()
             .chain(&of_storm)
+            .chain(&of_overload)
             .chain(&of_transactions)
             .chain(&of_day)
             .chain(&of_cleaning)
@@ -430,6 +437,14 @@ impl Flags {
             if self.rate == Some(Rate::Max) {
                 return Err(Error::usage(
                     "storm needs a --rate: as fast as it goes there is no latency to hold up",
+                ));
+            }
+        }
+        if scenario == Overload {
+            flags.overload.plan()?;
+            if self.rate == Some(Rate::Max) {
+                return Err(Error::usage(
+                    "overload needs a --rate: the modest client's latency is what is looked at",
                 ));
             }
         }

@@ -7,6 +7,7 @@ pub mod day;
 mod defaults;
 pub mod flags;
 mod limits;
+pub mod overload;
 mod relevance;
 mod scenario;
 mod sink;
@@ -58,6 +59,8 @@ enum Command {
     Groups(Box<Flags>),
     /// Producers alone, and then while a thousand members of a group and many small groups rebalance without end
     Storm(Box<Flags>),
+    /// A modest client alone, and while a thousand connections offer ten times what the broker takes
+    Overload(Box<Flags>),
     /// Producers with transactional ids that write to some partitions and commit, one transaction after the other
     Transactions(Box<Flags>),
     /// A day in ten minutes: retention, compaction and time lookups against a model that knows which records may and must be there
@@ -108,6 +111,7 @@ fn run(command: Command) -> Result<bool, Error> {
         Command::Small(flags) => (Scenario::Small, flags),
         Command::Groups(flags) => (Scenario::Groups, flags),
         Command::Storm(flags) => (Scenario::Storm, flags),
+        Command::Overload(flags) => (Scenario::Overload, flags),
         Command::Transactions(flags) => (Scenario::Transactions, flags),
         Command::Day(flags) => (Scenario::Day, flags),
         Command::Cleaning(flags) => (Scenario::Cleaning, flags),
@@ -137,6 +141,7 @@ mod tests {
             ("restart", "--start", "--bootstrap"),
             ("lookup", "--lookups", "--rate <"),
             ("storm", "--churn", "--fill-mib"),
+            ("overload", "--flood-factor", "--churn"),
             ("mixed", "--fill-mib", "--churn"),
             ("transactions", "--abort-percent", "--rate <"),
             ("groups", "--producers", "--abort-percent"),

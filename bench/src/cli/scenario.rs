@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::console::Terminal;
 use super::flags::{Flags, Output, Pid};
 use super::limits::raise_descriptors;
+use super::overload;
 use super::sink::{self, SINK};
 use super::storm;
 use crate::error::Error;
@@ -166,6 +167,12 @@ pub fn begin(scenario: Scenario, settings: &Settings, flags: &Flags) -> Report {
         && let Ok(plan) = flags.scenario.storm.plan()
     {
         let stated = storm::stated(&plan).map(|(name, value)| (name.to_owned(), value));
+        report.load.extend(stated);
+    }
+    if scenario == Scenario::Overload
+        && let Ok(plan) = flags.scenario.overload.plan()
+    {
+        let stated = overload::stated(&plan).map(|(name, value)| (name.to_owned(), value));
         report.load.extend(stated);
     }
     if scenario == Scenario::Transactions {

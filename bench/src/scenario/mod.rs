@@ -8,6 +8,7 @@ mod lookup;
 mod measure;
 mod mixed;
 mod observer;
+pub mod overload;
 mod produce;
 mod restart;
 mod stage;
@@ -62,6 +63,8 @@ pub enum Scenario {
     Groups,
     /// Producers alone, and then while groups rebalance without end.
     Storm,
+    /// A modest client before, during and after a flood of many times what the broker takes.
+    Overload,
     /// Producers that write to some partitions and commit, one transaction after the other.
     Transactions,
     /// Topics whose records end, and a model that knows which may and must be there.
@@ -88,6 +91,7 @@ impl Scenario {
             Scenario::Small => "small",
             Scenario::Groups => "groups",
             Scenario::Storm => "storm",
+            Scenario::Overload => "overload",
             Scenario::Transactions => "transactions",
             Scenario::Day => "day",
             Scenario::Cleaning => "cleaning",
@@ -135,6 +139,7 @@ pub fn run(context: &mut Context<'_>, steps: &mut Vec<Step>) -> Result<(), Error
         Scenario::Partitions => steps::partitions(context, steps),
         Scenario::Connections => steps::connections(context, steps),
         Scenario::Storm => storm::run(context, steps),
+        Scenario::Overload => overload::run(context, steps),
         Scenario::Transactions => transactions::run(context, steps),
         Scenario::Day => day::run(context, steps),
         Scenario::Cleaning => cleaning::run(context, steps),

@@ -25,6 +25,7 @@ use crate::core::mail::Mail;
 use crate::handlers::context::{Context, NodeInfo};
 use crate::handlers::log_dirs::Directory;
 use crate::metadata::image::MetadataImage;
+use crate::pressure::connections::Connections;
 use crate::queue::Queues;
 use crate::quotas::tracked::Tracked;
 use crate::watermark::Watermark;
@@ -53,7 +54,7 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// What all cores share. But for rates, queues and watermark it never changes while the broker runs.
+/// What all cores share. But for rates, queues, watermark and connections it never changes while the broker runs.
 #[derive(Debug)]
 pub struct Shared {
     /// The configuration.
@@ -70,6 +71,8 @@ pub struct Shared {
     pub queues: Queues,
     /// Whether the disk has room.
     pub watermark: Watermark,
+    /// How many connections are open.
+    pub connections: Connections,
 }
 
 impl Shared {
@@ -165,6 +168,7 @@ impl Broker {
             rates: Tracked::new(config.quota_windows, begun),
             queues: Queues::default(),
             watermark: Watermark::default(),
+            connections: Connections::new(&config.limits),
             config,
         });
         let partitions = storage.partitions;

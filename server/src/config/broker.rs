@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use super::cleaner::CLEANER_KEYS;
 use super::coordinator::{self, COORDINATOR_KEYS};
 use super::kind::{Items, Kind, split_list};
+use super::limits::LIMIT_KEYS;
 use super::topic::TOPIC_KEYS;
 use super::transaction::{self, TRANSACTION_KEYS};
 use crate::quotas::MAX_WINDOWS;
@@ -42,7 +43,7 @@ const LONG: Kind = Kind::Long(0, i64::MAX);
 const QUOTA_WINDOWS: Kind = Kind::Int(1, MAX_WINDOWS as i32);
 const MIB: u64 = 1 << 20;
 
-/// The broker settings that are not about groups, transactions or the cleaner, sorted by name.
+/// The broker settings that are not about groups, transactions, the cleaner or limits of what clients hold, sorted by name.
 static OWN_KEYS: &[BrokerKey] = &[
     key!(
         "advertised.listeners",
@@ -327,12 +328,6 @@ static OWN_KEYS: &[BrokerKey] = &[
         "Default of the topic setting file.delete.delay.ms, and how long the folder of a deleted partition stays on disk, under a name that ends in -delete."
     ),
     key!(
-        "max.connections",
-        INT,
-        Some("2147483647"),
-        "The most client connections open at a time."
-    ),
-    key!(
         "max.incremental.fetch.session.cache.slots",
         INT,
         Some("1000"),
@@ -462,6 +457,7 @@ pub static BROKER_KEYS: LazyLock<Vec<&'static BrokerKey>> = LazyLock::new(|| {
         .iter()
         .chain(CLEANER_KEYS)
         .chain(COORDINATOR_KEYS)
+        .chain(LIMIT_KEYS)
         .chain(TRANSACTION_KEYS)
         .collect();
     all.sort_unstable_by_key(|key| key.name);

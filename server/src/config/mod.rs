@@ -10,6 +10,7 @@ pub mod coordinator;
 pub mod group;
 pub mod kind;
 pub mod layers;
+pub mod limits;
 mod nearest;
 mod notices;
 pub mod properties;
@@ -26,6 +27,7 @@ use ringlog_engine::io::Durability;
 use crate::quotas::Windows;
 use broker::{BROKER_KEYS, Endpoint, broker_key};
 pub use layers::{Candidate, Effective, Layers, Settings, Source};
+use limits::Limits;
 pub use topic::TopicSettings;
 
 /// What the names of all settings begin with that Kafka does not have.
@@ -109,12 +111,10 @@ pub struct Config {
     pub auto_create_topics: bool,
     /// `delete.topic.enable`.
     pub delete_topic: bool,
-    /// `socket.request.max.bytes`.
-    pub request_max_bytes: usize,
+    /// What bounds the memory that clients can make the broker hold.
+    pub limits: Limits,
     /// `connections.max.idle.ms`; `None` for never.
     pub connections_max_idle_ms: Option<u64>,
-    /// `max.connections`.
-    pub max_connections: usize,
     /// `fetch.max.bytes`.
     pub fetch_max_bytes: i32,
     /// `max.incremental.fetch.session.cache.slots`.
@@ -259,13 +259,15 @@ fn resolve(fixed: Settings, unsupported: Vec<String>) -> Result<Config, ConfigEr
     let read = Reader(&fixed);
     let idle_ms: i64 = read.number("connections.max.idle.ms");
     let cores = read.set("ringlog.cores").unwrap_or_else(default_cores);
+    let memory_bytes = read.set("ringlog.memory").unwrap_or_else(default_memory_bytes);
+    limits::check(&read)?;
     let config = Config {
         node_id: node_id(&read)?,
         data_dir: data_dir(&read)?,
         listeners: listeners(&read)?,
         rack: read.set("broker.rack"),
         cores,
-        memory_bytes: read.set("ringlog.memory").unwrap_or_else(default_memory_bytes),
+        memory_bytes,
         journal_bytes: read.number("ringlog.journal.bytes"),
         zero_copy_send: read.flag("ringlog.send.zerocopy"),
         durability: topic::durability(read.text("ringlog.durability").unwrap_or_default()),
@@ -273,9 +275,8 @@ fn resolve(fixed: Settings, unsupported: Vec<String>) -> Result<Config, ConfigEr
         default_replication_factor: read.number("default.replication.factor"),
         auto_create_topics: read.flag("auto.create.topics.enable"),
         delete_topic: read.flag("delete.topic.enable"),
-        request_max_bytes: read.number("socket.request.max.bytes"),
+        limits: limits::read(&read, cores, memory_bytes)?,
         connections_max_idle_ms: u64::try_from(idle_ms).ok(),
-        max_connections: read.number("max.connections"),
         fetch_max_bytes: read.number("fetch.max.bytes"),
         fetch_session_slots: read.number("max.incremental.fetch.session.cache.slots"),
         initial_task_delay_ms: read.number("log.initial.task.delay.ms"),
@@ -482,7 +483,10 @@ mod tests {
         assert_eq!((config.listeners[0].bind_port, config.num_partitions), (9092, 1));
         assert!(config.auto_create_topics && config.delete_topic && config.node_id.is_none());
         assert_eq!(
-            (config.request_max_bytes, config.connections_max_idle_ms),
+            (
+                config.limits.connection.frame_bytes,
+                config.connections_max_idle_ms
+            ),
             (104_857_600, Some(600_000))
         );
         assert_eq!(

@@ -103,8 +103,12 @@ impl Answers {
     }
 }
 
-/// Bytes below which an answer is copied together with its neighbours rather than sent as a piece of its own.
+/// Bytes up to which a piece of an answer is copied together with its neighbours rather than sent as it is: a slice keeps all of the block it
+/// lies in, which may be two hundred times as large.
 const COALESCE_BYTES: usize = 4096;
+
+/// What is copied together goes out as a piece once it is so large.
+const COPIED_TOGETHER_BYTES: usize = 64 << 10;
 
 /// Answers in order, gathered until the socket can take them.
 #[derive(Debug, Default)]
@@ -113,6 +117,8 @@ pub struct Outgoing {
     /// Small answers that follow the pieces.
     small: Vec<u8>,
     bytes: usize,
+    /// The part of them that is memory of its own, not the engine's.
+    own_bytes: usize,
 }
 
 impl Outgoing {
@@ -120,13 +126,10 @@ impl Outgoing {
     pub fn push(&mut self, answer: Answer) {
         match answer {
             Answer::Nothing | Answer::Close => {}
-            Answer::Bytes(bytes) if bytes.len() <= COALESCE_BYTES => {
+            Answer::Bytes(bytes) if bytes.len() <= COALESCE_BYTES && self.small.is_empty() => {
                 self.bytes += bytes.len();
-                if self.small.is_empty() {
-                    self.small = bytes;
-                } else {
-                    self.small.extend_from_slice(&bytes);
-                }
+                self.own_bytes += bytes.len();
+                self.small = bytes;
             }
             Answer::Bytes(bytes) => self.push_piece(Piece::Bytes(Bytes::from(bytes))),
             Answer::Pieces(pieces) => pieces.into_iter().for_each(|piece| self.push_piece(piece)),
@@ -134,9 +137,20 @@ impl Outgoing {
     }
 
     fn push_piece(&mut self, piece: Piece) {
-        self.seal_small();
         self.bytes += piece.len();
-        self.pieces.push(piece);
+        if piece.len() > COALESCE_BYTES {
+            self.own_bytes += own_bytes(&piece);
+            self.seal_small();
+            return self.pieces.push(piece);
+        }
+        self.own_bytes += piece.len();
+        self.small.extend_from_slice(match &piece {
+            Piece::Bytes(bytes) => bytes,
+            Piece::Slice(slice) => slice,
+        });
+        if self.small.len() >= COPIED_TOGETHER_BYTES {
+            self.seal_small();
+        }
     }
 
     fn seal_small(&mut self) {
@@ -158,6 +172,7 @@ impl Outgoing {
             (count, bytes) = (count + 1, bytes + piece.len());
         }
         self.bytes -= bytes;
+        self.own_bytes -= self.pieces[..count].iter().map(own_bytes).sum::<usize>();
         let rest = self.pieces.split_off(count);
         (std::mem::replace(&mut self.pieces, rest), bytes)
     }
@@ -165,6 +180,19 @@ impl Outgoing {
     /// Bytes gathered.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Bytes gathered that are memory of their own: not slices of what the engine has read or keeps.
+    pub fn own_bytes(&self) -> usize {
+        self.own_bytes
+    }
+}
+
+/// Bytes of a piece that are not the engine's.
+pub fn own_bytes(piece: &Piece) -> usize {
+    match piece {
+        Piece::Bytes(bytes) => bytes.len(),
+        Piece::Slice(_) => 0,
     }
 }
 
@@ -244,16 +272,47 @@ mod tests {
 
     #[test]
     fn large_answers_leave_a_part_at_a_time() {
-        let piece = |n: usize| Piece::Bytes(Bytes::from(vec![0; n]));
+        let piece = |n: usize| Piece::Bytes(Bytes::from(vec![0; n * COALESCE_BYTES + 1]));
         let mut out = Outgoing::default();
         out.push(Answer::Pieces(vec![piece(9), piece(5), piece(6), piece(1)]));
         out.push(bytes(7));
         let mut taken = Vec::new();
         while out.bytes() > 0 {
-            let (pieces, bytes) = out.take(8);
+            let (pieces, bytes) = out.take(8 * COALESCE_BYTES);
             assert_eq!(bytes, pieces.iter().map(Piece::len).sum::<usize>());
-            taken.push((pieces.len(), out.bytes()));
+            taken.push((pieces.len(), out.bytes() / COALESCE_BYTES));
         }
-        assert_eq!(taken, [(1, 13), (2, 2), (2, 0)]);
+        assert_eq!(taken, [(1, 12), (2, 1), (2, 0)]);
+    }
+
+    #[test]
+    fn small_slices_let_go_of_their_blocks() {
+        let mut pool = ringlog_engine::io::Pool::new(1 << 20);
+        let mut slice = |n: usize| {
+            let mut block = pool.block(ringlog_engine::io::Class::Small).expect("memory");
+            block.append(&vec![n as u8; n]);
+            Piece::Slice(block.slice(0..n))
+        };
+        let all = [3, COALESCE_BYTES, COALESCE_BYTES + 1, 5].map(&mut slice);
+        let mut out = Outgoing::default();
+        out.push(Answer::Pieces(all.into()));
+        assert_eq!(pool.memory().0, ringlog_engine::io::Class::Small.bytes());
+        assert_eq!(
+            (out.own_bytes(), out.bytes()),
+            (COALESCE_BYTES + 8, COALESCE_BYTES * 2 + 9)
+        );
+        let (pieces, total) = out.take(usize::MAX);
+        let lengths: Vec<usize> = pieces.iter().map(Piece::len).collect();
+        assert_eq!(lengths, [COALESCE_BYTES + 3, COALESCE_BYTES + 1, 5]);
+        assert_eq!((total, out.own_bytes()), (COALESCE_BYTES * 2 + 9, 0));
+    }
+
+    #[test]
+    fn what_is_copied_together_is_bounded() {
+        let mut out = Outgoing::default();
+        (0..40).for_each(|_| out.push(Answer::Bytes(vec![0; COALESCE_BYTES])));
+        let (pieces, _) = out.take(usize::MAX);
+        let most = COPIED_TOGETHER_BYTES + COALESCE_BYTES;
+        assert!(pieces.len() > 1 && pieces.iter().all(|piece| piece.len() < most));
     }
 }

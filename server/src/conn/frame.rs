@@ -61,9 +61,24 @@ impl Framer {
         }
     }
 
-    /// Bytes held for an unfinished frame.
+    /// Bytes of an unfinished frame that are here.
     pub fn partial_bytes(&self) -> usize {
         self.partial.len()
+    }
+
+    /// Bytes held for an unfinished frame: its buffer may be larger than what is in it.
+    pub fn partial_buffer_bytes(&self) -> usize {
+        if self.partial.is_empty() {
+            0
+        } else {
+            self.partial.capacity()
+        }
+    }
+
+    /// Bytes of an unfinished frame that are still to come, as far as its length is known.
+    pub fn missing_bytes(&self) -> usize {
+        let claimed = self.claimed().ok().flatten().unwrap_or(LENGTH_BYTES);
+        claimed.saturating_sub(self.partial.len())
     }
 
     /// Takes bytes in, and hands each frame they complete to `frame`, without its length. After an error nothing more may be fed.
@@ -177,6 +192,8 @@ mod tests {
         data.resize(1024, 7);
         assert_eq!(cut(&mut framer, &data), Ok(vec![]));
         assert_eq!(framer.partial_bytes(), 1024);
+        assert_eq!(framer.missing_bytes(), (99 << 20) + 4 - 1024);
+        assert_eq!(framer.partial_buffer_bytes(), framer.partial.capacity());
         assert!(framer.partial.capacity() <= 2048, "{}", framer.partial.capacity());
     }
 

@@ -16,25 +16,26 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ringlog_engine::io::Piece;
 
+use crate::config::limits::ConnectionLimits;
+
 mod answers;
 mod frame;
 mod timing;
 
-pub use answers::{Answer, Answers, Outgoing};
+pub use answers::{Answer, Answers, Outgoing, own_bytes};
 pub use frame::{FrameError, Framer};
 pub use timing::{Kind, Timed};
 
 use timing::Departures;
 
-/// Requests received and not yet answered before the connection stops asking for more.
-pub const MAX_REQUESTS_IN_FLIGHT: usize = 512;
-
-/// Bytes of such requests before the connection stops asking for more. One frame may be larger than that, up to
-/// `socket.request.max.bytes`; then it is alone.
-pub const MAX_BYTES_IN_FLIGHT: usize = 8 << 20;
-
-/// No further request starts while more bytes than this wait to be read by the client.
+/// No more bytes are asked for while more than this wait to be read by the client.
 pub const MAX_UNSENT_BYTES: usize = 256 << 10;
+
+/// No further produce starts while more than this wait to be read by the client.
+pub const MAX_UNSENT_BEFORE_PRODUCES: usize = 64 << 10;
+
+/// And no other request while more than this do: of large answers a connection has one at a time.
+pub const MAX_UNSENT_BEFORE_OTHERS: usize = 4 << 10;
 
 /// Bytes given to the socket at once, to the end of the piece that reaches them. The clock of [`SEND_STALL`] starts
 /// again with each such part: a large answer on a slow line takes longer than that altogether.
@@ -48,6 +49,14 @@ pub const SEND_STALL: Duration = Duration::from_secs(30);
 enum Running {
     Produces(usize),
     One,
+}
+
+/// What was given to the socket at once and is not taken yet.
+#[derive(Clone, Copy, Debug)]
+struct Sending {
+    since: Instant,
+    bytes: usize,
+    own_bytes: usize,
 }
 
 /// A request that may start.
@@ -76,12 +85,12 @@ pub enum Expiry {
 #[derive(Debug)]
 pub struct Conn {
     serial: u64,
+    limits: ConnectionLimits,
     /// Where the client is.
     pub peer: Option<SocketAddr>,
     framer: Framer,
     /// When the unfinished frame began.
     partial_since: Option<Instant>,
-    last_bytes: Instant,
     last_active: Instant,
     /// Whole frames that have not started, each with the time of its first byte.
     waiting: VecDeque<(Bytes, Instant)>,
@@ -90,7 +99,7 @@ pub struct Conn {
     answers: Answers,
     outgoing: Outgoing,
     departures: Departures,
-    sending: Option<(Instant, usize)>,
+    sending: Option<Sending>,
     /// Whether the core last told the socket to receive.
     pub receiving: bool,
     /// Whether this connection is on the core's list of connections to look at.
@@ -101,19 +110,20 @@ pub struct Conn {
     closing: bool,
     /// Until when it is neither read from nor served, by a quota (KIP-219).
     muted_until: Option<Instant>,
-    /// Whether its client has quotas: then no more is read than can start, so that little waits in memory while it is muted.
+    /// Whether its client has quotas: then no more is read than can start, so that little waits in memory while it is muted. Of a client
+    /// that takes no answers no more is read than that either.
     pub is_metered: bool,
 }
 
 impl Conn {
     /// A new connection. `serial` is never used again by this core, unlike the socket's id.
-    pub fn new(serial: u64, max_frame_bytes: usize, now: Instant) -> Conn {
+    pub fn new(serial: u64, limits: ConnectionLimits, now: Instant) -> Conn {
         Conn {
             serial,
+            limits,
             peer: None,
-            framer: Framer::new(max_frame_bytes),
+            framer: Framer::new(limits.frame_bytes),
             partial_since: None,
-            last_bytes: now,
             last_active: now,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -150,7 +160,6 @@ impl Conn {
 
     /// Takes bytes the socket brought. An error means that the connection must be closed.
     pub fn take_bytes(&mut self, data: &[u8], now: Instant) -> Result<(), FrameError> {
-        self.last_bytes = now;
         self.last_active = now;
         let (waiting, bytes) = (&mut self.waiting, &mut self.waiting_bytes);
         let before = waiting.len();
@@ -170,12 +179,19 @@ impl Conn {
 
     /// The next request that may start now. Call until `None`.
     pub fn next_request(&mut self) -> Option<Started> {
-        if self.closing || self.is_muted() || self.unsent_bytes() > MAX_UNSENT_BYTES {
+        if self.closing || self.is_muted() {
             return None;
         }
         let (frame, began) = self.waiting.front()?;
         let (kind, began) = (Kind::of(frame), *began);
         let produce = kind == Kind::Produce;
+        let most_unsent = match produce {
+            true => MAX_UNSENT_BEFORE_PRODUCES,
+            false => MAX_UNSENT_BEFORE_OTHERS,
+        };
+        if self.unsent_bytes() > most_unsent {
+            return None;
+        }
         self.running = match (self.running, produce) {
             (Running::Produces(n), true) => Running::Produces(n + 1),
             (Running::Produces(0), false) => Running::One,
@@ -220,7 +236,11 @@ impl Conn {
         }
         let (pieces, bytes) = self.outgoing.take(SEND_AT_ONCE_BYTES);
         self.departures.give(bytes);
-        self.sending = Some((now, bytes));
+        self.sending = Some(Sending {
+            since: now,
+            bytes,
+            own_bytes: pieces.iter().map(own_bytes).sum(),
+        });
         Some(pieces)
     }
 
@@ -238,9 +258,10 @@ impl Conn {
         !self.ended
             && !self.closing
             && !self.is_muted()
-            && (!self.is_metered || self.waiting.is_empty())
-            && self.waiting.len() + self.answers.open_requests() < MAX_REQUESTS_IN_FLIGHT
-            && self.waiting_bytes + self.answers.frame_bytes() < MAX_BYTES_IN_FLIGHT
+            && (self.waiting.is_empty()
+                || !(self.is_metered || self.unsent_bytes() > MAX_UNSENT_BEFORE_OTHERS))
+            && self.waiting.len() + self.answers.open_requests() < self.limits.requests
+            && self.waiting_bytes + self.answers.frame_bytes() < self.limits.bytes
             && self.unsent_bytes() <= MAX_UNSENT_BYTES
     }
 
@@ -266,20 +287,43 @@ impl Conn {
         self.waiting.is_empty() && self.answers.open_requests() == 0 && self.unsent_bytes() == 0
     }
 
-    /// Bytes of frames held: unfinished, waiting and running.
-    pub fn held_bytes(&self) -> usize {
-        self.framer.partial_bytes() + self.waiting_bytes + self.answers.frame_bytes()
+    /// What the next request is, if that waits for nothing of this connection's own.
+    pub fn next_kind(&self) -> Option<Kind> {
+        let (frame, _) = self.waiting.front()?;
+        let kind = Kind::of(frame);
+        let is_free = match self.running {
+            Running::Produces(0) => true,
+            Running::Produces(_) => kind == Kind::Produce,
+            Running::One => false,
+        };
+        (is_free && !self.closing && !self.is_muted()).then_some(kind)
     }
 
-    /// Since when a frame is unfinished, and when its last byte came.
-    pub fn partial(&self) -> Option<(Instant, Instant)> {
-        self.partial_since.map(|since| (since, self.last_bytes))
+    /// Bytes of frames held: unfinished, waiting and running.
+    pub fn held_bytes(&self) -> usize {
+        self.framer.partial_buffer_bytes() + self.waiting_bytes + self.answers.frame_bytes()
+    }
+
+    /// Whole frames that wait for an earlier one.
+    pub fn waiting_requests(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Since when a frame is unfinished, how many of its bytes are here, and how many are not.
+    pub fn unfinished(&self) -> Option<(Instant, usize, usize)> {
+        let since = self.partial_since?;
+        Some((since, self.framer.partial_bytes(), self.framer.missing_bytes()))
+    }
+
+    /// Since when the socket has not taken what it was given.
+    pub fn sending_since(&self) -> Option<Instant> {
+        self.sending.map(|sending| sending.since)
     }
 
     /// When the clock ends this connection if nothing happens before, and why.
     pub fn expiry(&self, max_idle: Duration) -> (Instant, Expiry) {
         match self.sending {
-            Some((since, _)) => (since + SEND_STALL, Expiry::SendStalled),
+            Some(Sending { since, .. }) => (since + SEND_STALL, Expiry::SendStalled),
             None => (self.last_active + max_idle, Expiry::Idle),
         }
     }
@@ -323,14 +367,26 @@ impl Conn {
         self.waiting_bytes = 0;
     }
 
-    fn unsent_bytes(&self) -> usize {
-        self.outgoing.bytes() + self.sending.map_or(0, |(_, bytes)| bytes)
+    /// Bytes of answers that the socket has not taken.
+    pub fn unsent_bytes(&self) -> usize {
+        self.outgoing.bytes() + self.sending.map_or(0, |sending| sending.bytes)
+    }
+
+    /// The part of them that is memory of its own, not the engine's.
+    pub fn unsent_own_bytes(&self) -> usize {
+        self.outgoing.own_bytes() + self.sending.map_or(0, |sending| sending.own_bytes)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const LIMITS: ConnectionLimits = ConnectionLimits {
+        frame_bytes: 100 << 20,
+        bytes: 8 << 20,
+        requests: 512,
+    };
 
     fn frame(key: u8, bytes: usize) -> Vec<u8> {
         let mut payload = vec![0, key];
@@ -342,7 +398,7 @@ mod tests {
 
     fn conn() -> (Conn, Instant) {
         let now = Instant::now();
-        (Conn::new(1, 100 << 20, now), now)
+        (Conn::new(1, LIMITS, now), now)
     }
 
     fn feed(conn: &mut Conn, now: Instant, frames: &[(u8, usize)]) {
@@ -438,15 +494,31 @@ mod tests {
     }
 
     #[test]
+    fn of_large_answers_there_is_one_at_a_time_and_produces_go_on() {
+        let (mut conn, now) = conn();
+        feed(&mut conn, now, &[(1, 9), (0, 9), (1, 9)]);
+        assert_eq!(started(&mut conn), [0]);
+        conn.answer(0, Answer::Bytes(vec![0; MAX_UNSENT_BEFORE_OTHERS + 1]), now);
+        assert_eq!(conn.next_kind(), Some(Kind::Produce));
+        assert_eq!(started(&mut conn), [1]);
+        assert_eq!((conn.next_kind(), conn.waiting_requests()), (None, 1));
+        conn.answer(1, Answer::Nothing, now);
+        assert!(started(&mut conn).is_empty(), "the first answer is not taken");
+        assert!(conn.next_send(now).is_some() && conn.sending_since() == Some(now));
+        conn.sent(now, |_| {});
+        assert_eq!(started(&mut conn), [2]);
+    }
+
+    #[test]
     fn requests_and_bytes_in_flight_are_bounded() {
         let (mut conn, now) = conn();
-        feed(&mut conn, now, &[(0, MAX_BYTES_IN_FLIGHT)]);
+        feed(&mut conn, now, &[(0, LIMITS.bytes)]);
         assert!(!conn.wants_bytes());
         assert_eq!(started(&mut conn), [0]);
         assert!(!conn.wants_bytes());
         conn.answer(0, Answer::Nothing, now);
         assert!(conn.wants_bytes());
-        feed(&mut conn, now, &vec![(0, 9); MAX_REQUESTS_IN_FLIGHT]);
+        feed(&mut conn, now, &vec![(0, 9); LIMITS.requests]);
         assert!(!conn.wants_bytes());
     }
 
@@ -476,12 +548,12 @@ mod tests {
         let (mut conn, now) = conn();
         let later = now + Duration::from_secs(1);
         assert_eq!(conn.take_bytes(&[0, 0], now), Ok(()));
-        assert_eq!(conn.partial(), Some((now, now)));
+        assert_eq!(conn.unfinished(), Some((now, 2, 2)));
         assert_eq!(conn.take_bytes(&[0, 9, 1], later), Ok(()));
-        assert_eq!(conn.partial(), Some((now, later)));
+        assert_eq!(conn.unfinished(), Some((now, 5, 8)));
         assert_eq!(conn.take_bytes(&[0; 9], later), Ok(()));
-        assert_eq!(conn.partial(), Some((later, later)));
-        assert_eq!(conn.held_bytes(), 9 + 1);
+        assert_eq!(conn.unfinished(), Some((later, 1, 3)));
+        assert!(conn.held_bytes() > 9 + 1, "the buffer counts, not what is in it");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::mail::{Mail, PartRead, PartitionKey, ReadItem, ReadOrder};
 use super::stages::Stage;
 use crate::conn::Answer;
 use crate::handlers::fetch::{self, Part, Response};
+use crate::pressure::parked_fetches::LEAST_WAIT;
 use crate::sessions::{Plan, SessionFields, Wanted};
 use crate::wire::code::ErrorCode;
 use crate::wire::fetch::FetchRequest;
@@ -179,7 +180,11 @@ impl Core {
         };
         call.round += 1;
         call.moved = false;
+        call.max_bytes = call.max_bytes.min(self.conns.answer_bytes());
         let parked = call.parked.take();
+        if let Some(since) = parked {
+            self.parked_fetches.remove(since, id);
+        }
         call.parts = call
             .targets
             .iter()
@@ -266,8 +271,30 @@ impl Core {
         // What was found is read again when the wait is over; holding it would pin the newest data in memory.
         call.parts.iter_mut().for_each(|part| part.slices = Vec::new());
         call.parked = Some(now);
-        let deadline = call.deadline;
+        let (deadline, partitions) = (call.deadline, call.wanted.len());
         self.timers.insert((deadline, id));
+        self.parked_fetches.add(now, id, partitions);
+        while let Some((since, oldest)) = self.parked_fetches.surplus() {
+            self.end_wait(oldest, since);
+        }
+    }
+
+    /// Too many fetches wait: answers one with what it has found, and does not listen to its client for a while, so that it does not ask
+    /// again and again.
+    fn end_wait(&mut self, id: CallId, since: Instant) {
+        let now = self.io.now();
+        let waited = now.saturating_duration_since(since);
+        let Some(call) = self.fetch_call(id) else {
+            return self.parked_fetches.remove(since, id);
+        };
+        call.parts.iter_mut().for_each(Part::give_up_records);
+        if let Some(reply) = self.calls.get_mut(id).map(|call| call.reply)
+            && let Some(open) = self.conns.current(reply)
+        {
+            let left = LEAST_WAIT.saturating_sub(waited).as_millis() as u32;
+            self.throttled.mute(open, reply.conn, now, left);
+        }
+        self.finish_fetch(id);
     }
 
     /// An owner's watch has fired.
@@ -321,8 +348,9 @@ impl Core {
         else {
             return None;
         };
-        if call.parked.is_some() {
+        if let Some(since) = call.parked {
             self.timers.remove(&(call.deadline, id));
+            self.parked_fetches.remove(since, id);
         }
         let origin = self.id;
         for owner in &call.watching {

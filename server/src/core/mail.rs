@@ -162,6 +162,8 @@ pub enum Mail {
         /// One for each.
         results: Vec<(u32, MarkResult)>,
     },
+    /// To every core: something has waited too long for memory that answers not taken may hold.
+    Short,
     /// To the core itself: its coordinators have more to read.
     GoOnLoading,
     /// To every core: tell what you have done since you started.

@@ -26,7 +26,9 @@ mod load;
 pub mod mail;
 pub mod moving;
 pub mod net;
+mod parked_appends;
 pub mod partitions;
+mod pressure;
 pub mod produce;
 mod producer_ids;
 pub mod queue;
@@ -56,6 +58,7 @@ use crate::mesh::Port;
 use crate::metadata::image::MetadataImage;
 use crate::parked::Watches;
 use crate::placement::Placement;
+use crate::pressure::parked_fetches::ParkedFetches;
 use crate::quotas::mutations::Mutations;
 use crate::sessions::Sessions;
 use crate::transactions::TransactionSettings;
@@ -66,9 +69,6 @@ use transactions::Transactions;
 
 /// How soon a core with mail that did not fit a queue tries again.
 const OUTBOX_RETRY: Duration = Duration::from_millis(1);
-
-/// The share of a core's memory that frames of requests may take.
-const FRAME_SHARE: usize = 4;
 
 /// What a core starts with.
 pub struct Seed {
@@ -118,7 +118,6 @@ pub struct Core {
     preparing: Option<Arc<MetadataImage>>,
     background: Background,
     conns: net::Conns,
-    frame_limit_bytes: usize,
     calls: Calls,
     sessions: Sessions,
     partitions: partitions::Partitions,
@@ -135,6 +134,7 @@ pub struct Core {
     watches: Watches,
     /// Parked fetches by the time they must be answered.
     timers: BTreeSet<(Instant, CallId)>,
+    parked_fetches: ParkedFetches,
     produce_sweep: Option<Instant>,
     producer_ids: producer_ids::ProducerIds,
     retention: retention::Checks,
@@ -185,7 +185,10 @@ impl Core {
         let groups = coordinators::Hosts::new(io.now());
         let transactions = coordinators::Hosts::new(io.now());
         let mutations = Mutations::new(shared.config.controller_quota_windows);
-        let frame_limit_bytes = shared.config.memory_bytes as usize / cores / FRAME_SHARE;
+        let conns = net::Conns::new(&shared.config.limits);
+        let appends = produce::Appends::new(&shared.config.limits, cores);
+        let parked_fetches = ParkedFetches::new(shared.config.limits.core_parked_fetches);
+        let remembered = shared.config.limits.core_session_partitions;
         Core {
             id,
             cores,
@@ -202,12 +205,11 @@ impl Core {
             loads: load::Loads::default(),
             preparing: None,
             background,
-            conns: net::Conns::default(),
-            frame_limit_bytes,
+            conns,
             calls: Calls::default(),
-            sessions: Sessions::new(id, cores, slots),
+            sessions: Sessions::new(id, cores, slots, remembered),
             partitions,
-            appends: produce::Appends::default(),
+            appends,
             reads: read::Reads::default(),
             questions: ask::Questions::default(),
             groups,
@@ -219,6 +221,7 @@ impl Core {
             checks: transactions::verify::Checks::default(),
             watches: Watches::default(),
             timers: BTreeSet::new(),
+            parked_fetches,
             produce_sweep: None,
             producer_ids: producer_ids::ProducerIds::default(),
             retention,
@@ -266,6 +269,7 @@ impl Core {
             self.timers.first().map(|(at, _)| *at),
             self.produce_sweep,
             self.conns.sweep_at(),
+            self.conns.relief_at(),
             self.shard.next_deadline(),
             self.partitions.deadline(),
             self.groups.deadline(),
@@ -433,6 +437,7 @@ impl Core {
             Mail::CheckAgain { check } => self.check_again(check),
             Mail::Mark(order) => self.take_marks(order),
             Mail::Marked { by, results } => self.on_marked(by, results),
+            Mail::Short => self.close_stalled(),
             Mail::GoOnLoading => {
                 self.go_on_loading::<Groups>();
                 self.go_on_loading::<Transactions>();

@@ -142,9 +142,7 @@ impl Core {
 
     /// Owner: another core's connection writes here only.
     pub(super) fn on_may_move(&mut self, from: usize, conn: ConnId, serial: u64) {
-        let yes = self.business.has_time()
-            && !self.stop.is_stopping()
-            && self.conns.has_room(&self.shared, self.cores);
+        let yes = self.business.has_time() && !self.stop.is_stopping();
         let to = yes.then_some(self.id);
         self.post(from, Mail::MoveTo { conn, serial, to });
     }
@@ -200,15 +198,17 @@ impl Core {
         {
             let conn = open.conn;
             self.post(to, Mail::Adopt(Box::new(Moving { conn, socket })));
+        } else {
+            self.shared.connections.release(open.conn.peer);
         }
     }
 
     /// Owner: the connection is here.
     pub(super) fn adopt(&mut self, moving: Moving) {
-        if self.stop.is_stopping() {
-            return;
-        }
         let Moving { conn, socket } = moving;
+        if self.stop.is_stopping() {
+            return self.shared.connections.release(conn.peer);
+        }
         let id = self.io.adopt(socket);
         crate::debug!("connection {} moved here: it writes this core's partitions", id.0);
         self.conns.settle_in(id, conn);

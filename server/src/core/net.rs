@@ -1,9 +1,4 @@
-//! Sockets of one core: what they bring, what they are told, when they are paused and when they are closed.
-//!
-//! While the engine has no room for what producers send, sockets with produce requests in progress are not read from; all others are.
-//! Frames of all connections together have a limit. When it is reached every socket is paused but the one whose unfinished frame
-//! is the oldest: it goes on, so that something can always be finished; if it brings nothing for
-//! [`FAVOUR_FOR`] while the others wait, it is closed and the next one has its turn.
+//! Sockets of one core: what they bring, what they are told, and when they are closed. When they are paused: [`super::pressure`].
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -13,16 +8,18 @@ use ringlog_engine::io::{ConnId, Event};
 use super::Core;
 use super::calls::{CallId, ReplyTo};
 use super::moving::Homing;
+use super::pressure::SWEEP_PAUSE;
 use super::throttle;
-use crate::broker::Shared;
+use crate::config::limits::{ConnectionLimits, Limits};
 use crate::conn::{Answer, Conn, Expiry, SEND_STALL, Started};
+use crate::pressure::crowd::Crowd;
+use crate::pressure::favour::Favoured;
+use crate::pressure::line::{Line, Place};
+use crate::pressure::unsent::Unsent;
 use crate::quotas::meters::Meters;
 
-/// How long the connection that alone may go on can be silent.
-pub const FAVOUR_FOR: Duration = Duration::from_secs(10);
-
-/// The least time between two looks at all connections.
-const SWEEP_PAUSE: Duration = Duration::from_millis(500);
+/// How often it is said at most that connections are refused.
+const REFUSAL_PAUSE: Duration = Duration::from_secs(1);
 
 /// Standing in for never: `connections.max.idle.ms` without a limit.
 const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -30,30 +27,58 @@ const NEVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// The connections of one core.
 #[derive(Debug, Default)]
 pub struct Conns {
-    slots: Vec<Option<Box<Open>>>,
+    pub(super) slots: Vec<Option<Box<Open>>>,
     count: usize,
     next_serial: u64,
-    /// Bytes of frames held, over all connections.
-    held_bytes: usize,
-    /// Those of connections with produces that wait for room in a queue.
+    /// Requests held, over all connections.
+    pub(super) crowd: Crowd,
+    /// The unfinished ones that go on while those are too many, and their sockets.
+    pub(super) favoured: Favoured,
+    pub(super) going_on: Vec<ConnId>,
+    pub(super) next_choice: Option<Instant>,
+    /// Since when nobody is read from because of them.
+    pub(super) full_since: Option<Instant>,
+    /// Bytes of frames of connections with produces that wait for room in a queue.
     waiting_bytes: usize,
-    /// Whether the limit on them is reached.
-    crowded: bool,
-    /// The connection that alone goes on while it is, by its serial, and since when it has been able to.
-    favoured: Option<(u64, Instant)>,
     /// Whether the engine has no room for what producers send.
-    clogged: bool,
+    pub(super) clogged: bool,
+    /// Whose sockets are paused though they would bring more.
+    pub(super) readers: Line,
+    /// Requests that wait for earlier ones of their connection, over all connections, and how many it may be.
+    pub(super) waiting_requests: usize,
+    pub(super) most_waiting_requests: usize,
+    /// Answers that are not taken, over all connections.
+    pub(super) unsent: Unsent,
+    /// Whose next request waits until more of them are.
+    pub(super) fetchers: Line,
+    /// When those in the lines are to be looked at without anything else happening.
+    pub(super) relief: Option<Instant>,
+    /// When it was last said that connections are refused.
+    refused: Option<Instant>,
     /// Connections to look at before the turn ends.
     dirty: Vec<ConnId>,
     /// When to look at all of them.
     sweep: Option<Instant>,
 }
 
+/// What the sums count for one connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counted {
+    pub(super) held_bytes: usize,
+    pub(super) unsent_bytes: usize,
+    pub(super) unsent_own_bytes: usize,
+    pub(super) waiting_requests: usize,
+}
+
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) conn: Conn,
-    /// What `held_bytes` counts for it.
-    counted_bytes: usize,
+    pub(super) counted: Counted,
+    /// Its place among those that are paused.
+    pub(super) reads_at: Option<Place>,
+    /// Its place among those whose next request waits, and whether its turn has come.
+    pub(super) starts_at: Option<Place>,
+    pub(super) may_start: bool,
     /// The fetch that runs alone on it.
     current: Option<CallId>,
     /// Its produces with batches that wait for room in a queue, each with the core on which they do.
@@ -65,6 +90,16 @@ pub(super) struct Open {
 }
 
 impl Conns {
+    /// None yet.
+    pub(super) fn new(limits: &Limits) -> Conns {
+        Conns {
+            crowd: Crowd::new(limits.core_in_flight_bytes),
+            unsent: Unsent::new(limits.core_unsent_bytes),
+            most_waiting_requests: limits.core_queued_requests,
+            ..Conns::default()
+        }
+    }
+
     /// The connection that a request came on, if it is still the same.
     pub(super) fn current(&mut self, reply: ReplyTo) -> Option<&mut Open> {
         self.get_serial(reply.conn, reply.serial)
@@ -78,15 +113,10 @@ impl Conns {
         self.slots.get_mut(id.0 as usize)?.as_deref_mut()
     }
 
-    fn open(&mut self, id: ConnId, peer: Option<SocketAddr>, max_frame_bytes: usize, now: Instant) {
-        let mut conn = Conn::new(0, max_frame_bytes, now);
+    fn open(&mut self, id: ConnId, peer: Option<SocketAddr>, limits: ConnectionLimits, now: Instant) {
+        let mut conn = Conn::new(0, limits, now);
         conn.peer = peer;
         self.settle_in(id, conn);
-    }
-
-    /// Whether this core may have one more.
-    pub(super) fn has_room(&self, shared: &Shared, cores: usize) -> bool {
-        self.count < shared.config.max_connections.div_ceil(cores)
     }
 
     /// Takes in a connection that is new, or comes from another core.
@@ -99,7 +129,10 @@ impl Conns {
         }
         self.slots[place] = Some(Box::new(Open {
             conn,
-            counted_bytes: 0,
+            counted: Counted::default(),
+            reads_at: None,
+            starts_at: None,
+            may_start: false,
             current: None,
             waiting: Vec::new(),
             homing: Homing::default(),
@@ -112,22 +145,41 @@ impl Conns {
     pub(super) fn remove(&mut self, id: ConnId) -> Option<Box<Open>> {
         let open = self.slots.get_mut(id.0 as usize)?.take()?;
         self.count -= 1;
-        self.held_bytes -= open.counted_bytes;
         if !open.waiting.is_empty() {
-            self.waiting_bytes -= open.counted_bytes;
+            self.waiting_bytes -= open.counted.held_bytes;
         }
+        self.count_anew(open.counted, Counted::default());
+        open.reads_at
+            .into_iter()
+            .for_each(|place| self.readers.leave(place));
+        open.starts_at
+            .into_iter()
+            .for_each(|place| self.fetchers.leave(place));
         Some(open)
     }
 
-    fn recount(&mut self, id: ConnId) {
+    pub(super) fn recount(&mut self, id: ConnId) {
         if let Some(Some(open)) = self.slots.get_mut(id.0 as usize) {
-            let held = open.conn.held_bytes();
-            self.held_bytes = self.held_bytes - open.counted_bytes + held;
+            let now = Counted {
+                held_bytes: open.conn.held_bytes(),
+                unsent_bytes: open.conn.unsent_bytes(),
+                unsent_own_bytes: open.conn.unsent_own_bytes(),
+                waiting_requests: open.conn.waiting_requests(),
+            };
+            let before = std::mem::replace(&mut open.counted, now);
             if !open.waiting.is_empty() {
-                self.waiting_bytes = self.waiting_bytes - open.counted_bytes + held;
+                self.waiting_bytes = self.waiting_bytes - before.held_bytes + now.held_bytes;
             }
-            open.counted_bytes = held;
+            self.count_anew(before, now);
         }
+    }
+
+    fn count_anew(&mut self, before: Counted, now: Counted) {
+        self.crowd.recount(before.held_bytes, now.held_bytes);
+        self.unsent.recount(before.unsent_bytes, now.unsent_bytes);
+        self.unsent
+            .recount_own(before.unsent_own_bytes, now.unsent_own_bytes);
+        self.waiting_requests = self.waiting_requests - before.waiting_requests + now.waiting_requests;
     }
 
     /// Bytes of frames held by connections with produces that wait for room in a queue.
@@ -140,7 +192,7 @@ impl Conns {
         let Some(open) = self.current(reply).filter(|open| !open.conn.ended) else {
             return false;
         };
-        let counted_bytes = open.counted_bytes;
+        let counted_bytes = open.counted.held_bytes;
         let is_first = open.waiting.is_empty();
         if !open.waiting.contains(&waits) {
             open.waiting.push(waits);
@@ -157,7 +209,7 @@ impl Conns {
             return;
         };
         open.waiting.retain(|(waiting, _)| *waiting != call);
-        let counted_bytes = open.counted_bytes;
+        let counted_bytes = open.counted.held_bytes;
         if open.waiting.is_empty() {
             self.waiting_bytes -= counted_bytes;
         }
@@ -171,45 +223,24 @@ impl Conns {
         }
     }
 
-    fn ids(&self) -> Vec<ConnId> {
+    pub(super) fn ids(&self) -> Vec<ConnId> {
         let open = self.slots.iter().enumerate().filter(|(_, slot)| slot.is_some());
         open.map(|(place, _)| ConnId(place as u32)).collect()
-    }
-
-    /// The connection whose unfinished frame is the oldest, and when its last byte came.
-    fn oldest_partial(&self) -> Option<(ConnId, Instant)> {
-        let partial = |(place, slot): (usize, &Option<Box<Open>>)| {
-            let conn = &slot.as_ref()?.conn;
-            // What is muted could not go on.
-            let (since, last) = conn.partial().filter(|_| !conn.is_muted())?;
-            Some((since, ConnId(place as u32), last))
-        };
-        self.slots
-            .iter()
-            .enumerate()
-            .filter_map(partial)
-            .min()
-            .map(|(_, id, last)| (id, last))
-    }
-
-    /// Since when the connection has had its turn. Before that it may have been silent because it was not read from, and
-    /// so it may be while its own requests are dealt with.
-    fn favour(&mut self, id: ConnId, now: Instant) -> Instant {
-        let Some(Some(open)) = self.slots.get(id.0 as usize) else {
-            return now;
-        };
-        let serial = open.conn.serial();
-        let since = match self.favoured {
-            Some((favoured, since)) if favoured == serial && open.conn.wants_bytes() => since,
-            _ => now,
-        };
-        self.favoured = Some((serial, since));
-        since
     }
 
     /// When to look at all of them.
     pub fn sweep_at(&self) -> Option<Instant> {
         self.sweep
+    }
+
+    /// When those in the lines are to be looked at.
+    pub fn relief_at(&self) -> Option<Instant> {
+        self.relief
+    }
+
+    /// The most bytes the next fetch is answered with.
+    pub fn answer_bytes(&self) -> usize {
+        self.unsent.answer_bytes()
     }
 
     /// How many there are.
@@ -247,20 +278,21 @@ impl Core {
     }
 
     fn accept(&mut self, id: ConnId, peer: Option<SocketAddr>, now: Instant) {
-        if !self.conns.has_room(&self.shared, self.cores) || self.stop.is_stopping() {
-            crate::warn!(
-                "refusing a connection: this core has {} of {}",
-                self.conns.count,
-                self.shared.config.max_connections.div_ceil(self.cores)
-            );
-            self.io.close_connection(id);
-            return;
+        if self.stop.is_stopping() {
+            return self.io.close_connection(id);
         }
         if self.holds_back(id, peer, now) {
             return;
         }
+        if let Err(refusal) = self.shared.connections.admit(peer) {
+            if self.conns.refused.is_none_or(|said| said + REFUSAL_PAUSE <= now) {
+                self.conns.refused = Some(now);
+                crate::warn!("refusing a connection: {refusal}");
+            }
+            return self.io.close_connection(id);
+        }
         self.conns
-            .open(id, peer, self.shared.config.request_max_bytes, now);
+            .open(id, peer, self.shared.config.limits.connection, now);
         self.conns.mark(id);
         let idle = self.max_idle();
         self.conns.sweep_by(now + idle);
@@ -349,7 +381,7 @@ impl Core {
                 self.pump(id);
             }
         }
-        self.relieve_crowd();
+        self.relieve();
     }
 
     fn pump(&mut self, id: ConnId) {
@@ -378,68 +410,11 @@ impl Core {
         if self.stop.is_stopping() {
             return None;
         }
+        if self.conns.waits_for_answers(id, self.io.now()) {
+            return None;
+        }
         let open = self.conns.get(id).filter(|open| open.homing.may_start())?;
         Some((open.conn.serial(), open.conn.next_request()?))
-    }
-
-    /// Receives or pauses, as the connection and the core's memory want.
-    fn steer(&mut self, id: ConnId) {
-        let may = !self.stop.is_stopping() && !self.conns.crowded;
-        let clogged = self.conns.clogged;
-        let Some(open) = self.conns.get(id).filter(|open| !open.homing.is_leaving()) else {
-            return;
-        };
-        let receive = may && open.conn.wants_bytes() && !(clogged && open.conn.is_producing());
-        if std::mem::replace(&mut open.conn.receiving, receive) != receive {
-            if receive {
-                self.io.receive(id)
-            } else {
-                self.io.pause(id)
-            }
-        }
-    }
-
-    /// Enters or leaves the state in which only the oldest unfinished frame goes on.
-    fn relieve_crowd(&mut self) {
-        let limit = self.frame_limit_bytes;
-        // Left only well below the limit, so that the sockets are not switched with every frame.
-        let crowded = match self.conns.crowded {
-            false => self.conns.held_bytes > limit,
-            true => self.conns.held_bytes > limit / 4 * 3,
-        };
-        let clogged = self.appends.is_full();
-        if (crowded, clogged) != (self.conns.crowded, self.conns.clogged) {
-            (self.conns.crowded, self.conns.clogged) = (crowded, clogged);
-            self.conns.ids().into_iter().for_each(|id| self.steer(id));
-        }
-        if crowded {
-            self.favour_oldest();
-        } else {
-            self.conns.favoured = None;
-        }
-    }
-
-    fn favour_oldest(&mut self) {
-        let now = self.io.now();
-        self.conns.sweep_by(now + SWEEP_PAUSE);
-        let Some((id, last)) = self.conns.oldest_partial() else {
-            return;
-        };
-        if now.saturating_duration_since(last.max(self.conns.favour(id, now))) >= FAVOUR_FOR {
-            crate::warn!(
-                "closing connection {}: it holds back others with an unfinished request",
-                id.0
-            );
-            return self.close(id);
-        }
-        if let Some(open) = self.conns.get(id)
-            && !open.conn.receiving
-            && !open.homing.is_leaving()
-            && open.conn.wants_bytes()
-        {
-            open.conn.receiving = true;
-            self.io.receive(id);
-        }
     }
 
     /// Closes what has been silent too long, and decides when to look again.
@@ -466,13 +441,20 @@ impl Core {
             }
         }
         self.conns.sweep = next.map(|at| at.max(now + SWEEP_PAUSE));
-        self.relieve_crowd();
+        if self.appends.is_full() || self.reads.stalled_since().is_some() {
+            // Memory that another core's connections have let go comes back without a word.
+            self.retry_all();
+        }
+        self.close_greedy(now);
+        self.seek_memory(now);
+        self.relieve();
     }
 
     /// Closes a connection at once.
     pub(super) fn close(&mut self, id: ConnId) {
         let Some(open) = self.conns.remove(id) else { return };
         self.throttled.forget(&open, id);
+        self.shared.connections.release(open.conn.peer);
         if let Some(fetch) = open.current {
             self.drop_fetch(fetch);
         }
@@ -501,25 +483,33 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+
+    fn conns(sets: &[(&str, &str)]) -> (Conns, ConnectionLimits) {
+        let sets = sets
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let config = Config::from_pairs(sets.collect()).expect("valid");
+        (Conns::new(&config.limits), config.limits.connection)
+    }
 
     #[test]
-    fn a_connection_s_turn_begins_when_it_may_go_on() {
-        let begin = Instant::now();
-        let mut conns = Conns::default();
-        let (a, b) = (ConnId(0), ConnId(1));
-        for id in [a, b] {
-            conns.open(id, None, 1 << 20, begin);
-            let taken = conns.get(id).map(|open| open.conn.take_bytes(&[0, 0, 1], begin));
+    fn what_a_connection_held_goes_with_it() {
+        let now = Instant::now();
+        let (mut conns, limits) = conns(&[]);
+        for id in [ConnId(0), ConnId(1)] {
+            conns.open(id, None, limits, now);
+            let taken = conns
+                .get(id)
+                .map(|open| open.conn.take_bytes(&[0, 0, 0, 2, 0, 1, 0, 0, 9], now));
             assert_eq!(taken, Some(Ok(())));
+            conns.recount(id);
         }
-        let later = begin + FAVOUR_FOR;
-        assert_eq!(conns.oldest_partial(), Some((a, begin)));
-        assert_eq!(conns.favour(a, begin), begin);
-        assert_eq!(conns.favour(a, later), begin);
-        assert!(conns.remove(a).is_some());
-        // It has been silent for as long as the other, but nobody would have listened.
-        assert_eq!(conns.oldest_partial(), Some((b, begin)));
-        assert_eq!(conns.favour(b, later), later);
-        assert_eq!(conns.favour(b, later + FAVOUR_FOR), later);
+        let held = conns.crowd.held_bytes();
+        assert_eq!((conns.waiting_requests, held % 2, held > 4), (2, 0, true));
+        assert!(conns.remove(ConnId(0)).is_some());
+        assert_eq!((conns.waiting_requests, conns.crowd.held_bytes()), (1, held / 2));
+        assert!(conns.remove(ConnId(1)).is_some());
+        assert_eq!((conns.waiting_requests, conns.crowd.held_bytes()), (0, 0));
     }
 }

@@ -17,8 +17,10 @@ use ringlog_engine::shard::{AppendError, Producing, Ticket};
 use super::Core;
 use super::calls::{Call, CallId, CallKind, ReplyTo};
 use super::mail::{AppendItem, AppendOrder, Mail, PartitionKey, Place};
+use super::parked_appends::ParkedAppends;
 use super::queue::NotAppended;
 use super::stages::Stage;
+use crate::config::limits::Limits;
 use crate::conn::Answer;
 use crate::handlers::keys;
 use crate::handlers::produce::{self, AppendResult, AppendedAt, Refused};
@@ -29,13 +31,13 @@ use crate::wire::produce::{LeaderIdAndEpoch, NodeEndpoint, ProduceRequest, Produ
 pub const SWEEP_EVERY: Duration = Duration::from_millis(500);
 
 /// How much longer than its deadline a produce without acknowledgement waits for room: its client does not wait for anything.
-const UNACKNOWLEDGED_FOR: Duration = Duration::from_secs(30);
+pub(super) const UNACKNOWLEDGED_FOR: Duration = Duration::from_secs(30);
 
 /// A batch of a transaction the partition does not know, or one behind such a batch.
 const NOT_VERIFIED: AppendError = AppendError::Sequence(ProducerError::NotVerified { producer_id: -1 });
 
 /// Whether nobody waits for it any more.
-fn is_expired(order: &AppendOrder, now: Instant) -> bool {
+pub(super) fn is_expired(order: &AppendOrder, now: Instant) -> bool {
     let patience = match order.wait {
         true => Duration::ZERO,
         false => UNACKNOWLEDGED_FOR,
@@ -62,7 +64,7 @@ pub struct Appends {
     /// The last of those waiting, whose [`Waiting::since`] is still the time they were taken up.
     untimed: usize,
     /// Not appended yet: the engine had no room. In order of arrival.
-    parked: VecDeque<AppendOrder>,
+    parked: ParkedAppends,
 }
 
 #[derive(Debug)]
@@ -76,6 +78,15 @@ struct Waiting {
 }
 
 impl Appends {
+    /// Nothing yet.
+    pub fn new(limits: &Limits, cores: usize) -> Appends {
+        let in_flight = limits.core_in_flight_bytes.saturating_mul(cores);
+        Appends {
+            parked: ParkedAppends::new(in_flight.saturating_add(limits.connection.frame_bytes)),
+            ..Appends::default()
+        }
+    }
+
     /// Whether batches wait for room in the engine.
     pub fn is_full(&self) -> bool {
         !self.parked.is_empty()
@@ -83,17 +94,12 @@ impl Appends {
 
     /// Whether batches for the partition wait for room.
     pub fn has_parked(&self, key: &PartitionKey) -> bool {
-        let mut items = self.parked.iter().flat_map(|order| &order.items);
-        items.any(|item| item.key == *key)
+        self.parked.has(key)
     }
 
-    /// Takes out what is parked and no longer waited for.
-    fn take_expired(&mut self, now: Instant) -> VecDeque<AppendOrder> {
-        let (expired, left) = std::mem::take(&mut self.parked)
-            .into_iter()
-            .partition(|order| is_expired(order, now));
-        self.parked = left;
-        expired
+    /// Since when the first of them has been waiting.
+    pub fn parked_since(&self) -> Option<Instant> {
+        self.parked.since()
     }
 
     /// Whether nothing is under way.
@@ -179,7 +185,9 @@ impl Core {
         };
         self.end_timing(timing);
         if let Some(order) = parked {
-            self.appends.parked.push_back(order);
+            if let Err(order) = self.appends.parked.push(order) {
+                return self.refuse_append(order, &produce::refusal(&AppendError::Busy));
+            }
             let sweep = self.io.now() + SWEEP_EVERY;
             self.produce_sweep.get_or_insert(sweep);
         }
@@ -191,11 +199,11 @@ impl Core {
             return;
         }
         let now = self.io.clock();
-        while let Some(mut order) = self.appends.parked.pop_front() {
+        while let Some(mut order) = self.appends.parked.pop_first() {
             let taken = std::mem::replace(&mut order.since, now);
             if let Some(mut rest) = self.append_all(order) {
                 rest.since = taken;
-                self.appends.parked.push_front(rest);
+                self.appends.parked.push_first(rest);
                 break;
             }
             self.stages.record(Stage::Room, taken, now);
@@ -219,7 +227,7 @@ impl Core {
     /// Owner: gives up what found no room until its deadline. Its client has been told so, or is told now, and sends more:
     /// without this what is parked would grow for as long as the engine is busy.
     fn expire_parked(&mut self, now: Instant) {
-        let mut expired = self.appends.take_expired(now);
+        let mut expired = self.appends.parked.take_expired(now);
         expired.extend(self.checks.take_expired(|order| is_expired(order, now)));
         for order in expired {
             self.refuse_append(order, &produce::refusal(&AppendError::Busy));
@@ -352,7 +360,7 @@ impl Core {
             return;
         }
         for order in orders.into_iter().rev() {
-            self.appends.parked.push_front(order);
+            self.appends.parked.push_first(order);
         }
         let sweep = self.io.now() + SWEEP_EVERY;
         self.produce_sweep.get_or_insert(sweep);
@@ -569,38 +577,5 @@ impl Core {
             produce::refuse_unsettled(&mut call.response, &refused);
             self.end_produce(id);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::calls::Calls;
-
-    #[test]
-    fn parked_orders_are_given_up_at_their_deadline() {
-        let now = Instant::now();
-        let call = Calls::default().reserve_for_test();
-        let order = |wait: bool, after_ms: u64| AppendOrder {
-            origin: 0,
-            call,
-            wait,
-            deadline: now + Duration::from_millis(after_ms),
-            since: now,
-            transaction: None,
-            meter: None,
-            items: Vec::new(),
-        };
-        let mut appends = Appends {
-            parked: [order(true, 0), order(false, 0), order(true, 9)].into(),
-            ..Appends::default()
-        };
-        let deadlines =
-            |orders: &VecDeque<AppendOrder>| -> Vec<bool> { orders.iter().map(|o| o.wait).collect() };
-        assert_eq!(deadlines(&appends.take_expired(now)), [true]);
-        assert_eq!(deadlines(&appends.parked), [false, true]);
-        let expired = appends.take_expired(now + UNACKNOWLEDGED_FOR);
-        assert_eq!(deadlines(&expired), [false, true]);
-        assert!(appends.is_idle());
     }
 }

@@ -45,6 +45,12 @@ impl Reads {
         self.next_id
     }
 
+    /// Since when the first that waits for memory has been under way.
+    pub fn stalled_since(&self) -> Option<Instant> {
+        let first = self.stalled.front()?;
+        self.jobs.get(first).map(|job| job.since)
+    }
+
     /// Whether a read of the partition waits for memory.
     pub fn has_stalled(&self, key: &PartitionKey) -> bool {
         let left = |job: &Job| {

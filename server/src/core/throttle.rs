@@ -285,8 +285,13 @@ mod tests {
     fn a_connection_is_woken_once_and_not_after_its_end() {
         let now = Instant::now();
         let (mut throttled, mut conns) = (Throttled::default(), Conns::default());
+        let limits = crate::config::limits::ConnectionLimits {
+            frame_bytes: 1 << 20,
+            bytes: 1 << 20,
+            requests: 9,
+        };
         for place in 0..2 {
-            conns.settle_in(ConnId(place), crate::conn::Conn::new(0, 1 << 20, now));
+            conns.settle_in(ConnId(place), crate::conn::Conn::new(0, limits, now));
         }
         let at = |ms| Some(now + Duration::from_millis(ms));
         for (place, ms) in [(0, 50), (0, 20), (0, 90), (1, 70), (1, 0)] {

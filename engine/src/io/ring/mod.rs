@@ -93,6 +93,9 @@ impl Default for RingConfig {
     }
 }
 
+/// The share of block memory that zero-copy sends may keep.
+const ZERO_COPY_SHARE: usize = 4;
+
 /// One core's io_uring with its files, sockets and buffers.
 pub struct Ring {
     // Dropped first: with it the kernel's hold on the memory below ends.
@@ -125,9 +128,12 @@ impl Ring {
         let table = BufferTable::new(&queue, config);
         // SAFETY: the descriptor belongs to `queue`, which outlives the borrow.
         let waker = Waker::new(unsafe { BorrowedFd::borrow_raw(queue.uring.as_raw_fd()) })?;
+        let zero_copy = config
+            .zero_copy_send
+            .then_some(config.memory_bytes / ZERO_COPY_SHARE);
         let mut ring = Ring {
             queue,
-            net: Net::new(chunks, config.sockets_in_table, config.zero_copy_send),
+            net: Net::new(chunks, config.sockets_in_table, zero_copy),
             disk: Disk::new(config.sync_method, config.direct_io),
             pool: Pool::new(config.memory_bytes),
             table,

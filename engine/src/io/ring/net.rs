@@ -114,8 +114,9 @@ pub(super) struct Net {
 }
 
 impl Net {
-    /// `direct` says whether sockets live in the ring's table. The chunk pool is already registered.
-    pub(super) fn new(chunks: ChunkPool, direct: bool, zero_copy: bool) -> Net {
+    /// `direct` says whether sockets live in the ring's table, `zero_copy` whether zero-copy sends are used and how many bytes of them may be
+    /// under way. The chunk pool is already registered.
+    pub(super) fn new(chunks: ChunkPool, direct: bool, zero_copy: Option<usize>) -> Net {
         chunks.grow(FIRST_CHUNKS);
         let (listeners, conns, starved) = (Slab::new(), Slab::new(), VecDeque::new());
         Net {
@@ -125,7 +126,7 @@ impl Net {
             gone: Vec::new(),
             chunks: Rc::new(chunks),
             direct,
-            zero_copy: zero_copy.then(ZeroCopy::new),
+            zero_copy: zero_copy.map(ZeroCopy::new),
         }
     }
 
@@ -589,6 +590,7 @@ impl Conn {
         let flags = libc::MSG_NOSIGNAL as u32;
         if let Some(all) = zero_copy
             && self.usage.suits(sending.at_once_bytes())
+            && all.has_room(sending.at_once_bytes())
         {
             let held = all.hold(index, &self.usage, sending.pieces_at_once());
             let entry = on_socket!(self.socket, fd => opcode::SendMsgZc::new(fd, message)

@@ -35,6 +35,7 @@ impl Usage {
 struct Held {
     conn: u32,
     usage: Usage,
+    bytes: usize,
     /// The bytes the kernel may still read.
     _pieces: Vec<Piece>,
 }
@@ -42,19 +43,35 @@ struct Held {
 /// The zero-copy sends of one ring.
 pub(super) struct ZeroCopy {
     held: Slab<Held>,
+    held_bytes: usize,
+    /// The most bytes of such sends that the network may keep at a time. Further ones are copied: what clients do not take must not keep
+    /// the memory of everybody else.
+    most_bytes: usize,
 }
 
 impl ZeroCopy {
-    pub(super) fn new() -> ZeroCopy {
-        ZeroCopy { held: Slab::new() }
+    pub(super) fn new(most_bytes: usize) -> ZeroCopy {
+        ZeroCopy {
+            held: Slab::new(),
+            held_bytes: 0,
+            most_bytes,
+        }
+    }
+
+    /// Whether a send of so many bytes may be kept too.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        self.held_bytes + bytes <= self.most_bytes
     }
 
     /// Keeps the bytes of a send until its notification. Gives the index for its completions.
     pub(super) fn hold(&mut self, conn: u32, usage: &Usage, pieces: Vec<Piece>) -> u32 {
         let usage = usage.clone();
+        let bytes = pieces.iter().map(Piece::len).sum();
+        self.held_bytes += bytes;
         self.held.insert(Held {
             conn,
             usage,
+            bytes,
             _pieces: pieces,
         })
     }
@@ -66,6 +83,7 @@ impl ZeroCopy {
             return conn;
         }
         let held = self.held.remove(done.index);
+        self.held_bytes -= held.as_ref().map_or(0, |held| held.bytes);
         if !done.is_notification() {
             // It failed before the kernel looked at the bytes; no notification follows.
             return conn;
@@ -76,5 +94,28 @@ impl ZeroCopy {
             held.usage.copied.set(true);
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn no_more_is_kept_than_may_be() {
+        let mut all = ZeroCopy::new(100);
+        let pieces = |bytes: usize| vec![Piece::Bytes(Bytes::from(vec![0; bytes]))];
+        let first = all.hold(1, &Usage::default(), pieces(60));
+        assert!(all.has_room(40) && !all.has_room(41));
+        let failed = Completion {
+            kind: super::super::queue::Kind::SendZeroCopy,
+            index: first,
+            result: -libc::EPIPE,
+            flags: 0,
+        };
+        assert_eq!(all.completed(&failed), Some(1));
+        assert!(all.has_room(100));
     }
 }
