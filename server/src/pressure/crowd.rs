@@ -65,6 +65,11 @@ impl Crowd {
         self.level
     }
 
+    /// The most bytes that are held, but for what is on its way.
+    pub fn limit_bytes(&self) -> usize {
+        self.limit_bytes
+    }
+
     /// Bytes held.
     pub fn held_bytes(&self) -> usize {
         self.held_bytes

@@ -130,8 +130,11 @@ fn together(a: LedgerResult, b: LedgerResult) -> LedgerResult {
         reordered: a.reordered + b.reordered,
         corrupt: a.corrupt + b.corrupt,
         aborted: a.aborted + b.aborted,
+        overstayed: a.overstayed + b.overstayed,
+        misplaced: a.misplaced + b.misplaced,
         unacknowledged_found: a.unacknowledged_found + b.unacknowledged_found,
         notes: a.notes.into_iter().chain(b.notes).collect(),
+        held: a.held,
     }
 }
 

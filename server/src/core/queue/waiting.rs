@@ -334,7 +334,7 @@ impl Core {
     }
 
     fn too_much_waits(&self) -> bool {
-        self.conns.waiting_bytes() > self.frame_limit_bytes / WAITING_SHARE
+        self.conns.waiting_bytes() > self.conns.crowd.limit_bytes() / WAITING_SHARE
     }
 
     /// Connection's core: more has come on a connection. Its produces wait no longer if that is too much.
