@@ -6,7 +6,7 @@
 use ringlog_records::{BatchBuilder, Codec, NewRecord, Producer};
 use ringlog_tests::admin::create;
 use ringlog_tests::raw::{Connection, produce};
-use ringlog_tests::{Broker, code};
+use ringlog_tests::{Broker, PATIENCE, code, wait_for};
 
 fn batch(codec: Codec, keys: &[Option<&str>]) -> Vec<u8> {
     let mut builder = BatchBuilder::default();
@@ -29,7 +29,11 @@ fn a_compacted_topic_refuses_records_without_a_key_in_every_codec() {
         let topic = create(&broker, "keys", 1, &[("cleanup.policy", policy)]);
         for codec in Codec::ALL {
             let sound = batch(codec, &[Some("a"), Some("")]);
-            assert_eq!(produce(&mut connection, &topic, 0, &sound).error_code, code::NONE);
+            // Kafka creates a topic before its leader knows of it.
+            wait_for("records with keys taken", PATIENCE, || {
+                let answer = produce(&mut connection, &topic, 0, &sound);
+                (answer.error_code == code::NONE).then_some(())
+            });
 
             let answer = produce(
                 &mut connection,
@@ -60,7 +64,9 @@ fn other_topics_take_records_without_a_key() {
     let mut connection = Connection::open(broker.bootstrap());
     let topic = create(&broker, "keyless", 1, &[]);
     for codec in Codec::ALL {
-        let answer = produce(&mut connection, &topic, 0, &batch(codec, &[None]));
-        assert_eq!(answer.error_code, code::NONE);
+        wait_for("records without a key taken", PATIENCE, || {
+            let answer = produce(&mut connection, &topic, 0, &batch(codec, &[None]));
+            (answer.error_code == code::NONE).then_some(())
+        });
     }
 }

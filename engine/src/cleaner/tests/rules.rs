@@ -241,6 +241,21 @@ fn a_cancelled_pass_leaves_no_file() {
 }
 
 #[test]
+fn what_a_killed_pass_left_does_not_show() {
+    let mut world = World::of_keys(&[&["a", "b", "a"], &["b"]]);
+    for suffix in [
+        ".log.cleaned",
+        ".index.cleaned",
+        ".timeindex.cleaned",
+        ".txnindex.cleaned",
+    ] {
+        std::fs::write(world.path(0, suffix), [1; 10_000]).unwrap();
+    }
+    world.clean();
+    assert_eq!(world.keys(), pairs(&[(2, "a"), (3, "b")]));
+}
+
+#[test]
 fn an_order_without_segments_does_nothing() {
     let world = World::of_keys(&[]);
     let done = world.try_clean().unwrap();
