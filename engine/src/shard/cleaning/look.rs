@@ -69,7 +69,24 @@ impl Shard {
                 continue;
             }
             let segments: Vec<Candidate> = log.state.segments.iter().map(candidate).collect();
-            match look(&situation(log, &segments, now_ms), &rules) {
+            let situation = situation(log, &segments, now_ms);
+            let checkpointed_base = log.cleaning.checkpointed_base;
+            let need = match look(&situation, &rules) {
+                // More of it could be, were there a checkpoint. While something is appended all the time none is made for long.
+                Need::Pass(plan) if plan.first_uncleanable_offset > checkpointed_base => {
+                    self.checkpointer.want();
+                    let first_busy_offset = situation.first_busy_offset.min(checkpointed_base);
+                    look(
+                        &Situation {
+                            first_busy_offset,
+                            ..situation
+                        },
+                        &rules,
+                    )
+                }
+                need => need,
+            };
+            match need {
                 Need::Nothing => {}
                 Need::Pass(plan) => due.push((slot, plan)),
                 Need::NewestFrom(base) => self.ask_newest(io, slot, base),
@@ -260,7 +277,7 @@ fn situation<'a>(log: &PartitionLog, segments: &'a [Candidate], now_ms: i64) -> 
         log_start_offset: state.log_start_offset,
         end_offset: state.end_offset,
         last_stable_offset: log.last_stable_offset(),
-        first_busy_offset: first_unsealed.min(log.cleaning.checkpointed_base),
+        first_busy_offset: first_unsealed,
         cleaned_to: state.cleaned_to,
         now_ms,
     }
