@@ -9,6 +9,7 @@ pub mod coordinator;
 pub mod group;
 pub mod kind;
 pub mod layers;
+pub mod local_retention;
 mod nearest;
 mod notices;
 pub mod pending;
