@@ -11,6 +11,7 @@ pub mod group;
 pub mod kind;
 pub mod layers;
 pub mod limits;
+pub mod local_retention;
 mod nearest;
 mod notices;
 pub mod properties;

@@ -4,7 +4,7 @@ use super::{Refusal, View, names};
 use crate::config::broker::{broker_key, is_dynamic};
 use crate::config::kind::{Kind, split_list};
 use crate::config::topic::{self, keepable, topic_key};
-use crate::config::{Layers, Settings, coordinator, group, queue};
+use crate::config::{Layers, Settings, coordinator, group, local_retention, queue};
 use crate::metadata::image::ResourceType;
 use crate::metadata::records::Record;
 use crate::wire::ErrorCode;
@@ -261,6 +261,8 @@ fn check_broker(view: View<'_>, name: &str, before: &Settings, after: &Settings)
         }
     }
     topic::validate(&Settings::new(), &|key| layers.topic_default(key)).map_err(refused)?;
+    let number = |name: &str| layers.topic_default(topic_key(name)?)?.trim().parse().ok();
+    local_retention::check(&number).map_err(refused)?;
     coordinator::check(&|name| layers.broker_number(name)).map_err(refused)
 }
 
@@ -381,6 +383,16 @@ mod tests {
             ("", &[("no.such", Set("1"))], Err(E::InvalidConfig)),
             ("", &[("compression.type", Set("zstd"))], Err(E::InvalidConfig)),
             ("", &[("log.retention.ms", Set("-9"))], Err(E::InvalidRequest)),
+            (
+                "",
+                &[("log.local.retention.ms", Set("604800001"))],
+                Err(E::InvalidRequest),
+            ),
+            (
+                "",
+                &[("log.local.retention.ms", Set("604800000"))],
+                Ok(vec!["log.local.retention.ms=604800000".to_owned()]),
+            ),
             (
                 "",
                 &[
