@@ -81,10 +81,6 @@ const BROKER_SETTINGS_NOT_SERVED: Reasons = &[
     ("log.cleaner.*", "logs are not cleaned by key yet"),
     ("log.dir.failure.timeout.ms", "there is one log directory"),
     ("log.flush.*", "every acknowledged record is synced"),
-    (
-        "max.connection.creation.rate",
-        "connections are limited by the second for each address, not for all together",
-    ),
     ("max.connections.per.ip*", "connections are limited as a whole"),
     ("metadata.log.*", "the metadata log is a log like any other"),
     ("metadata.max.*", "the metadata log is a log like any other"),

@@ -25,6 +25,7 @@ use crate::core::mail::Mail;
 use crate::handlers::context::{Context, NodeInfo};
 use crate::handlers::log_dirs::Directory;
 use crate::metadata::image::MetadataImage;
+use crate::quotas::creation::Creation;
 use crate::quotas::tracked::Tracked;
 pub use identity::Identity;
 use threads::Cores;
@@ -62,8 +63,10 @@ pub struct Shared {
     pub bound: Vec<SocketAddr>,
     /// The absolute path of the data directory.
     pub data_dir: String,
-    /// How fast clients with quotas are. This alone changes.
+    /// How fast clients with quotas are. This and the next one alone change.
     pub rates: Tracked,
+    /// How many connections are opened.
+    pub creation: Creation,
 }
 
 impl Shared {
@@ -157,6 +160,7 @@ impl Broker {
             bound,
             data_dir: config.data_dir.display().to_string(),
             rates: Tracked::new(config.quota_windows, begun),
+            creation: Creation::new(config.max_connection_creation_rate, config.quota_windows),
             config,
         });
         let partitions = storage.partitions;

@@ -112,6 +112,8 @@ pub struct Config {
     pub request_max_bytes: usize,
     /// `connections.max.idle.ms`; `None` for never.
     pub connections_max_idle_ms: Option<u64>,
+    /// `max.connection.creation.rate`: connections a second.
+    pub max_connection_creation_rate: u32,
     /// `max.connections`.
     pub max_connections: usize,
     /// `fetch.max.bytes`.
@@ -272,6 +274,7 @@ fn resolve(fixed: Settings, unsupported: Vec<String>) -> Result<Config, ConfigEr
         delete_topic: read.flag("delete.topic.enable"),
         request_max_bytes: read.number("socket.request.max.bytes"),
         connections_max_idle_ms: u64::try_from(idle_ms).ok(),
+        max_connection_creation_rate: read.number("max.connection.creation.rate"),
         max_connections: read.number("max.connections"),
         fetch_max_bytes: read.number("fetch.max.bytes"),
         fetch_session_slots: read.number("max.incremental.fetch.session.cache.slots"),
