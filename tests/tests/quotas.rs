@@ -405,6 +405,26 @@ fn an_address_that_opens_too_many_connections_is_held_back() {
     assert!((0..8).all(is_served));
 }
 
+/// As Kafka's acceptors, which take the next one when its time has come.
+#[test]
+fn connections_past_the_brokers_rate_wait_and_all_are_served() {
+    let builder = Broker::own().set("max.connection.creation.rate", 5);
+    let builder = builder.set("quota.window.num", 2);
+    let Some(broker) = builder.set("quota.window.size.seconds", 1).start() else {
+        return;
+    };
+    let begun = Instant::now();
+    let mut connections: Vec<Connection> = (0..25).map(|_| Connection::open(broker.bootstrap())).collect();
+    for connection in &mut connections {
+        connection.call(0, &ApiVersionsRequest::default());
+    }
+    // Ten are let through at once, five more each second: the last has waited for three.
+    assert!(begun.elapsed() > Duration::from_secs(2), "{:?}", begun.elapsed());
+    // Those that are open are not held up by others that come.
+    let _later: Vec<Connection> = (0..10).map(|_| Connection::open(broker.bootstrap())).collect();
+    connections[0].call(0, &ApiVersionsRequest::default());
+}
+
 /// Remembers the longest throttle time that librdkafka tells of.
 #[derive(Default)]
 struct Seen {

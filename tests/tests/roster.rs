@@ -80,10 +80,6 @@ const BROKER_SETTINGS_NOT_SERVED: Reasons = &[
     ("leader.*", "one broker leads all it holds"),
     ("log.dir.failure.timeout.ms", "there is one log directory"),
     ("log.flush.*", "every acknowledged record is synced"),
-    (
-        "max.connection.creation.rate",
-        "connections are limited by the second for each address, not for all together",
-    ),
     ("metadata.log.*", "the metadata log is a log like any other"),
     ("metadata.max.*", "the metadata log is a log like any other"),
     ("metric*", "a Java virtual machine's"),

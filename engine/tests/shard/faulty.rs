@@ -29,6 +29,8 @@ pub struct Faulty {
     opening: HashMap<Token, PathBuf>,
     paths: HashMap<FileId, PathBuf>,
     injected: Vec<Event>,
+    /// How far the wall clock has been set forward, or back.
+    pub clock_shift_ms: i64,
 }
 
 impl Faulty {
@@ -39,6 +41,7 @@ impl Faulty {
             opening: HashMap::new(),
             paths: HashMap::new(),
             injected: Vec::new(),
+            clock_shift_ms: 0,
         }
     }
 
@@ -166,7 +169,7 @@ impl Io for Faulty {
     }
 
     fn wall_ms(&self) -> i64 {
-        self.inner.wall_ms()
+        self.inner.wall_ms() + self.clock_shift_ms
     }
 
     fn waker(&self) -> Waker {

@@ -10,7 +10,7 @@ use ringlog_engine::recover;
 use ringlog_engine::shard::*;
 
 use crate::world::*;
-use crate::{bases, dir, small_segments};
+use crate::{bases, dir, find, small_segments};
 
 const HOUR_MS: i64 = 3_600_000;
 /// Somewhere in 2999.
@@ -482,4 +482,34 @@ fn a_segment_begun_for_all_others_to_go_is_believed_though_another_cores_checkpo
     let mut w = World::open(dir.path(), &setup);
     assert_eq!((offsets(&w).log_start, offsets(&w).log_end), (5, 5));
     assert_eq!(w.produce(0, &batch(1, 100)).base_offset, 5);
+}
+
+#[test]
+fn a_clock_that_is_set_back_deletes_nothing_and_finds_everything() {
+    let dir = dir();
+    let setup = kept(HOUR_MS, -1);
+    let options = LogOptions {
+        log_append_time: true,
+        ..setup.options
+    };
+    let setup = Setup { options, ..setup };
+    let mut w = World::open(dir.path(), &setup);
+    let begun = now_ms();
+    for shift in [0, -48 * HOUR_MS, -2 * HOUR_MS] {
+        w.ring.clock_shift_ms = shift;
+        fill(&mut w, 1, 1);
+        start_stays(&mut w, 0);
+    }
+    // By a clock two hours back the first segment is of the future, and what is behind it stays as long as it does.
+    let at = |hours: i64| begun + hours * HOUR_MS;
+    assert_eq!([-50, -1].map(|hours| find(&mut w, at(hours))), [Some(0); 2]);
+    assert_eq!(find(&mut w, at(1)), None);
+    assert_eq!(w.read_all(0, 0, 1 << 20).len(), 30);
+    // Set right, what is an hour old in truth goes from the front: the first one is not.
+    w.ring.clock_shift_ms = 0;
+    start_stays(&mut w, 0);
+    w.ring.clock_shift_ms = 2 * HOUR_MS;
+    start_becomes(&mut w, dir.path(), 30);
+    assert_eq!(w.produce(0, &batch(1, 10)).base_offset, 30);
+    assert_eq!(find(&mut w, at(1)), Some(30));
 }

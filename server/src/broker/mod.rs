@@ -27,6 +27,7 @@ use crate::handlers::log_dirs::Directory;
 use crate::metadata::image::MetadataImage;
 use crate::pressure::connections::Connections;
 use crate::queue::Queues;
+use crate::quotas::creation::Creation;
 use crate::quotas::tracked::Tracked;
 use crate::watermark::Watermark;
 pub use identity::Identity;
@@ -73,6 +74,8 @@ pub struct Shared {
     pub watermark: Watermark,
     /// How many connections are open.
     pub connections: Connections,
+    /// How many connections are opened.
+    pub creation: Creation,
 }
 
 impl Shared {
@@ -169,6 +172,7 @@ impl Broker {
             queues: Queues::default(),
             watermark: Watermark::default(),
             connections: Connections::new(&config.limits),
+            creation: Creation::new(config.max_connection_creation_rate, config.quota_windows),
             config,
         });
         let partitions = storage.partitions;

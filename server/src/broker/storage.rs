@@ -1,7 +1,7 @@
 //! From a data directory to what the cores start with: recovery, metadata, and every partition's share.
 
-use std::collections::HashMap;
-use std::path::Path;
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ringlog_engine::background::{self, FileJob};
@@ -75,9 +75,10 @@ pub fn open(config: &Config, identity: &Identity, cores: usize) -> Result<Storag
     let image = start.replay.image().clone();
     let mut logs = recovered.logs;
     let openings = openings(config, identity, &image, start.epoch, &mut logs);
-    set_strays_aside(data_dir, logs.keys())?;
+    let mut leftovers = recovered.leftovers;
+    leftovers.extend(set_strays_aside(data_dir, logs.values(), &start.deleted_topics)?);
     make_folders(data_dir, &openings)?;
-    remove_leftovers(recovered.leftovers);
+    remove_leftovers(leftovers);
     let partitions = openings.len() - 1;
     let journals = journals(data_dir, cores, &openings)?;
     let mut shares: Vec<(Vec<Opening>, JournalFile)> =
@@ -135,14 +136,25 @@ fn openings(
 }
 
 /// Renames what the metadata log does not know, as Kafka does: nothing is deleted, and a new topic of the same name
-/// starts empty.
-fn set_strays_aside<'a>(data_dir: &Path, names: impl Iterator<Item = &'a String>) -> Result<(), StartError> {
-    for name in names {
-        let aside = retired_name(name, getrandom::u64().unwrap_or(0), "stray");
-        crate::warn!("{name}: not in the metadata log; set aside as {aside}");
-        files::rename(&data_dir.join(name), &data_dir.join(aside)).map_err(StartError::because)?;
+/// starts empty. What it says was deleted, when a kill came before the folder was out of sight, is to be removed: those folders are given back.
+fn set_strays_aside<'a>(
+    data_dir: &Path,
+    logs: impl Iterator<Item = &'a LogState>,
+    deleted_topics: &HashSet<Uuid>,
+) -> Result<Vec<PathBuf>, StartError> {
+    let mut deleted = Vec::new();
+    for LogState { name, topic_id, .. } in logs {
+        let unique = getrandom::u64().unwrap_or(0);
+        let is_deleted = deleted_topics.contains(&Uuid(*topic_id));
+        let aside = retired_name(name, unique, if is_deleted { "delete" } else { "stray" });
+        let path = data_dir.join(&aside);
+        files::rename(&data_dir.join(name), &path).map_err(StartError::because)?;
+        match is_deleted {
+            true => deleted.push(path),
+            false => crate::warn!("{name}: not in the metadata log; set aside as {aside}"),
+        }
     }
-    Ok(())
+    Ok(deleted)
 }
 
 fn metadata_log(epoch: i32, state: Option<LogState>) -> Opening {
@@ -182,7 +194,7 @@ fn make_folders(data_dir: &Path, openings: &[Opening]) -> Result<(), StartError>
 }
 
 /// What was deleted before the last stop, and not gone yet. Nobody waits for it.
-fn remove_leftovers(paths: Vec<std::path::PathBuf>) {
+fn remove_leftovers(paths: Vec<PathBuf>) {
     if paths.is_empty() {
         return;
     }
@@ -192,7 +204,7 @@ fn remove_leftovers(paths: Vec<std::path::PathBuf>) {
     }
 }
 
-fn remove_leftover(path: std::path::PathBuf) {
+fn remove_leftover(path: PathBuf) {
     if let Err(error) = background::run(&FileJob::of_leftover(path)) {
         crate::warn!("{error}");
     }

@@ -305,6 +305,7 @@ fn controller(
         next_offset,
         epoch,
         bootstrap,
+        ..
     } = start;
     let open_transaction = replay.in_transaction();
     let view = shared.context(replay.image()).view();

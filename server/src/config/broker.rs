@@ -328,6 +328,12 @@ static OWN_KEYS: &[BrokerKey] = &[
         "Default of the topic setting file.delete.delay.ms, and how long the folder of a deleted partition stays on disk, under a name that ends in -delete."
     ),
     key!(
+        "max.connection.creation.rate",
+        INT,
+        Some("2147483647"),
+        "The most connections that all clients together may open a second. Those past it are read from when their time has come."
+    ),
+    key!(
         "max.incremental.fetch.session.cache.slots",
         INT,
         Some("1000"),

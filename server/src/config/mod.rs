@@ -116,6 +116,8 @@ pub struct Config {
     pub limits: Limits,
     /// `connections.max.idle.ms`; `None` for never.
     pub connections_max_idle_ms: Option<u64>,
+    /// `max.connection.creation.rate`: connections a second.
+    pub max_connection_creation_rate: u32,
     /// `fetch.max.bytes`.
     pub fetch_max_bytes: i32,
     /// `max.incremental.fetch.session.cache.slots`.
@@ -278,6 +280,7 @@ fn resolve(fixed: Settings, unsupported: Vec<String>) -> Result<Config, ConfigEr
         delete_topic: read.flag("delete.topic.enable"),
         limits: limits::read(&read, cores, memory_bytes)?,
         connections_max_idle_ms: u64::try_from(idle_ms).ok(),
+        max_connection_creation_rate: read.number("max.connection.creation.rate"),
         fetch_max_bytes: read.number("fetch.max.bytes"),
         fetch_session_slots: read.number("max.incremental.fetch.session.cache.slots"),
         initial_task_delay_ms: read.number("log.initial.task.delay.ms"),

@@ -293,6 +293,10 @@ impl Core {
         }
         self.conns
             .open(id, peer, self.shared.config.limits.connection, now);
+        let wait_ms = self.shared.creation.admit(self.shared.rates.ms(now));
+        if let Some(open) = self.conns.get(id) {
+            self.throttled.mute(open, id, now, wait_ms);
+        }
         self.conns.mark(id);
         let idle = self.max_idle();
         self.conns.sweep_by(now + idle);

@@ -7,6 +7,7 @@
 //! ```
 //! All three hold record batches. A snapshot is complete when it has its name: it is written under another.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use super::batches::{self, LogError};
 use super::records::Record;
 use super::replay::{Replay, ReplayError};
+use crate::wire::Uuid;
 
 /// The directory of the metadata log.
 pub const LOG_DIRECTORY: &str = "__cluster_metadata-0";
@@ -34,6 +36,8 @@ pub struct Start {
     pub epoch: i32,
     /// Records to append to the log if it proves to be empty.
     pub bootstrap: Vec<Record>,
+    /// Topics that the log deletes: what is in a folder of theirs is nobody's.
+    pub deleted_topics: HashSet<Uuid>,
 }
 
 /// Why a directory's metadata cannot be read.
@@ -127,9 +131,18 @@ pub fn read_log(data_dir: &Path, start: &mut Start) -> Result<(), SourceError> {
         }
         let bytes = read(&path)?;
         let from = start.next_offset;
-        match start.replay.feed(&sound(&bytes, base), from) {
-            Ok(_) => {}
-            Err(error) => return Err(SourceError::Content { path, error }),
+        let (replay, deleted) = (&mut start.replay, &mut start.deleted_topics);
+        let read = batches::decode::<ReplayError>(&sound(&bytes, base), &mut |placed| {
+            if placed.offset < from {
+                return Ok(());
+            }
+            if let Record::RemoveTopic(record) = &placed.record {
+                deleted.insert(record.topic_id);
+            }
+            replay.apply(placed)
+        });
+        if let Err(error) = read {
+            return Err(SourceError::Content { path, error });
         }
         if let Ok(Some((end, epoch))) = batches::end(&sound(&bytes, base)) {
             (start.next_offset, start.epoch) = (from.max(end), epoch.max(start.epoch));

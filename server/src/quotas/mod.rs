@@ -10,6 +10,7 @@
 //! ([`sliding`]): a few atomic additions for a client that has a quota, and nothing at all for one that has none.
 
 pub mod addresses;
+pub mod creation;
 pub mod meters;
 pub mod mutations;
 pub mod precedence;
