@@ -410,6 +410,16 @@ impl Flags {
             (self.seconds.is_some(), "seconds"),
             (self.warmup_seconds.is_some(), "warmup-seconds"),
             (self.rate.is_some(), "rate"),
+            (!self.topic_config.is_empty(), "topic-config"),
+            (self.batch_bytes.is_some(), "batch-bytes"),
+            (self.linger_ms.is_some(), "linger-ms"),
+            (self.in_flight.is_some(), "in-flight"),
+            (self.drain_seconds.is_some(), "drain-seconds"),
+            (self.arrivals.is_some(), "arrivals"),
+            (self.acks.is_some(), "acks"),
+            (self.codec.is_some(), "codec"),
+            (self.idempotent, "idempotent"),
+            (self.threads.is_some(), "threads"),
         ];
         let of_storm = flags.storm.given();
         let of_overload = flags.overload.given();

@@ -98,8 +98,27 @@ const USERS: &[(&str, &[Scenario])] = &[
     ("rate", CLOCKED),
 ];
 
+/// By the flag's name, where all but these have a use for it.
+const USELESS: &[(&str, &[Scenario])] = &[
+    ("warmup-seconds", &[Day]),
+    ("topic-config", &[Day]),
+    ("batch-bytes", &[Day]),
+    ("linger-ms", &[Day]),
+    ("in-flight", &[Day]),
+    ("drain-seconds", &[Day]),
+    ("arrivals", &[Day]),
+    ("acks", &[Day]),
+    ("codec", &[Day]),
+    ("idempotent", &[Day]),
+    ("threads", &[Day]),
+];
+
 /// Whether `scenario` has a use for a flag, named without its dashes.
 pub fn is_of_use(flag: &str, scenario: Scenario) -> bool {
+    let is_useless = |(name, scenarios): &(&str, &[Scenario])| *name == flag && scenarios.contains(&scenario);
+    if USELESS.iter().any(is_useless) {
+        return false;
+    }
     USERS
         .iter()
         .find(|(name, _)| *name == flag)

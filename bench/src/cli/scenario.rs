@@ -9,6 +9,7 @@ use super::console::Terminal;
 use super::flags::{Flags, Output, Pid};
 use super::limits::raise_descriptors;
 use super::overload;
+use super::relevance::is_of_use;
 use super::sink::{self, SINK};
 use super::storm;
 use crate::error::Error;
@@ -152,6 +153,7 @@ pub fn begin(scenario: Scenario, settings: &Settings, flags: &Flags) -> Report {
         report.load.insert("topic-config".into(), configs.join(" "));
     }
     if scenario == Scenario::Day {
+        report.load.retain(|flag, _| is_of_use(flag, scenario));
         let stated = flags.scenario.day.stated();
         report
             .load

@@ -55,6 +55,8 @@ fn contradictions_are_usage_errors() {
         (Scenario::Groups, "--members 5"),
         (Scenario::Day, "--rate max"),
         (Scenario::Day, "--turns 2"),
+        (Scenario::Day, "--topic-config retention.ms=5"),
+        (Scenario::Day, "--acks 1"),
         (Scenario::Day, "--slack-seconds -1"),
         (Scenario::Cleaning, "--turns 0"),
         (Scenario::Steady, "--lookup-rate 5"),
