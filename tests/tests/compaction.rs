@@ -54,7 +54,12 @@ fn send(broker: &Broker, topic: &str, records: impl IntoIterator<Item = Outgoing
 
 /// So many records, of ten keys in turn; their values are numbered.
 fn fill(broker: &Broker, topic: &str, numbers: std::ops::Range<usize>) {
-    let numbered = |n: usize| record(&format!("key-{}", n % 10), &n.to_string());
+    fill_keys(broker, topic, 10, numbers);
+}
+
+/// The same of so many keys.
+fn fill_keys(broker: &Broker, topic: &str, keys: usize, numbers: std::ops::Range<usize>) {
+    let numbered = |n: usize| record(&format!("key-{}", n % keys), &n.to_string());
     send(broker, topic, numbers.map(numbered));
 }
 
@@ -77,7 +82,12 @@ fn newest(records: &[Incoming]) -> BTreeMap<String, Option<String>> {
 
 /// What is the newest after [`fill`] up to there.
 fn filled(end: usize) -> BTreeMap<String, Option<String>> {
-    let numbered = (end - 10..end).map(|n| (format!("key-{}", n % 10), Some(n.to_string())));
+    filled_keys(10, end)
+}
+
+/// The same after [`fill_keys`].
+fn filled_keys(keys: usize, end: usize) -> BTreeMap<String, Option<String>> {
+    let numbered = (end - keys..end).map(|n| (format!("key-{}", n % keys), Some(n.to_string())));
     numbered.collect()
 }
 
@@ -190,32 +200,35 @@ fn deleted_keys_go_with_their_tombstones() {
 #[test]
 fn a_broker_killed_while_it_cleans_has_the_newest_of_each_key() {
     let Some(mut broker) = cleaning()
-        .set("log.cleaner.io.max.bytes.per.second", 400_000)
+        .set("log.cleaner.io.max.bytes.per.second", 150_000)
         .start()
     else {
         return;
     };
     let topic = create(&broker, "killed", 1, &[COMPACT, SMALL, EAGER]);
     let folder = broker.partition_folder(&topic, 0);
-    let mut end = 0;
+    let (keys, mut end) = (150, 0);
     for round in 0..6_u64 {
-        fill(&broker, &topic, end..end + 200);
+        fill_keys(&broker, &topic, keys, end..end + 200);
         end += 200;
-        // Some passes are under way for a second, and some swaps between.
+        // A pass takes a second and more; what comes meanwhile is for the next one.
         wait_for("it is being cleaned", PATIENCE, || {
+            fill_keys(&broker, &topic, keys, end..end + 20);
+            end += 20;
             (unfinished(&folder) > 0).then_some(())
         });
         std::thread::sleep(Duration::from_millis(round * 70));
         broker.kill();
         broker.restart();
-        assert_eq!(newest(&all(&broker, &topic)), filled(end), "round {round}");
+        let found = newest(&all(&broker, &topic));
+        assert_eq!(found, filled_keys(keys, end), "round {round}");
     }
     broker.stop();
     assert_eq!(unfinished(&folder), 0, "a clean stop leaves nothing of a pass");
     broker.set("log.cleaner.io.max.bytes.per.second", 1e9);
     broker.restart();
-    let records = shrinks_to(&broker, &topic, 60);
-    assert_eq!(newest(&records), filled(end));
+    let records = shrinks_to(&broker, &topic, keys + 50);
+    assert_eq!(newest(&records), filled_keys(keys, end));
 }
 
 #[test]
