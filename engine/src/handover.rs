@@ -296,8 +296,8 @@ impl Shard {
         let is_on_disk = crate::checkpointer::is_on_disk(log, end);
         let before = log.state.segments.len() - 1;
         // A ticket means nothing to another shard: whoever is told there where the log starts must be able to count on it.
-        let is_committed = log.committed_offset >= log.state.end_offset
-            && self.journal.is_committed(log.log_start_ticket);
+        let is_committed =
+            log.committed_offset >= log.state.end_offset && self.journal.is_committed(log.log_start_ticket);
         let is_quiet = is_committed
             && !log.flush.busy
             && !log.loading_prefix

@@ -89,9 +89,7 @@ impl Listing {
         let is_removed =
             |name: &str| name.ends_with(DELETED_SUFFIX) || base(name).is_some_and(|base| base < oldest);
         let removed = entries.iter().filter(|e| !e.is_dir && is_removed(&e.name));
-        report
-            .removed_files
-            .extend(removed.map(|e| folder.join(&e.name)));
+        report.removed_files.extend(removed.map(|e| folder.join(&e.name)));
         Listing {
             logs,
             snapshots: based(".snapshot").into_iter().map(|s| s.0).collect(),

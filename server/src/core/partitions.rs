@@ -253,7 +253,9 @@ impl Core {
             .data_dir
             .join(retired_name(&name, unique, "delete"));
         // The topic is gone, and its settings with it: as in Kafka the broker's is what counts.
-        let settings = self.image.topic_settings(&self.shared.config, self.shared.node.id, "");
+        let settings = self
+            .image
+            .topic_settings(&self.shared.config, self.shared.node.id, "");
         let delay = Duration::from_millis(settings.file_delete_delay_ms);
         let token = self.partitions.job();
         let job = FileJob::RemovePartition {
