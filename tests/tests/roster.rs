@@ -182,6 +182,10 @@ const DYNAMIC_IN_KAFKA: Reasons = &[
     ("log.cleaner.io.*", CLEANER),
     ("log.cleaner.threads", CLEANER),
     (
+        "max.connection.creation.rate",
+        "the rate is shared by all cores and made at start",
+    ),
+    (
         "max.connections*",
         "how much memory connections may take is settled at start",
     ),

@@ -204,7 +204,7 @@ fn readers_go_on_where_they_were_and_times_are_found() {
         let found = match c
             .w
             .shard
-            .offset_for_timestamp(&mut c.w.ring, Slot(0), timestamp_ms, token)
+            .offset_for_timestamp(&mut c.w.ring, Slot(0), timestamp_ms, 0, token)
         {
             TimeOutcome::Now(found) => found,
             TimeOutcome::Error(e) => panic!("{e:?}"),

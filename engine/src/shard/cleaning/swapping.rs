@@ -298,6 +298,7 @@ impl Shard {
         }
         // Where it was damaged before it is not any more: a pass reads all of it.
         log.damaged = None;
+        self.events.push(ShardEvent::Shortened(slot));
     }
 
     /// All groups are in their places: up to where the partition is clean is written down.
