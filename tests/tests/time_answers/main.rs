@@ -116,7 +116,7 @@ fn the_answers_outlive_restarts_and_damaged_time_indexes() {
         let mut running = broker.take().expect("a broker");
         match how {
             5 => running.kill(),
-            _ => drop(running.stop()),
+            _ => running.stop(),
         }
         drop(running);
         damage(&data.path().join("segments-0"), how);

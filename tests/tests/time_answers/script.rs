@@ -1,7 +1,7 @@
 //! The script: topics with records of all times, and questions about them.
 
 use bytes::Bytes;
-use ringlog::cli::records::{BatchBuilder, Codec, NewRecord, Producer};
+use ringlog_records::{BatchBuilder, Codec, NewRecord, Producer};
 use ringlog::wire::api::{Api, Request};
 use ringlog::wire::delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
 use ringlog::wire::header::{RequestHeader, ResponseHeader};
