@@ -13,6 +13,8 @@ use crate::watermark::{MOST_PART, Turn};
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// While files that wait to be removed are being given back.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// After one that failed.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 
@@ -23,6 +25,8 @@ pub(super) struct Looks {
     next: Option<Instant>,
     /// Number of the job under way.
     job: Option<u64>,
+    /// Number of the one that gives room back.
+    giving: Option<u64>,
 }
 
 impl Looks {
@@ -31,6 +35,7 @@ impl Looks {
         Looks {
             next: (core == 0).then_some(now),
             job: None,
+            giving: None,
         }
     }
 
@@ -68,6 +73,10 @@ impl Core {
 
     /// Whether what the files thread has done was to look at the disk's room.
     pub(super) fn took_room(&mut self, job: u64, result: &Result<JobOutput, Error>) -> bool {
+        if self.room.giving == Some(job) {
+            self.room.giving = None;
+            return true;
+        }
         if self.room.job != Some(job) {
             return false;
         }
@@ -87,7 +96,20 @@ impl Core {
             Some(Turn::Enough) => crate::info!("the disk has room again, {free} bytes: producers are served"),
             None => {}
         }
+        if watermark.is_low() && self.background.has_room_to_give() {
+            self.give_room_back();
+        }
         true
+    }
+
+    /// What was removed and only waits for its time goes now, piece after piece, until there is room again.
+    fn give_room_back(&mut self) {
+        self.room.next = Some(self.io.now() + LOOK_AGAIN);
+        if self.room.giving.is_none() {
+            let job = self.partitions.job();
+            self.room.giving = Some(job);
+            self.submit(job, FileJob::GiveSpareBack);
+        }
     }
 }
 

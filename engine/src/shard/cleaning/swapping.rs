@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::{RETRY, Stage};
+use super::{RETRY, Stage, said};
 use crate::background::swap::replaced;
 use crate::background::{FileJob, JobOutput};
-use crate::cleaner::{CleanDone, CleanSegment, Cleaned};
+use crate::cleaner::{CleanDone, Cleaned};
 use crate::error::Error;
 use crate::io::Io;
 use crate::ops::Op;
@@ -375,28 +375,6 @@ impl Shard {
         self.journal.fail(reason.clone());
         self.events.push(ShardEvent::Failed(reason));
     }
-}
-
-/// What a pass has done, for the log. `before`: the segments that it read.
-fn said(name: &str, before: &[CleanSegment], done: &CleanDone, took: Duration) -> String {
-    let is_replaced = |base: &i64| {
-        done.groups
-            .iter()
-            .any(|group| group.replaces.binary_search(base).is_ok())
-    };
-    let kept = before.iter().filter(|s| !is_replaced(&s.base_offset));
-    let kept: Vec<u64> = kept.map(|s| s.size_bytes).collect();
-    let new: u64 = done.groups.iter().map(|group| group.size_bytes).sum();
-    let (left, segments) = (kept.iter().sum::<u64>() + new, kept.len() + done.groups.len());
-    let (bytes, stats) = (before.iter().map(|s| s.size_bytes).sum::<u64>(), &done.stats);
-    format!(
-        "{name} is clean up to offset {}: {bytes} bytes in {} segments have become {left} in {segments}, with {} of {} records, in {} ms",
-        done.cleaned_to,
-        before.len(),
-        stats.records_kept,
-        stats.records_read,
-        took.as_millis()
-    )
 }
 
 /// Whether a sync has failed: what the disk holds is not known then.
