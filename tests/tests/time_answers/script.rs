@@ -1,7 +1,6 @@
 //! The script: topics with records of all times, and questions about them.
 
 use bytes::Bytes;
-use ringlog_records::{BatchBuilder, Codec, NewRecord, Producer};
 use ringlog::wire::api::{Api, Request};
 use ringlog::wire::delete_records::{DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic};
 use ringlog::wire::header::{RequestHeader, ResponseHeader};
@@ -10,6 +9,7 @@ use ringlog::wire::offset_for_leader_epoch::{
     OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
 use ringlog::wire::{Decoder, ErrorCode};
+use ringlog_records::{BatchBuilder, Codec, NewRecord, Producer};
 use ringlog_tests::admin::try_create;
 use ringlog_tests::raw::{self, Connection};
 use ringlog_tests::txn;
