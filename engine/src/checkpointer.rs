@@ -169,7 +169,7 @@ impl Shard {
             let base_offset = log.state.active().base_offset;
             let index = crate::flush::take_index(log.state.active_mut());
             log.checkpointed = Some(Rc::from(states::encode(&log.state)));
-            log.cleaning.encoded_base = base_offset;
+            log.cleaning.note_encoded(&log.state);
             let (end, folder) = (log.state.end(), log.folder.clone());
             if !is_on_disk(log, end) {
                 waiting.insert(slot, end);
@@ -292,8 +292,7 @@ impl Shard {
                 }
                 for log in self.logs.iter_mut().flatten() {
                     log.in_checkpoint |= log.checkpointed.is_some();
-                    let cleaning = &mut log.cleaning;
-                    cleaning.checkpointed_base = cleaning.checkpointed_base.max(cleaning.encoded_base);
+                    log.cleaning.note_checkpoint();
                 }
                 self.checkpointer.disk_full = false;
                 self.remove_doomed(io, number);

@@ -223,10 +223,8 @@ impl Shard {
         log.checkpointed = Some(Rc::from(checkpointed));
         log.dirty = false;
         // What the giver's next checkpoint would have said is not on disk, for all this shard knows.
-        log.cleaning = CleanState {
-            encoded_base: cleaning.checkpointed_base,
-            ..cleaning
-        };
+        log.cleaning = cleaning;
+        log.cleaning.forget_encoded();
         if let Some((start, bytes)) = remainder {
             log.tail.set_remainder(start, &bytes);
         }

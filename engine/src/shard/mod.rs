@@ -141,7 +141,8 @@ impl Shard {
         }
         let mut log = PartitionLog::new(state, folder, options, leader_epoch, io.now());
         log.in_checkpoint = in_checkpoint;
-        log.cleaning.checkpointed_base = log.state.active().base_offset;
+        log.cleaning.note_encoded(&log.state);
+        log.cleaning.note_checkpoint();
         log.lead_in(leader_epoch);
         self.logs.push(Some(log));
         if !in_checkpoint && !self.background.spares().is_empty() {

@@ -72,6 +72,11 @@ impl Shard {
             let situation = situation(log, &segments, now_ms);
             let checkpointed_base = log.cleaning.checkpointed_base;
             let need = match look(&situation, &rules) {
+                // Until then a power cut may bring back what was deleted from the front, without what this pass would take away of it.
+                Need::Pass(_) if log.cleaning.checkpointed_start < log.state.log_start_offset => {
+                    self.checkpointer.want();
+                    continue;
+                }
                 // More of it could be, were there a checkpoint. While something is appended all the time none is made for long.
                 Need::Pass(plan) if plan.first_uncleanable_offset > checkpointed_base => {
                     self.checkpointer.want();
