@@ -209,6 +209,12 @@ pub fn write_whole_aborted(folder: &Path, base_offset: i64, aborted: &mut Aborte
     Ok(())
 }
 
+/// Whether a record of the batch may be what a search for a timestamp looks for, going by the header. One that the cleaner emptied has none, and
+/// keeps its times.
+pub fn is_at_or_after(header: &BatchHeader, timestamp_ms: i64, from_offset: i64) -> bool {
+    header.record_count > 0 && header.max_timestamp_ms >= timestamp_ms && header.last_offset() >= from_offset
+}
+
 /// The first batch in these segments (base offset, bytes to look at) that has a timestamp at or after the target and reaches
 /// beyond `from_offset`; or how far there is none.
 pub fn find_time(
@@ -230,7 +236,7 @@ pub fn find_time(
             from,
             size_bytes,
             |_, header, bytes| {
-                if header.max_timestamp_ms >= timestamp_ms && header.last_offset() >= from_offset {
+                if is_at_or_after(header, timestamp_ms, from_offset) {
                     found = Some(bytes.to_vec());
                     return ControlFlow::Break(());
                 }

@@ -10,6 +10,7 @@ use crate::index::{Lookup, TimeEntry};
 use crate::io::Io;
 use crate::log::PartitionLog;
 use crate::ops::Op;
+use crate::scan::is_at_or_after;
 use crate::segment::Phase;
 use crate::shard::cleaning::Question;
 use crate::shard::{ReadError, Shard, ShardEvent, Slot, TimeHit, TimeOutcome};
@@ -292,8 +293,7 @@ fn walk_memory(
         if header.base_offset >= log.committed_offset {
             return None;
         }
-        let found = header.max_timestamp_ms >= timestamp_ms && header.last_offset() >= from_offset;
-        if found {
+        if is_at_or_after(&header, timestamp_ms, from_offset) {
             let mut batch = vec![0; header.size_bytes()];
             return log.tail.copy(place, &mut batch).then_some(TimeHit { batch });
         }

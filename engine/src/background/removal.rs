@@ -175,7 +175,11 @@ impl Removals {
         let Some(order) = self.waiting.pop() else {
             return Ok(());
         };
-        let result = super::run(&order.job);
+        let result = match &order.job {
+            // The folder's own name may belong to a new partition by now.
+            FileJob::RemovePartition { renamed, .. } => files::remove_dir(renamed).map(|()| JobOutput::Done),
+            job => super::run(job),
+        };
         order.done(result);
         Ok(())
     }
@@ -290,6 +294,28 @@ mod tests {
         }
         assert!(!background.has_room_to_give());
         assert!(std::iter::from_fn(|| inbox.pop()).all(|done| done.result.is_ok()));
+    }
+
+    #[test]
+    fn a_full_disk_leaves_a_topic_alone_that_was_made_again_under_the_name_of_one_that_waits() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (folder, renamed) = (dir.path().join("t-0"), dir.path().join("t-0.1-delete"));
+        fs::create_dir(&folder).expect("a folder");
+        let (background, backlog) = Background::by_hand(Spares::none());
+        let job = FileJob::RemovePartition {
+            folder: folder.clone(),
+            renamed: renamed.clone(),
+            delay: HOUR,
+        };
+        background.submit(1, job, &Inbox::default(), None);
+        backlog.run_jobs(1);
+        assert!(backlog.run_removal() && renamed.exists() && !folder.exists());
+        fs::create_dir(&folder).expect("a folder");
+        fs::write(folder.join("new"), b"").expect("a file");
+        background.submit(2, FileJob::GiveSpareBack, &Inbox::default(), None);
+        backlog.run_jobs(1);
+        assert!(backlog.run_removal());
+        assert!(!renamed.exists() && folder.join("new").exists());
     }
 
     #[test]

@@ -74,12 +74,12 @@ impl Shard {
             let need = match look(&situation, &rules) {
                 // Until then a power cut may bring back what was deleted from the front, without what this pass would take away of it.
                 Need::Pass(_) if log.cleaning.checkpointed_start < log.state.log_start_offset => {
-                    self.checkpointer.want();
+                    self.want_checkpoint_of(slot);
                     continue;
                 }
                 // More of it could be, were there a checkpoint. While something is appended all the time none is made for long.
                 Need::Pass(plan) if plan.first_uncleanable_offset > checkpointed_base => {
-                    self.checkpointer.want();
+                    self.want_checkpoint_of(slot);
                     let first_busy_offset = situation.first_busy_offset.min(checkpointed_base);
                     look(
                         &Situation {
@@ -99,6 +99,14 @@ impl Shard {
             }
         }
         due
+    }
+
+    /// A partition that has come from another core may not have changed since, and would be left out.
+    fn want_checkpoint_of(&mut self, slot: Slot) {
+        if let Some(log) = self.log_mut(slot) {
+            log.dirty = true;
+        }
+        self.checkpointer.want();
     }
 
     fn ask_newest(&mut self, io: &dyn Io, slot: Slot, base: i64) {

@@ -207,6 +207,9 @@ impl Shard {
         let name = log.state.name.clone();
         if is_full || is_passing(error) {
             log.cleaning.not_before = Some(retry_at);
+            if is_full {
+                self.give_spare_back(io);
+            }
             if !std::mem::replace(&mut self.cleaning.told_full, true) {
                 let line =
                     format!("{name} is not cleaned for now, and its segments stay as they are: {error}");

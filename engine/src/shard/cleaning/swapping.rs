@@ -264,6 +264,9 @@ impl Shard {
                     let line = format!("{name} cannot be read in part before this succeeds: {why}");
                     self.events.push(ShardEvent::Notice(line));
                 }
+                if error.is_disk_full() {
+                    self.give_spare_back(io);
+                }
                 self.go_on_parked(io, slot);
             }
         }
