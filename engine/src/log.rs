@@ -482,11 +482,55 @@ impl LogOptions {
         let longest_ms = self
             .compaction
             .map_or(i64::MAX, |compaction| compaction.max_lag_ms);
-        let segment_ms = self.segment_ms.min(longest_ms);
+        let segment_ms = self.segment_ms.min(longest_ms).max(0);
+        // Half of the time is left at least: the jitter may be longer than all of it, and each new time would begin a segment.
+        let jitter_ms = self.segment_jitter_ms.max(0) % (segment_ms / 2 + 1);
         RollRules {
             segment_bytes: self.segment_bytes,
-            segment_ms: segment_ms.saturating_sub(self.segment_jitter_ms).max(0),
+            segment_ms: segment_ms - jitter_ms,
             index_max_bytes: self.index_max_bytes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::Compaction;
+
+    fn segment_ms(segment_ms: i64, segment_jitter_ms: i64, max_lag_ms: Option<i64>) -> i64 {
+        let compaction = max_lag_ms.map(|max_lag_ms| Compaction {
+            max_lag_ms,
+            ..Compaction::default()
+        });
+        let options = LogOptions {
+            segment_ms,
+            segment_jitter_ms,
+            compaction,
+            ..LogOptions::default()
+        };
+        options.roll_rules().segment_ms
+    }
+
+    #[test]
+    fn jitter_leaves_half_of_a_segments_time() {
+        assert_eq!(segment_ms(1000, 0, None), 1000);
+        assert_eq!(segment_ms(1000, 300, None), 700);
+        assert_eq!(segment_ms(1000, 500, None), 500);
+        assert_eq!(segment_ms(i64::MAX, i64::MAX, None), i64::MAX / 2 + 1);
+        // What a record may wait for cleaning counts, and partitions still differ.
+        assert_eq!(segment_ms(1000, 100, Some(400)), 300);
+        assert_eq!(segment_ms(1000, 700, Some(400)), 303);
+        assert_eq!(segment_ms(1000, 900, Some(400)), 304);
+        for longest_ms in [1, 2, 3, 100] {
+            for jitter_ms in 0..1000 {
+                let (by_time, by_lag) = (
+                    segment_ms(longest_ms, jitter_ms, None),
+                    segment_ms(i64::MAX, jitter_ms, Some(longest_ms)),
+                );
+                assert!((longest_ms + 1) / 2 <= by_time && by_time <= longest_ms);
+                assert_eq!(by_time, by_lag, "{longest_ms} {jitter_ms}");
+            }
         }
     }
 }

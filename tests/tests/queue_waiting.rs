@@ -394,6 +394,44 @@ fn idempotent_producers_of_librdkafka_lose_and_repeat_nothing() {
 }
 
 #[test]
+fn a_transaction_keeps_its_place_while_its_coordinator_is_asked() {
+    let broker = two_cores();
+    let id = unique("first");
+    let mut connection = Connection::open(broker.bootstrap());
+    let mut producer = txn::init(&mut connection, &id, 60_000);
+    // From version 12 on the broker adds the partition, and asks for that; before, it asks whether the client has.
+    for version in [12, 11, 12] {
+        let topic = full_topic(&broker, 1);
+        if version == 11 {
+            let error = txn::add_partitions(&mut connection, &id, producer, &topic, &[0]);
+            assert_eq!(error, code::NONE);
+        }
+        let batch = txn::batch(producer, 0, &[b"t"]);
+        let request = txn::produce_in(&id, &topic, 0, &batch).with_timeout_ms(LONG_MS);
+        let correlation = connection.send(version, &request);
+        connection.expect_silence(A_WHILE);
+        let mut plain = ["a", "b"].map(|word| waiting(&broker, &topic, 0, word, LONG_MS));
+        delete_before(&broker, &topic, 0, 1);
+        let taken = connection.receive::<ProduceRequest>(version, correlation);
+        let taken = &taken.responses[0].partition_responses[0];
+        assert_eq!(
+            (taken.error_code, taken.base_offset),
+            (code::NONE, 1),
+            "{version}"
+        );
+        for (offset, (connection, correlation)) in (2..).zip(&mut plain) {
+            connection.expect_silence(A_WHILE);
+            delete_before(&broker, &topic, 0, offset);
+            let answer = answer(connection, *correlation);
+            assert_eq!((answer.error_code, answer.base_offset), (code::NONE, offset));
+        }
+        let (error, next) = txn::end_and_go_on(&mut connection, &id, producer, true);
+        assert_eq!(error, code::NONE);
+        producer = next;
+    }
+}
+
+#[test]
 fn transactions_wait_and_end() {
     let broker = two_cores();
     let topic = full_topic(&broker, 1);

@@ -26,7 +26,7 @@ pub struct LogOptions {
     pub segment_bytes: u32,
     /// Longest a segment is appended to, in record time, in milliseconds.
     pub segment_ms: i64,
-    /// Taken off `segment_ms`, so that many partitions do not roll at once.
+    /// Taken off `segment_ms`, as far as half of it is left, so that many partitions do not roll at once.
     pub segment_jitter_ms: i64,
     /// Bytes of log between two index entries.
     pub index_interval_bytes: u32,

@@ -253,6 +253,8 @@ pub struct AppendOrder {
     pub deadline: Instant,
     /// When it was posted; once its owner has it, when that took it up.
     pub since: Instant,
+    /// Until when it may wait for room in its topic, once it had its turn among those that do: it goes before all others.
+    pub turn: Option<Instant>,
     /// The transaction the request names.
     pub transaction: Option<Arc<Transaction>>,
     /// What the owner's time counts for.
@@ -270,6 +272,7 @@ impl AppendOrder {
             wait: self.wait,
             deadline: self.deadline,
             since: self.since,
+            turn: self.turn,
             transaction: self.transaction.clone(),
             meter: self.meter.clone(),
             items: vec![item],

@@ -104,6 +104,7 @@ mod tests {
             wait,
             deadline: now + Duration::from_millis(after_ms),
             since: now,
+            turn: None,
             transaction: None,
             meter: None,
             items: vec![AppendItem {

@@ -152,6 +152,7 @@ impl Core {
                 wait: acks != 0,
                 deadline,
                 since: self.stages.now(),
+                turn: None,
                 transaction: transaction.clone(),
                 meter: meter.clone(),
                 items: Vec::with_capacity(1),
@@ -249,7 +250,7 @@ impl Core {
                 Err(AppendError::Busy.into())
             } else if self.waits_behind_check(&item) {
                 Err(NOT_VERIFIED.into())
-            } else if let Some(full) = self.goes_behind(&item) {
+            } else if let Some(full) = self.goes_behind(&order, &item) {
                 Err(NotAppended::Full(full))
             } else {
                 let producing = self.producing_in(order.transaction.as_deref());
@@ -332,7 +333,7 @@ impl Core {
         // What is parked was there before, and its answer is out of date when its turn comes: it is asked about once more then.
         let appended = if self.appends.is_full() {
             Err(AppendError::Busy.into())
-        } else if let Some(full) = self.goes_behind(&item) {
+        } else if let Some(full) = self.goes_behind(&order, &item) {
             Err(NotAppended::Full(full))
         } else {
             self.append_one(&item, producing, &mut ticket)

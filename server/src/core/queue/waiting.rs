@@ -8,6 +8,9 @@
 //!   wait already ──── GiveUp ─────────▶  refused
 //! ```
 //!
+//! A batch whose transaction's coordinator has to be asked first is asked about when it has its turn, and the answer does not keep: nobody goes before
+//! it until it is there.
+//!
 //! What waits keeps the frames of its requests in memory. The connection's core knows how many bytes that is, and has who comes last give up.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -53,6 +56,10 @@ impl Held {
 struct Line {
     topic: Arc<TopicQueue>,
     held: VecDeque<Held>,
+    /// Why the last one waits.
+    full: Box<Full>,
+    /// The check that one who had its turn waits for.
+    check: Option<u64>,
 }
 
 /// Those of one core.
@@ -62,8 +69,8 @@ pub(super) struct Waiting {
     count: usize,
     /// No batch is to be refused before.
     earliest: Option<Instant>,
-    /// The first of this topic has its turn, which ends for it then.
-    turn: Option<(Uuid, Instant)>,
+    /// One of them has its turn.
+    has_turn: bool,
 }
 
 impl Waiting {
@@ -87,8 +94,11 @@ impl Waiting {
             Line {
                 topic: topic.clone(),
                 held: VecDeque::new(),
+                full: held.full.clone(),
+                check: None,
             }
         });
+        line.full = held.full.clone();
         match is_first {
             true => line.held.push_front(held),
             false => line.held.push_back(held),
@@ -96,13 +106,27 @@ impl Waiting {
         is_new
     }
 
-    /// Takes out the first of a topic.
+    /// Takes out the first of a topic, for its turn. Its line stays until [`Self::end_lines`].
     fn pop(&mut self, topic_id: Uuid) -> Option<Held> {
         let line = self.lines.get_mut(&topic_id)?;
-        let held = line.held.pop_front();
+        let held = line.held.pop_front_if(|_| line.check.is_none());
         self.count -= usize::from(held.is_some());
-        self.end_lines();
         held
+    }
+
+    /// Those of a topic wait for a check of who had its turn.
+    fn stand_still(&mut self, topic_id: Uuid, check: u64) {
+        if let Some(line) = self.lines.get_mut(&topic_id) {
+            line.check = Some(check);
+        }
+    }
+
+    /// They do so no longer.
+    fn go_on(&mut self, topic_id: Uuid, check: u64) {
+        if let Some(line) = self.lines.get_mut(&topic_id) {
+            line.check.take_if(|id| *id == check);
+            self.end_lines();
+        }
     }
 
     /// Takes out all that are meant, in order.
@@ -122,7 +146,7 @@ impl Waiting {
 
     fn end_lines(&mut self) {
         self.lines.retain(|_, line| {
-            let stays = !line.held.is_empty();
+            let stays = !line.held.is_empty() || line.check.is_some();
             if !stays {
                 line.topic.end_waiting();
             }
@@ -146,18 +170,17 @@ fn timed_out(why: &str, full: &Full) -> Refused {
 }
 
 impl Core {
-    /// Owner: why a batch goes behind others of its topic, if it does. One that was appended before is answered.
-    pub(in crate::core) fn goes_behind(&self, item: &AppendItem) -> Option<Box<Full>> {
+    /// Owner: why a batch of an order goes behind others of its topic, if it does. One that was appended before is answered.
+    pub(in crate::core) fn goes_behind(&self, order: &AppendOrder, item: &AppendItem) -> Option<Box<Full>> {
         let waiting = &self.queues.waiting;
-        if waiting.is_empty() || waiting.turn.is_some_and(|(turn, _)| turn == item.key.topic_id) {
+        if waiting.is_empty() || order.turn.is_some() {
             return None;
         }
         let line = waiting.lines.get(&item.key.topic_id)?;
         let slot = self.partitions.slot(&item.key)?;
         let producing = self.producing_in(None);
         let is_duplicate = self.shard.is_duplicate(&*self.io, slot, &item.records, producing);
-        let first = line.held.front().filter(|_| is_duplicate != Ok(true))?;
-        Some(first.full.clone())
+        (is_duplicate != Ok(true)).then(|| line.full.clone())
     }
 
     /// Owner: has a batch wait for room. `order` has that batch only.
@@ -173,15 +196,16 @@ impl Core {
             return Err(NotAppended::Full(full).refusal());
         }
         let now = self.io.now();
-        let turn = self.queues.waiting.turn;
-        let until = match turn {
-            Some((_, until)) => until,
-            None => now + patience(order.deadline.saturating_duration_since(now)),
-        };
+        let had_turn = order.turn.is_some();
+        let until = order
+            .turn
+            .unwrap_or_else(|| now + patience(order.deadline.saturating_duration_since(now)));
         let refused = match () {
             () if self.stop.is_stopping() => Some("the broker is stopping"),
             () if until <= now => Some("there was no room in time"),
-            () if self.queues.waiting.count >= MOST_WAITING => Some("too many wait for room already"),
+            () if !had_turn && self.queues.waiting.count >= MOST_WAITING => {
+                Some("too many wait for room already")
+            }
             () => None,
         };
         let key = order.items.first().map(|item| item.key);
@@ -195,8 +219,9 @@ impl Core {
         let is_only = self
             .queues
             .waiting
-            .put(&topic, Held { order, until, full }, turn.is_some());
-        if turn.is_none() {
+            .put(&topic, Held { order, until, full }, had_turn);
+        // One that was asked about may have been given up meanwhile.
+        if !self.queues.waiting.has_turn {
             self.post(origin, Mail::Waits { call, owner });
             if is_only {
                 // Room that was made before anybody waited is told nobody.
@@ -224,7 +249,7 @@ impl Core {
 
     /// Owner: those of a topic look for room again, one after the other, until one finds none.
     pub(super) fn retry_waiting_for(&mut self, topic_id: Uuid) {
-        if self.queues.waiting.turn.is_some() || !self.queues.waiting.lines.contains_key(&topic_id) {
+        if self.queues.waiting.has_turn || !self.queues.waiting.lines.contains_key(&topic_id) {
             return;
         }
         let now = self.io.clock();
@@ -237,9 +262,10 @@ impl Core {
             let before = self.queues.waiting.count;
             let (origin, call) = (order.origin, order.call);
             let taken = std::mem::replace(&mut order.since, now);
-            self.queues.waiting.turn = Some((topic_id, until));
+            order.turn = Some(until);
+            self.queues.waiting.has_turn = true;
             let left = self.append_all(order);
-            self.queues.waiting.turn = None;
+            self.queues.waiting.has_turn = false;
             if let Some(mut order) = left {
                 // The engine has no room; it stays the first.
                 order.since = taken;
@@ -260,7 +286,21 @@ impl Core {
             }
             self.stages.record(Stage::Room, taken, now);
         }
+        self.queues.waiting.end_lines();
         self.note_appended();
+    }
+
+    /// Owner: one that had its turn waits for a check, and so do all of its topic.
+    pub(in crate::core) fn stand_still(&mut self, topic_id: Uuid, check: u64) {
+        self.queues.waiting.stand_still(topic_id, check);
+    }
+
+    /// Owner: a check is over, which those of a topic may have waited for.
+    pub(in crate::core) fn go_on_waiting(&mut self, topic_id: Uuid, check: u64) {
+        if !self.queues.waiting.is_empty() {
+            self.queues.waiting.go_on(topic_id, check);
+            self.retry_waiting_for(topic_id);
+        }
     }
 
     /// Owner: refuses those whose time is up.

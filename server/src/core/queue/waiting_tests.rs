@@ -19,6 +19,7 @@ fn held(calls: &mut Calls, index: i32, until: Instant) -> Held {
         wait: true,
         deadline: until,
         since: until,
+        turn: None,
         transaction: None,
         meter: None,
         items: vec![item],
@@ -55,8 +56,37 @@ fn who_waits_is_known_to_the_topic_until_nobody_does() {
     assert_eq!(waiting.deadline(), Some(at(20)));
     let mut next = || waiting.pop(Uuid::ZERO).as_ref().and_then(index);
     assert_eq!([next(), next(), next()], [Some(3), Some(1), None]);
+    assert!(topic.has_waiting(), "the last one has its turn");
+    waiting.end_lines();
     assert!(!topic.has_waiting() && waiting.is_empty());
     assert_eq!((waiting.count, waiting.deadline()), (0, None));
+}
+
+#[test]
+fn nobody_goes_before_the_first_while_its_coordinator_is_asked() {
+    let (topic, mut calls) = (Queues::default().topic(Uuid::ZERO, &"t".into()), Calls::default());
+    let (now, mut waiting) = (Instant::now(), Waiting::default());
+    assert!(waiting.put(&topic, held(&mut calls, 1, now), false));
+    let first = waiting.pop(Uuid::ZERO).expect("the first");
+    waiting.stand_still(Uuid::ZERO, 7);
+    waiting.end_lines();
+    assert!(
+        topic.has_waiting() && !waiting.is_empty(),
+        "others still come behind it"
+    );
+    assert!(!waiting.put(&topic, held(&mut calls, 2, now), false));
+    assert!(waiting.pop(Uuid::ZERO).is_none());
+    // The answer to an earlier question is nothing to it.
+    waiting.go_on(Uuid::ZERO, 6);
+    assert!(waiting.pop(Uuid::ZERO).is_none());
+    assert!(!waiting.put(&topic, first, true));
+    waiting.go_on(Uuid::ZERO, 7);
+    let index = |held: &Held| held.key().map(|key| key.index);
+    let mut next = || waiting.pop(Uuid::ZERO).as_ref().and_then(index);
+    assert_eq!([next(), next(), next()], [Some(1), Some(2), None]);
+    waiting.stand_still(Uuid::ZERO, 8);
+    waiting.go_on(Uuid::ZERO, 8);
+    assert!(!topic.has_waiting() && waiting.is_empty());
 }
 
 #[test]

@@ -256,8 +256,12 @@ impl Core {
             return self.refuse_append(order, &refused(ErrorCode::OutOfOrderSequenceNumber));
         }
         let producer = (header.producer_id, header.producer_epoch);
-        let name = topic.name.to_string();
+        let (name, had_turn) = (topic.name.to_string(), order.turn.is_some());
         self.hold_back(key, name, producer, &transaction, Held::Append(order));
+        // It had room, and gave that back: whoever is next would take it, each time it is asked about.
+        if had_turn && let Some(id) = self.checks.by_producer.get(&(key, producer.0)) {
+            self.stand_still(key.topic_id, *id);
+        }
     }
 
     /// Owner: a question for one of its coordinators of groups. Offsets of a transaction may have to wait for the transaction's coordinator.
@@ -366,7 +370,9 @@ impl Core {
             return;
         }
         if let Some(check) = self.checks.end(id) {
+            let topic_id = check.key.topic_id;
             self.settle_check(check, code, now);
+            self.go_on_waiting(topic_id, id);
         }
     }
 
