@@ -2,7 +2,7 @@
 //!
 //! Jobs run in the order they were given, so a folder is created before what is put in it and taken away after.
 //! Removing is slow on purpose (large files go in steps), and seals and checkpoints must not wait for it, or the journals
-//! would fill up: what is out of sight already is removed by a thread of its own ([`removal`]).
+//! would fill up: what is out of sight already is removed by a thread of its own (`background/removal`).
 //! What became of a job arrives in the submitter's [`Inbox`], and its core is woken.
 
 use std::cell::RefCell;

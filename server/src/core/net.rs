@@ -1,4 +1,4 @@
-//! Sockets of one core: what they bring, what they are told, and when they are closed. When they are paused: [`super::pressure`].
+//! Sockets of one core: what they bring, what they are told, and when they are closed. When they are paused: `pressure`, beside this.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

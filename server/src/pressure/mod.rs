@@ -12,7 +12,7 @@
 //! | connections | `max.connections`, `max.connections.per.ip` | [`connections`]: one more is closed |
 //!
 //! Who is not read from sees it by TCP alone: its window closes. Nobody is starved: who was paused is resumed in the order of the pauses
-//! ([`line`]), and unfinished requests go on in the order of their age ([`favour`]).
+//! ([`mod@line`]), and unfinished requests go on in the order of their age ([`favour`]).
 
 pub mod connections;
 pub mod crowd;
