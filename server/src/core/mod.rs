@@ -23,6 +23,7 @@ pub mod fetch;
 mod gather;
 pub mod groups;
 mod load;
+mod looks;
 pub mod mail;
 pub mod moving;
 pub mod net;
@@ -137,8 +138,8 @@ pub struct Core {
     parked_fetches: ParkedFetches,
     produce_sweep: Option<Instant>,
     producer_ids: producer_ids::ProducerIds,
-    retention: retention::Checks,
-    cleaning: cleaning::Looks,
+    retention: looks::Looks,
+    cleaning: looks::Looks,
     queues: queue::Queues,
     room: room::Looks,
     idle_producers: producer_ids::IdleProducers,
@@ -174,8 +175,8 @@ impl Core {
         let stages = stages::Stages::new(io.now());
         let telling = load::Telling::new(io.now());
         let slots = shared.config.fetch_session_slots;
-        let retention = retention::Checks::new(&shared.config, io.now());
-        let cleaning = cleaning::Looks::new(&shared.config, io.now());
+        let retention = retention::looks(&shared.config, io.now());
+        let cleaning = cleaning::looks(&shared.config, io.now());
         let room = room::Looks::new(id, io.now());
         let layers = image.layers(&shared.config, shared.node.id);
         let group_settings = GroupSettings::of(&layers);

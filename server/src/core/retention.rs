@@ -3,38 +3,13 @@
 use std::time::{Duration, Instant};
 
 use super::Core;
+use super::looks::Looks;
 use crate::config::Config;
 
-/// The times of the looks.
-#[derive(Debug)]
-pub(super) struct Checks {
-    interval: Duration,
-    /// `None` for none as long as anybody lives.
-    next: Option<Instant>,
-}
-
-impl Checks {
-    /// The first look is due `log.initial.task.delay.ms` from now.
-    pub(super) fn new(config: &Config, now: Instant) -> Checks {
-        Checks {
-            interval: Duration::from_millis(config.retention_check_interval_ms),
-            next: now.checked_add(Duration::from_millis(config.initial_task_delay_ms)),
-        }
-    }
-
-    /// When the next look is due.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.next
-    }
-
-    /// Whether a look is due. The next one is, an interval later.
-    fn is_due(&mut self, now: Instant) -> bool {
-        let is_due = self.next.is_some_and(|at| at <= now);
-        if is_due {
-            self.next = now.checked_add(self.interval);
-        }
-        is_due
-    }
+/// The first look is due `log.initial.task.delay.ms` from now.
+pub(super) fn looks(config: &Config, now: Instant) -> Looks {
+    let first = now.checked_add(Duration::from_millis(config.initial_task_delay_ms));
+    Looks::new(first, Duration::from_millis(config.retention_check_interval_ms))
 }
 
 impl Core {
@@ -60,7 +35,7 @@ mod tests {
             set("log.retention.check.interval.ms", "100"),
         ])
         .expect("valid");
-        let mut checks = Checks::new(&config, start);
+        let mut checks = looks(&config, start);
         for (ms, expected) in [
             (0, false),
             (9, false),
@@ -79,7 +54,7 @@ mod tests {
             "9223372036854775807",
         )])
         .expect("valid");
-        let mut checks = Checks::new(&config, start);
+        let mut checks = looks(&config, start);
         assert_eq!(checks.deadline(), Some(at(30_000)));
         assert!(checks.is_due(at(30_000)));
         assert!(!checks.is_due(at(40_000)));
